@@ -1,0 +1,1 @@
+"""The built-in compression methods, one file each."""

@@ -1,0 +1,18 @@
+"""ASVD with the second moment itself as preconditioner, as CorDA."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from compressors.local import DampedConfig, Local
+from harness.algebra import preconditioners
+from harness.algebra.preconditioners import Preconditioner
+from harness.statistics.moments import Moments
+
+
+def precondition(moments: Moments, C: Tensor, config: DampedConfig) -> Preconditioner:  # noqa: ARG001
+    """``P = C + lam I``."""
+    return preconditioners.covariance(C, config.damping)
+
+
+plugin = Local("activation-aware SVD, covariance", DampedConfig, precondition)

@@ -1,0 +1,18 @@
+"""ASVD with the diagonal of the inverse Hessian, as OBS and GPTQ weigh inputs."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from compressors.local import DampedConfig, Local
+from harness.algebra import preconditioners
+from harness.algebra.preconditioners import Preconditioner
+from harness.statistics.moments import Moments
+
+
+def precondition(moments: Moments, C: Tensor, config: DampedConfig) -> Preconditioner:  # noqa: ARG001
+    """``P = diag((C + lam I)^-1)^(-1/2)``."""
+    return preconditioners.hessian(C, config.damping)
+
+
+plugin = Local("activation-aware SVD, diagonal Hessian", DampedConfig, precondition)

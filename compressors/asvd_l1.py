@@ -1,0 +1,32 @@
+"""ASVD with the mean magnitude of each input channel, as ASVD and AWQ weigh inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from compressors.local import Local
+from harness.algebra import preconditioners
+from harness.algebra.preconditioners import Preconditioner
+from harness.compressor import CompressorConfig
+from harness.statistics.moments import Moments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(CompressorConfig):
+    """Options of ``asvd-l1``.
+
+    Attributes:
+        alpha: exponent of the magnitudes.
+    """
+
+    alpha: float = 0.5
+
+
+def precondition(moments: Moments, C: Tensor, config: Config) -> Preconditioner:  # noqa: ARG001
+    """``P = diag(mean |x|)^alpha``."""
+    return preconditioners.l1(moments.magnitude, config.alpha)
+
+
+plugin = Local("activation-aware SVD, diagonal l1 norm", Config, precondition)

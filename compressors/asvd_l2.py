@@ -1,0 +1,19 @@
+"""ASVD with the root mean square of each input channel, as Wanda weighs inputs."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from compressors.local import Local
+from harness.algebra import preconditioners
+from harness.algebra.preconditioners import Preconditioner
+from harness.compressor import CompressorConfig
+from harness.statistics.moments import Moments
+
+
+def precondition(moments: Moments, C: Tensor, config: CompressorConfig) -> Preconditioner:  # noqa: ARG001
+    """``P = diag(C)^(1/2)``."""
+    return preconditioners.l2(C)
+
+
+plugin = Local("activation-aware SVD, diagonal l2 norm", CompressorConfig, precondition)

@@ -1,0 +1,19 @@
+"""Plain SVD of the weights: blind to the data."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from compressors.local import Local
+from harness.algebra import preconditioners
+from harness.algebra.preconditioners import Preconditioner
+from harness.compressor import CompressorConfig
+from harness.statistics.moments import Moments
+
+
+def precondition(moments: Moments, C: Tensor, config: CompressorConfig) -> Preconditioner:  # noqa: ARG001
+    """``P = I``."""
+    return preconditioners.identity(len(C), C)
+
+
+plugin = Local("plain SVD of each weight", CompressorConfig, precondition)

@@ -1,0 +1,31 @@
+"""Training-free low-rank compression of language models, honestly measured."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.api import compress, evaluate, load_model
+    from harness.run import Request, run
+    from harness.spec import CalibrationSpec
+    from harness.task import Conditions
+
+_HOMES = {
+    "CalibrationSpec": "harness.spec",
+    "Conditions": "harness.task",
+    "Request": "harness.run",
+    "compress": "harness.api",
+    "evaluate": "harness.api",
+    "load_model": "harness.api",
+    "run": "harness.run",
+}
+
+__all__ = ["CalibrationSpec", "Conditions", "Request", "compress", "evaluate", "load_model", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``import harness`` stays light."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'harness' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,88 @@
+"""Local compression: the best rank-r weight under a preconditioner (equations 3 to 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.algebra.preconditioners import Preconditioner, root_covariance
+from harness.algebra.spectral import leading_rows
+
+
+@dataclass(frozen=True)
+class Product:
+    """``W_hat = B A`` with ``B: [d_out, r]``, ``A: [r, d_in]``.
+
+    ``singular: [r]`` is given when the pair is canonical: ``B`` has orthonormal columns and the
+    rows of ``A P`` are orthogonal with these norms.
+    """
+
+    B: Tensor
+    A: Tensor
+    singular: Tensor | None = None
+
+    def dense(self) -> Tensor:
+        """``B A``."""
+        return self.B @ self.A
+
+
+def best_product(W: Tensor, preconditioner: Preconditioner, rank: int) -> Product:
+    """Minimise ``||(W - B A) P||`` over rank-``rank`` products.
+
+    The minimiser is the output-side projection ``U U^T W`` on the leading left singular vectors
+    ``U`` of ``W P``; no inverse of ``P`` is needed, so a singular ``P`` is harmless.
+    """
+    d_out, d_in = W.shape
+    if d_out <= d_in:
+        values, vectors = torch.linalg.eigh(preconditioner.gram(W))
+        U = vectors.flip(1)[:, :rank]
+        singular = values.flip(0)[:rank].clamp_min(0).sqrt()
+    else:
+        rows, singular = leading_rows(preconditioner.whiten(W).T, rank)
+        U, singular = rows.T, singular[:rank]
+    return Product(U, U.T @ W, singular)
+
+
+def canonical(product: Product, preconditioner: Preconditioner) -> Product:
+    """The same ``W_hat`` with orthonormal ``B`` and orthogonal rows of ``A P``."""
+    if product.singular is not None:
+        return product
+    Q, R = torch.linalg.qr(product.B)
+    A = R @ product.A
+    values, vectors = torch.linalg.eigh(preconditioner.gram(A))
+    vectors = vectors.flip(1)
+    singular = values.flip(0).clamp_min(0).sqrt()
+    return Product(Q @ vectors, vectors.T @ A, singular)
+
+
+def quadratic_loss(W: Tensor, W_hat: Tensor, C: Tensor) -> Tensor:
+    """``||(W - W_hat) C^(1/2)||^2``: mean squared output error under moment ``C``."""
+    E = W - W_hat
+    return ((E @ C) * E).sum()
+
+
+def reduced_rank_regression(
+    cross: Tensor, drifted: Tensor, prior: Tensor, damping: float, rank: int
+) -> tuple[Product, Preconditioner]:
+    """Minimise ``E ||y - B A x_hat||^2 + lam ||prior - B A||^2`` over rank-``rank`` products.
+
+    Where the input has drifted from ``x`` to ``x_hat``, the best map to ``y = W x`` is no longer
+    a projection of ``W``. The ridge pulls towards ``prior`` (the original weight), so that
+    without drift the result is the damped local fit whatever the damping.
+
+    Args:
+        cross: ``E[y x_hat^T]``, ``[d_out, d_in]``.
+        drifted: ``E[x_hat x_hat^T]``, ``[d_in, d_in]``.
+        prior: ``[d_out, d_in]``.
+        damping: ``lam`` relative to the mean diagonal of ``drifted``.
+        rank: inner dimension.
+
+    Returns:
+        the product, and the preconditioner it is optimal for.
+    """
+    preconditioner = root_covariance(drifted, damping)
+    lam = damping * drifted.diagonal().mean()
+    target = torch.linalg.solve(preconditioner.metric, (cross + lam * prior).T).T
+    return best_product(target, preconditioner, rank), preconditioner

@@ -1,0 +1,57 @@
+"""Square roots and leading singular directions, through the smaller Gram matrix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def symmetric_root(S: Tensor) -> Tensor:
+    """Symmetric ``R`` with ``R R = S`` for positive semidefinite ``S: [..., d, d]``.
+
+    Eigenvalues that rounding made negative count as zero.
+    """
+    values, vectors = torch.linalg.eigh(S)
+    return (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)) @ vectors.mT
+
+
+def square_root(S: Tensor) -> Tensor:
+    """Some ``R`` with ``R R^T = S`` for positive semidefinite ``S: [d, d]``.
+
+    The Cholesky factor where ``S`` is definite, else the symmetric root. Low-rank fits do not
+    depend on which root is used.
+    """
+    factor, failed = torch.linalg.cholesky_ex(S)
+    return symmetric_root(S) if int(failed) else factor
+
+
+def inverse_root(R: Tensor, Y: Tensor) -> Tensor:
+    """``Y R^+`` for ``Y: [m, d]`` and a root ``R: [d, d]`` or a diagonal ``[d]``.
+
+    A triangular root is solved with; a singular one is pseudo-inverted.
+    """
+    if R.ndim == 1:
+        return Y * torch.where(R > 0, 1 / R, torch.zeros_like(R))
+    if torch.equal(R, R.tril()):
+        return torch.linalg.solve_triangular(R, Y, upper=False, left=False)
+    return Y @ torch.linalg.pinv(R, hermitian=True)
+
+
+def leading_rows(Y: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The ``rank`` leading right singular vectors of ``Y: [m, d]``.
+
+    Works on the smaller of the two Gram matrices. Rows that belong to a vanishing singular
+    value are still orthonormal to the others.
+
+    Returns:
+        ``V: [rank, d]`` with orthonormal rows, and all ``min(m, d)`` singular values,
+        descending.
+    """
+    m, d = Y.shape
+    if m < d:
+        values, left = torch.linalg.eigh(Y @ Y.T)
+        V = torch.linalg.qr(Y.T @ left.flip(1)[:, :rank])[0].T
+    else:
+        values, right = torch.linalg.eigh(Y.T @ Y)
+        V = right.flip(1)[:, :rank].T
+    return V.contiguous(), values.flip(0).clamp_min(0).sqrt()

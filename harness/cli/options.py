@@ -1,0 +1,103 @@
+"""Command-line options derived from the option dataclasses of plugins."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from harness.errors import UsageError, unknown
+
+
+def add_plugin_options(
+    parser: argparse.ArgumentParser, title: str, configs: Mapping[str, type[Any]]
+) -> None:
+    """One ``--option`` for each distinct field of ``configs`` (plugin name -> dataclass).
+
+    Values stay text; they are checked when the plugin's dataclass is built.
+    """
+    group = parser.add_argument_group(title)
+    for name, owners in _owners(configs).items():
+        defaults = {owner: _default(configs[owner], name) for owner in owners}
+        many = any(isinstance(value, tuple) for value in defaults.values())
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=f"option_{name}",
+            default=argparse.SUPPRESS,
+            nargs="*" if many else None,
+            metavar=name.upper(),
+            help=_help(defaults, set(configs)),
+        )
+
+
+def chosen(
+    arguments: argparse.Namespace, configs: Mapping[str, type[Any]], plugins: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Options the user gave for each of ``plugins``.
+
+    Raises:
+        UsageError: an option that belongs to none of them.
+    """
+    given = {
+        name.removeprefix("option_"): value
+        for name, value in vars(arguments).items()
+        if name.startswith("option_")
+    }
+    picked: dict[str, dict[str, Any]] = {plugin: {} for plugin in plugins}
+    owners = _owners(configs)
+    for name, value in given.items():
+        if name not in owners:
+            continue
+        takers = [plugin for plugin in picked if plugin in owners[name]]
+        if not takers:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is an option of {', '.join(owners[name])}, "
+                f"not of {', '.join(picked)}"
+            )
+        for plugin in takers:
+            picked[plugin][name] = tuple(value) if isinstance(value, list) else value
+    return picked
+
+
+def _owners(configs: Mapping[str, type[Any]]) -> dict[str, list[str]]:
+    owners: dict[str, list[str]] = {}
+    for plugin, config in configs.items():
+        for one in fields(config):
+            owners.setdefault(one.name, []).append(plugin)
+    return owners
+
+
+def _default(config: type[Any], name: str) -> Any:
+    return getattr(config(), name)
+
+
+def _help(defaults: Mapping[str, Any], everyone: set[str]) -> str:
+    by_value: dict[str, list[str]] = {}
+    for owner, value in defaults.items():
+        text = " ".join(value) if isinstance(value, tuple) else str(value)
+        by_value.setdefault(text, []).append(owner)
+    if len(by_value) == 1:
+        whose = "" if set(defaults) == everyone else f" ({', '.join(defaults)})"
+        return f"default {next(iter(by_value))}{whose}"
+    return "default " + "; ".join(f"{v} ({', '.join(who)})" for v, who in by_value.items())
+
+
+def split_task(text: str) -> tuple[str, str | None]:
+    """``NAME=DATA`` or ``NAME``.
+
+    Raises:
+        UsageError: an empty name or data.
+    """
+    name, separator, data = text.partition("=")
+    if not name or (separator and not data):
+        raise UsageError(f"'{text}' is no task; write NAME or NAME=FILE")
+    return name, data or None
+
+
+def require_known(names: Iterable[str], known: Iterable[str], kind: str) -> None:
+    """Raise ``UsageError`` with near names for the first name that is not known."""
+    options = list(known)
+    for name in names:
+        if name not in options:
+            raise unknown(kind, name, options)

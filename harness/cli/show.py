@@ -1,0 +1,92 @@
+"""``harness show``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness import store
+from harness.record import RunRecord
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which record."""
+    parser.add_argument("record", help="path of a record, or a run id in --results")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records")
+    parser.add_argument("--json", action="store_true", help="print the record as JSON")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print one record."""
+    path = Path(arguments.record)
+    if not path.suffix:
+        path = arguments.results / f"{arguments.record}.json"
+    record = store.load(path)
+    if arguments.json:
+        sys.stdout.write(record.model_dump_json(indent=1) + "\n")
+        return 0
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(_summary(record))
+    if record.compression:
+        console.print(_layers(record))
+    return 0
+
+
+def _summary(record: RunRecord) -> Table:
+    table = Table(show_header=False, title=f"record {record.run_id}")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    done, spec, environment = record.compression, record.spec, record.environment
+    rows = {
+        "status": record.status if record.error is None else f"{record.status}: {record.error}",
+        "model": f"{spec.model} ({record.model.fingerprint[:12]}), {spec.dtype}",
+        "notes": "; ".join(record.model.notes) or "none",
+        "method": done.label if done else spec.method.name,
+        "task": f"{spec.task.name}, data {record.data.reference} ({record.data.fingerprint[:12]})",
+        "reference": record.reference or "this is one",
+        "seconds": ", ".join(f"{stage} {took:.1f}" for stage, took in record.timings.items()),
+        "peak memory": ", ".join(f"{k} {v / 1e6:.0f} MB" for k, v in record.peak_memory.items()),
+        "where": f"{environment.device} ({environment.device_name}), {environment.platform}",
+        "versions": ", ".join(f"{name} {one}" for name, one in environment.packages.items()),
+        "created": record.created,
+    }
+    if done:
+        rows["ratio"] = (
+            f"asked {done.ratio_requested:g}, layers {done.ratio_layers:.4f}, "
+            f"model {done.ratio_model:.4f}"
+        )
+        rows["size"] = f"{done.parameters:,} parameters, {done.bytes:,} bytes"
+    if record.calibration and spec.calibration:
+        rows["calibration"] = (
+            f"{spec.calibration.samples} x {spec.calibration.length} tokens of "
+            f"{record.calibration.reference} ({record.calibration.fingerprint[:12]})"
+        )
+    for metric in record.result.metrics if record.result else ():
+        spread = "" if metric.stderr is None else f" ± {metric.stderr:.4g}"
+        rows[metric.name] = f"{metric.value:.6g}{spread} (n = {metric.n} {metric.unit})"
+    for name, text in rows.items():
+        table.add_row(name, text)
+    return table
+
+
+def _layers(record: RunRecord) -> Table:
+    table = Table(title="layers")
+    for heading in ("layer", "form", "shape", "rank", "parameters", "relative loss", "max |T|"):
+        table.add_column(heading, justify="left" if heading in ("layer", "form") else "right")
+    assert record.compression is not None
+    for layer in record.compression.layers:
+        bound = layer.interpolation_bound
+        table.add_row(
+            layer.name,
+            layer.form,
+            f"{layer.shape[0]} x {layer.shape[1]}",
+            str(layer.rank),
+            f"{layer.parameters:,}",
+            f"{layer.relative_loss:.3e}",
+            "" if bound is None else f"{bound:.2f}",
+        )
+    return table

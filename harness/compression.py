@@ -1,0 +1,182 @@
+"""Compress a model: statistics to factors to a model that runs in factor form."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import torch
+from transformers import PreTrainedModel
+
+from harness.block import BlockWeights, LinearWeights
+from harness.compressor import BlockStatistics, Compressor, CompressorConfig
+from harness.errors import HarnessError, NonFiniteError
+from harness.factors import Factor, InputIdentity, OutputIdentity, stored_bytes
+from harness.families.family import Family
+from harness.model import LanguageModel
+from harness.options import label
+from harness.progress import Tracker, silent
+from harness.record import CompressionFacts, LayerFacts
+from harness.roles import SITE_OF_ROLE
+from harness.statistics.calibration import Calibration
+from harness.statistics.collect import collect
+from harness.statistics.flow import BlockFlow
+from harness.statistics.moments import Moments
+
+
+@torch.no_grad()
+def compress_model(
+    subject: LanguageModel,
+    method: str,
+    compressor: Compressor,
+    config: CompressorConfig,
+    ratio: float,
+    calibration: Calibration,
+    *,
+    statistics: Iterable[BlockStatistics] | None = None,
+    batch_size: int = 8,
+    track: Tracker = silent,
+) -> LanguageModel:
+    """A compressed copy of ``subject``; what is not compressed is shared with it.
+
+    Args:
+        subject: the dense model; left untouched.
+        method: registered name of ``compressor``, for the label.
+        compressor: the method.
+        config: its options.
+        ratio: share of the compressed layers' parameters to remove, ``0 <= ratio < 1``.
+        calibration: sequences the statistics are taken over.
+        statistics: already collected from the untouched model, one a block; only for
+            propagation ``original``.
+        batch_size: sequences per forward pass.
+        track: progress.
+
+    Raises:
+        NonFiniteError: weights or activations hold NaN or infinity; names the layer.
+        UsageError: a rank rounds to zero.
+    """
+    model = share_copy(subject.model)
+    family = subject.family
+    tokens = compressor.needs_mlp_tokens(config)
+    if config.propagation == "sequential":
+        stream: Iterable[BlockStatistics] = _sequential(
+            model, family, calibration, tokens, batch_size
+        )
+    elif statistics is not None:
+        stream = statistics
+    else:
+        stream = _drain(
+            collect(
+                model,
+                family,
+                calibration,
+                batch_size=batch_size,
+                keep_mlp_tokens=tokens,
+                track=track,
+            )
+        )
+    blocks = family.block_list(model)
+    layers: list[LayerFacts] = []
+    for index, (block, seen) in track(
+        enumerate(zip(blocks, stream, strict=True)), f"compressing with {method}", len(blocks)
+    ):
+        weights = family.weights(model, block)
+        name = f"{family.blocks}.{index}"
+        _require_finite(weights, family, name)
+        try:
+            factors = compressor.compress(weights, seen, 1 - ratio, config)
+        except HarnessError as error:
+            raise type(error)(f"{name}: {error}") from error
+        for role, path in family.layers.items():
+            layer = weights.layers[role]
+            moments = seen.moments[SITE_OF_ROLE[role]]
+            layers.append(_layer_facts(f"{name}.{path}", layer, factors[role], moments))
+            block.set_submodule(path, factors[role].to(layer.weight.dtype))
+    facts = _facts(subject.model, model, label(method, config), ratio, layers)
+    return replace(subject, model=model, compression=facts)
+
+
+def share_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the module structure whose tensors are the original's own."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, memo={id(tensor): tensor for tensor in tensors})
+
+
+def _drain(statistics: list[BlockStatistics]) -> Iterator[BlockStatistics]:
+    """Hand out statistics and forget them, so that memory shrinks as factors grow."""
+    statistics.reverse()
+    while statistics:
+        yield statistics.pop()
+
+
+def _sequential(
+    model: PreTrainedModel,
+    family: Family,
+    calibration: Calibration,
+    keep_mlp_tokens: bool,
+    batch_size: int,
+) -> Iterator[BlockStatistics]:
+    """Statistics of each block behind the blocks that the consumer has compressed by then."""
+    flow = BlockFlow(model, family, calibration, batch_size)
+    for index, block in enumerate(family.block_list(model)):
+        yield flow.measure(f"{family.blocks}.{index}", block, keep_mlp_tokens)
+        flow.advance(block)
+
+
+def _require_finite(weights: BlockWeights, family: Family, name: str) -> None:
+    for role, layer in weights.layers.items():
+        for tensor in (layer.weight, layer.bias):
+            if tensor is not None and not bool(torch.isfinite(tensor).all()):
+                raise NonFiniteError(
+                    f"{name}.{family.layers[role]} holds NaN or infinity; the model file is damaged"
+                )
+
+
+def _layer_facts(name: str, layer: LinearWeights, factor: Factor, moments: Moments) -> LayerFacts:
+    d_out, d_in = layer.weight.shape
+    identity = factor if isinstance(factor, InputIdentity | OutputIdentity) else None
+    return LayerFacts(
+        name=name,
+        form=factor.form,
+        shape=(d_out, d_in),
+        rank=factor.rank,
+        parameters=factor.weight_parameters(),
+        relative_loss=relative_output_error(layer, factor, moments),
+        interpolation_bound=identity.interpolation_bound() if identity else None,
+    )
+
+
+def relative_output_error(layer: LinearWeights, factor: Factor, moments: Moments) -> float:
+    """``E ||y - y_hat||^2 / E ||W x||^2`` of one layer, biases included, in float64."""
+    W = layer.weight.double()
+    E = W - factor.dense().double()
+    C, mu = moments.second, moments.mean
+    shift = torch.zeros_like(E[:, 0])
+    if factor.bias is not None:
+        shift = shift - factor.bias.double()
+    if layer.bias is not None:
+        shift = shift + layer.bias.double()
+    error = ((E @ C) * E).sum() + 2 * shift @ (E @ mu) + shift @ shift
+    return float(error / ((W @ C) * W).sum())
+
+
+def _facts(
+    dense: PreTrainedModel,
+    model: PreTrainedModel,
+    method_label: str,
+    ratio: float,
+    layers: list[LayerFacts],
+) -> CompressionFacts:
+    before = sum(layer.shape[0] * layer.shape[1] for layer in layers)
+    after = sum(layer.parameters for layer in layers)
+    parameters = sum(p.numel() for p in model.parameters())
+    return CompressionFacts(
+        label=method_label,
+        ratio_requested=ratio,
+        ratio_layers=1 - after / before,
+        ratio_model=1 - parameters / sum(p.numel() for p in dense.parameters()),
+        parameters=parameters,
+        bytes=stored_bytes(model),
+        layers=tuple(layers),
+    )

@@ -1,0 +1,87 @@
+"""The compressor seam: a method turns weights and statistics into factors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from harness.algebra.ranks import Junction
+from harness.block import BlockWeights
+from harness.factors import Factor
+from harness.registry import Registry
+from harness.roles import Role, Site
+from harness.statistics.moments import Moments
+
+BiasUpdate = Literal["auto", "always", "never"]
+Propagation = Literal["original", "sequential"]
+
+
+@dataclass(frozen=True)
+class BlockStatistics:
+    """What calibration saw inside one block.
+
+    Attributes:
+        moments: moments of each distinct activation.
+        mlp_tokens: sampled inputs of the MLP, ``[n, d]``; None unless asked for.
+        inverse_norms: mean of ``1 / rms`` per query head ``[h]`` and per key head ``[h_kv]``
+            before the head norms; None without qk-norm.
+    """
+
+    moments: Mapping[Site, Moments]
+    mlp_tokens: Tensor | None = None
+    inverse_norms: tuple[Tensor, Tensor] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressorConfig:
+    """Options every method has.
+
+    Attributes:
+        junction: how the factors are stored.
+        bias_update: whether biases absorb the mean error: where a layer has one (auto), for all
+            layers (always; biases are created), or not at all (never).
+        propagation: statistics from the untouched model (original), or from a model whose
+            earlier blocks are already compressed (sequential).
+    """
+
+    junction: Junction = "left"
+    bias_update: BiasUpdate = "auto"
+    propagation: Propagation = "original"
+
+
+@runtime_checkable
+class Compressor(Protocol):
+    """A plugin of the ``harness.compressors`` group."""
+
+    summary: str
+    config: type[CompressorConfig]
+    """Frozen dataclass of this method's options."""
+
+    def needs_mlp_tokens(self, config: Any) -> bool:
+        """Whether ``compress`` reads ``BlockStatistics.mlp_tokens``."""
+
+    def compress(
+        self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: Any
+    ) -> Mapping[Role, Factor]:
+        """Factors for every layer of ``block`` within ``keep`` of its parameters.
+
+        Args:
+            block: weights in any floating dtype; the work is done in float64.
+            statistics: of the same block.
+            keep: share of each layer's parameters that may remain, ``0 < keep <= 1``.
+            config: an instance of ``self.config``.
+
+        Raises:
+            NonFiniteError: weights or statistics hold NaN or infinity.
+            UsageError: a rank rounds to zero, or an option does not fit the block.
+        """
+
+
+compressors: Registry[Compressor] = Registry(
+    "harness.compressors",
+    "method",
+    Compressor,  # type: ignore[type-abstract]
+)

@@ -1,0 +1,80 @@
+"""Where a run happens: versions, hardware, commit, memory."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from harness.record import Environment
+
+RECORDED_PACKAGES = (
+    "torch", "transformers", "tokenizers", "datasets", "accelerate", "lm-eval", "lmms-eval",
+    "numpy", "safetensors", "gguf", "pillow",
+)  # fmt: skip
+
+
+def describe(device: str) -> Environment:
+    """The environment of a run on ``device``."""
+    commit, dirty = _checkout()
+    return Environment(
+        harness=version("harness"),
+        commit=commit,
+        dirty=dirty,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        packages={name: found for name in RECORDED_PACKAGES if (found := _version(name))},
+        device=device,
+        device_name=_device_name(device),
+        threads=torch.get_num_threads(),
+    )
+
+
+def peak_memory(device: str) -> dict[str, int]:
+    """Peak bytes of this process so far: resident on the host, allocated on an accelerator."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if torch.device(device).type == "cuda":
+        peak["device"] = torch.cuda.max_memory_allocated(device)
+    return peak
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _device_name(device: str) -> str:
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _checkout() -> tuple[str | None, bool | None]:
+    """Commit and dirty flag of the source checkout this package runs from, if it is one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,161 @@
+"""What a compressed linear layer is, and how it runs.
+
+Each factor is a module that computes ``y = W_hat x + bias`` without ever forming
+``W_hat: [d_out, d_in]``. Its tensors are the whole of what is stored, so parameters and bytes
+are counted from them. ``rest``/``kept`` permutations count as bytes, not as parameters.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+
+class Factor(nn.Module, ABC):
+    """A linear layer in factor form; weights are frozen."""
+
+    form: str
+    bias: nn.Parameter | None
+
+    def __init__(self, bias: Tensor | None) -> None:
+        super().__init__()
+        self.bias = None if bias is None else _frozen(bias)
+
+    @property
+    @abstractmethod
+    def rank(self) -> int:
+        """Inner dimension ``r``."""
+
+    def weight_parameters(self) -> int:
+        """Stored weights, biases not counted; also the multiply-accumulates per token."""
+        return sum(p.numel() for name, p in self.named_parameters() if name != "bias")
+
+    @abstractmethod
+    def dense(self) -> Tensor:
+        """The equivalent dense weight ``W_hat: [d_out, d_in]``."""
+
+
+class Dense(Factor):
+    """A layer left as it is."""
+
+    form = "dense"
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(bias)
+        self.weight = _frozen(weight)
+
+    @property
+    def rank(self) -> int:
+        """Largest rank the weight can have."""
+        return min(self.weight.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``y = W x + bias`` on the last dimension of ``x: [..., d_in]``."""
+        return F.linear(x, self.weight, self.bias)
+
+    def dense(self) -> Tensor:
+        """The weight itself."""
+        return self.weight.detach()
+
+
+class LowRank(Factor):
+    """``y = B (A x) + bias`` with ``B: [d_out, r]``, ``A: [r, d_in]``; ``r (d_out + d_in)``."""
+
+    form = "plain"
+
+    def __init__(self, B: Tensor, A: Tensor, bias: Tensor | None) -> None:
+        super().__init__(bias)
+        self.B = _frozen(B)
+        self.A = _frozen(A)
+
+    @property
+    def rank(self) -> int:
+        """Inner dimension ``r``."""
+        return self.A.shape[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x: [..., d_in]`` to ``[..., d_out]``."""
+        return F.linear(F.linear(x, self.A), self.B, self.bias)
+
+    def dense(self) -> Tensor:
+        """``B A``."""
+        return (self.B @ self.A).detach()
+
+
+class _BlockIdentity(Factor):
+    """A low-rank layer one of whose factors holds an identity block; ``r (d_out+d_in) - r^2``.
+
+    ``F`` is the full factor, ``T`` what remains of the other one beside its identity block,
+    ``kept: [r]`` the coordinates the identity block reads or writes, ``rest`` the others.
+    """
+
+    kept: Tensor
+    rest: Tensor
+
+    def __init__(self, F: Tensor, T: Tensor, kept: Tensor, rest: Tensor, bias: Tensor | None):
+        super().__init__(bias)
+        self.F = _frozen(F)
+        self.T = _frozen(T)
+        self.register_buffer("kept", kept.to(torch.int32))
+        self.register_buffer("rest", rest.to(torch.int32))
+
+    @property
+    def rank(self) -> int:
+        """Inner dimension ``r``."""
+        return self.kept.numel()
+
+    def interpolation_bound(self) -> float:
+        """Largest absolute entry of ``T``; small means safe in half precision."""
+        return float(self.T.abs().max()) if self.T.numel() else 0.0
+
+
+class InputIdentity(_BlockIdentity):
+    """``y = F (x[kept] + T x[rest]) + bias``; ``F: [d_out, r]``, ``T: [r, d_in - r]``."""
+
+    form = "block-identity"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x: [..., d_in]`` to ``[..., d_out]``."""
+        latent = x.index_select(-1, self.kept) + F.linear(x.index_select(-1, self.rest), self.T)
+        return F.linear(latent, self.F, self.bias)
+
+    def dense(self) -> Tensor:
+        """``F [I T]`` with its columns put back in order."""
+        weight = self.F.new_empty(self.F.shape[0], self.kept.numel() + self.rest.numel())
+        weight[:, self.kept.long()] = self.F
+        weight[:, self.rest.long()] = self.F @ self.T
+        return weight.detach()
+
+
+class OutputIdentity(_BlockIdentity):
+    """``z = F x; y[kept] = z, y[rest] = T z``; ``F: [r, d_in]``, ``T: [d_out - r, r]``."""
+
+    form = "block-identity-output"
+    inverse: Tensor
+
+    def __init__(self, F: Tensor, T: Tensor, kept: Tensor, rest: Tensor, bias: Tensor | None):
+        super().__init__(F, T, kept, rest, bias)
+        self.register_buffer("inverse", torch.cat([kept, rest]).argsort(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x: [..., d_in]`` to ``[..., d_out]``."""
+        latent = F.linear(x, self.F)
+        y = torch.cat([latent, F.linear(latent, self.T)], dim=-1).index_select(-1, self.inverse)
+        return y if self.bias is None else y + self.bias
+
+    def dense(self) -> Tensor:
+        """``[I; T] F`` with its rows put back in order."""
+        return torch.cat([self.F, self.T @ self.F])[self.inverse].detach()
+
+
+def stored_bytes(module: nn.Module) -> int:
+    """Bytes of all distinct tensors ``module`` saves: parameters and persistent buffers."""
+    tensors = {id(t): t for t in module.state_dict(keep_vars=True).values()}
+    return sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+def _frozen(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor.contiguous(), requires_grad=False)

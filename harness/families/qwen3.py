@@ -1,0 +1,14 @@
+"""Qwen3: Llama's layout with RMS norms on each query and key head."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.families import llama
+
+family = replace(
+    llama.family,
+    model_type="qwen3",
+    query_norm="self_attn.q_norm",
+    key_norm="self_attn.k_norm",
+)

@@ -1,0 +1,108 @@
+"""The record of one cell: enough to reproduce it and to compare it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.results import TaskResult
+from harness.schema import Document, digest
+from harness.spec import RunSpec
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class ModelFacts(Document):
+    """The model as it was loaded. ``fingerprint`` is the content hash or hub commit."""
+
+    reference: str
+    fingerprint: str
+    family: str
+    parameters: int
+    bytes: int
+    notes: tuple[str, ...] = ()
+
+
+class DataFacts(Document):
+    """A text or data set as it was read."""
+
+    reference: str
+    fingerprint: str
+    revision: str | None = None
+    tokens: int | None = None
+
+
+class LayerFacts(Document):
+    """One compressed linear layer.
+
+    ``relative_loss`` is ``||(W - W_hat) C^1/2||^2 / ||W C^1/2||^2`` on the calibration
+    statistics; ``interpolation_bound`` the largest absolute entry of ``T`` in block-identity
+    form, None in plain form.
+    """
+
+    name: str
+    form: str
+    shape: tuple[int, int]
+    rank: int
+    parameters: int
+    relative_loss: float
+    interpolation_bound: float | None
+
+
+class CompressionFacts(Document):
+    """What the compression did. Ratios are shares of parameters removed; bytes as saved."""
+
+    label: str
+    ratio_requested: float
+    ratio_layers: float
+    ratio_model: float
+    parameters: int
+    bytes: int
+    layers: tuple[LayerFacts, ...]
+
+
+class Environment(Document):
+    """Where it ran. ``commit`` and ``dirty`` describe a source checkout, None when installed."""
+
+    harness: str
+    commit: str | None
+    dirty: bool | None
+    python: str
+    platform: str
+    packages: dict[str, str]
+    device: str
+    device_name: str
+    threads: int
+
+
+class RunRecord(Document):
+    """The whole story of one cell.
+
+    ``reference`` is the run id of the dense record measured under the same conditions.
+    ``timings`` are seconds by stage, ``peak_memory`` bytes by place (host, device).
+    ``created`` is UTC in ISO 8601. ``digest`` is the SHA-256 of everything else.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    status: Literal["complete", "failed"]
+    error: str | None
+    spec: RunSpec
+    model: ModelFacts
+    calibration: DataFacts | None
+    compression: CompressionFacts | None
+    data: DataFacts
+    result: TaskResult | None
+    reference: str | None
+    environment: Environment
+    timings: dict[str, float]
+    peak_memory: dict[str, int]
+    created: str
+    digest: str = ""
+
+    def content_digest(self) -> str:
+        """SHA-256 of the record without its ``digest`` field."""
+        return digest(self.model_dump(mode="json", exclude={"digest"}))
+
+    def sealed(self) -> RunRecord:
+        """The same record with its ``digest`` filled in."""
+        return self.model_copy(update={"digest": self.content_digest()})

@@ -1,0 +1,82 @@
+"""Plugins are Python entry points; ours are declared exactly as a third party's would be.
+
+``names`` reads package metadata and imports nothing; ``get`` imports one plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from harness.errors import UsageError, unknown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Registry(Generic[T]):
+    """All plugins of one entry-point group, each an instance of ``protocol``."""
+
+    group: str
+    kind: str
+    protocol: type[T]
+
+    def names(self) -> list[str]:
+        """Names of all plugins, sorted, without importing any.
+
+        Raises:
+            UsageError: two distributions claim the same name.
+        """
+        return sorted(_entry_points(self.group))
+
+    def origin(self, name: str) -> str:
+        """Distribution that declares ``name``, e.g. ``harness 0.1.0``."""
+        return _distribution(self._entry(name))
+
+    def get(self, name: str) -> T:
+        """Import and return the plugin called ``name``.
+
+        Raises:
+            UsageError: there is none (near names are suggested), it does not import,
+                or it is not a ``protocol``.
+        """
+        entry = self._entry(name)
+        try:
+            plugin = entry.load()
+        except Exception as error:
+            raise UsageError(
+                f"{self.kind} '{name}' of {_distribution(entry)} does not load: "
+                f"{type(error).__name__}: {error}; reinstall or remove that package"
+            ) from error
+        if not isinstance(plugin, self.protocol):
+            raise UsageError(
+                f"{self.kind} '{name}' of {_distribution(entry)} is a {type(plugin).__name__}, "
+                f"not a {self.protocol.__name__}"
+            )
+        return plugin
+
+    def _entry(self, name: str) -> EntryPoint:
+        entries = _entry_points(self.group)
+        if name not in entries:
+            raise unknown(self.kind, name, entries)
+        return entries[name]
+
+
+@cache
+def _entry_points(group: str) -> Mapping[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=group):
+        other = found.setdefault(entry.name, entry)
+        if other.value != entry.value or _distribution(other) != _distribution(entry):
+            raise UsageError(
+                f"two packages provide '{entry.name}' in {group}: {_distribution(other)} and "
+                f"{_distribution(entry)}; uninstall one of them"
+            )
+    return found
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"

@@ -1,0 +1,193 @@
+"""Run a plan: calibrate once, compress each variant, evaluate it, write its records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import torch
+
+from harness import store
+from harness.compression import compress_model
+from harness.compressor import BlockStatistics
+from harness.environment import describe, peak_memory
+from harness.errors import HarnessError, InfrastructureError
+from harness.factors import stored_bytes
+from harness.loading import load_model
+from harness.model import LanguageModel
+from harness.plan import Cell, Plan, Request, Variant, make_plan
+from harness.progress import Tracker, silent
+from harness.record import ModelFacts, RunRecord
+from harness.results import TaskResult
+from harness.statistics.calibration import Calibration, draw
+from harness.statistics.collect import collect
+from harness.task import Conditions
+
+__all__ = ["Request", "run", "run_plan"]
+
+Notify = Callable[[str], None]
+
+
+def run(request: Request, track: Tracker = silent) -> list[RunRecord]:
+    """Run every cell of ``request`` that has no complete record yet; return all records.
+
+    A failing cell is recorded as failed and does not stop the others.
+
+    Raises:
+        HarnessError: nothing could be run; see ``make_plan``.
+    """
+    return run_plan(make_plan(request), track)
+
+
+def run_plan(plan: Plan, track: Tracker = silent) -> list[RunRecord]:
+    """``run`` for a plan already made."""
+    records = [cell.done for variant in plan.variants for cell in variant.cells if cell.done]
+    pending = [variant for variant in plan.variants if variant.pending]
+    if not pending:
+        return records
+    job = _Job(plan, track)
+    for variant in pending:
+        records += job.run(variant)
+    order = [cell.run_id for variant in plan.variants for cell in variant.cells]
+    return sorted(records, key=lambda record: order.index(record.run_id))
+
+
+@dataclass
+class _Job:
+    """One loaded model and what its variants share."""
+
+    plan: Plan
+    track: Tracker
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        request = self.plan.request
+        with self._timed("load"):
+            self.dense = load_model(request.model, request.dtype, request.device)
+        model = self.dense.model
+        self.facts = ModelFacts(
+            reference=request.model,
+            fingerprint=self.plan.asset.fingerprint,
+            family=self.dense.family.model_type,
+            parameters=sum(p.numel() for p in model.parameters()),
+            bytes=stored_bytes(model),
+            notes=self.plan.asset.notes,
+        )
+        self.calibration: Calibration | None = None
+        self.statistics: list[BlockStatistics] | None = None
+
+    def run(self, variant: Variant) -> Iterator[RunRecord]:
+        """Compress once, evaluate each pending cell, save its record."""
+        try:
+            subject = self._compress(variant)
+        except HarnessError as error:
+            for cell in variant.pending:
+                yield self._save(cell, None, None, error)
+            return
+        for cell in variant.pending:
+            try:
+                result = self._evaluate(subject, cell)
+            except HarnessError as error:
+                yield self._save(cell, subject, None, error)
+            else:
+                yield self._save(cell, subject, result, None)
+        del subject
+
+    def _compress(self, variant: Variant) -> LanguageModel:
+        method = variant.method
+        self.timings.pop("compress", None)
+        if method.compressor is None:
+            return self.dense
+        if self.calibration is None:
+            assert self.plan.text is not None
+            spec = self.plan.request.calibration
+            self.calibration = draw(self.plan.text, self.dense.tokenizer, spec)
+        if method.config.propagation == "original" and self.statistics is None:
+            self._calibrate(self.calibration)
+        with self._timed("compress"), memory_errors():
+            return compress_model(
+                self.dense,
+                method.spec.name,
+                method.compressor,
+                method.config,
+                variant.ratio,
+                self.calibration,
+                statistics=self.statistics,
+                batch_size=self.plan.request.batch_size,
+                track=self.track,
+            )
+
+    def _calibrate(self, calibration: Calibration) -> None:
+        """Collect once what all variants together need."""
+        methods = [variant.method for variant in self.plan.variants]
+        with self._timed("calibrate"), memory_errors():
+            self.statistics = collect(
+                self.dense.model,
+                self.dense.family,
+                calibration,
+                batch_size=self.plan.request.batch_size,
+                keep_mlp_tokens=any(
+                    m.compressor is not None and m.compressor.needs_mlp_tokens(m.config)
+                    for m in methods
+                ),
+                track=self.track,
+            )
+
+    def _evaluate(self, subject: LanguageModel, cell: Cell) -> TaskResult:
+        request = self.plan.request
+        conditions = Conditions(
+            batch_size=request.batch_size,
+            limit=cell.spec.task.limit,
+            seed=request.seed,
+            track=self.track,
+        )
+        with self._timed("evaluate"), memory_errors():
+            return cell.task.evaluate(subject, conditions)
+
+    def _save(
+        self,
+        cell: Cell,
+        subject: LanguageModel | None,
+        result: TaskResult | None,
+        error: HarnessError | None,
+    ) -> RunRecord:
+        request = self.plan.request
+        compressed = cell.spec.calibration is not None
+        record = RunRecord(
+            run_id=cell.run_id,
+            status="failed" if error else "complete",
+            error=str(error) if error else None,
+            spec=cell.spec,
+            model=self.facts,
+            calibration=self.calibration.facts if compressed and self.calibration else None,
+            compression=subject.compression if subject else None,
+            data=cell.task.data,
+            result=result,
+            reference=cell.reference,
+            environment=describe(request.device),
+            timings={name: round(seconds, 3) for name, seconds in self.timings.items()},
+            peak_memory=peak_memory(request.device),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        ).sealed()
+        store.save(record, request.output)
+        return record
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.timings[stage] = time.perf_counter() - start
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn running out of memory into an error that says what to change."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise InfrastructureError(
+            "out of memory; pass a smaller --batch-size, a smaller model, or --dtype bfloat16"
+        ) from error

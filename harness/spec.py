@@ -1,0 +1,70 @@
+"""What to run: one cell of a comparison, complete enough to repeat it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from harness.schema import Document, digest
+
+DENSE = "dense"
+"""Method name of the uncompressed reference."""
+
+Option = bool | int | float | str | tuple[str, ...] | None
+Ratio = Annotated[float, Field(ge=0, lt=1)]
+Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+
+
+class MethodSpec(Document):
+    """A compressor by its registered name, with every option spelled out."""
+
+    name: str
+    options: dict[str, Option] = Field(default_factory=dict)
+
+
+class CalibrationSpec(Document):
+    """Which text the statistics come from: ``samples`` sequences of ``length`` tokens.
+
+    ``sampling`` is ``windows`` (disjoint windows of the joined text) or ``documents`` (a random
+    stretch of a random document long enough, the protocol of SparseGPT and its successors).
+    """
+
+    text: str
+    samples: Annotated[int, Field(ge=1)]
+    length: Annotated[int, Field(ge=2)]
+    sampling: Literal["windows", "documents"] = "windows"
+    seed: int = 0
+
+
+class TaskSpec(Document):
+    """What is measured; ``data`` replaces the task's own data by a local file or a reference."""
+
+    name: str
+    data: str | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+    options: dict[str, Option] = Field(default_factory=dict)
+
+
+class RunSpec(Document):
+    """One cell: a model, a method at a ratio, calibration text, a task.
+
+    ``ratio`` is the share of parameters removed from the compressed linear layers.
+    The dense reference has method ``dense``, ratio 0 and no calibration.
+    """
+
+    model: str
+    method: MethodSpec
+    ratio: Ratio
+    calibration: CalibrationSpec | None
+    task: TaskSpec
+    dtype: Dtype = "float32"
+    seed: int = 0
+
+    def run_id(self, *fingerprints: str) -> str:
+        """Name of the cell's record: hash of this spec and of the content it reads.
+
+        Args:
+            fingerprints: content hashes of the model, the calibration text, the task's data.
+        """
+        return digest([self.model_dump(mode="json"), *fingerprints])[:16]

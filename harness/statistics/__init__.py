@@ -1,0 +1,1 @@
+"""Streaming statistics of the activations each layer reads."""

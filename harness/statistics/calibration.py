@@ -1,0 +1,123 @@
+"""Calibration sequences: which tokens the statistics are taken over."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from harness.assets.kinds import TextAsset
+from harness.errors import UsageError
+from harness.record import DataFacts
+from harness.spec import CalibrationSpec
+
+CHARACTERS_PER_TOKEN = 64
+"""How much text is tokenised per token wanted: enough for a choice, bounded for huge corpora."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Token sequences and which of their tokens count.
+
+    ``input_ids`` and ``attention_mask`` are ``[samples, length]``; masked tokens (0) are padding
+    and enter no statistic.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    facts: DataFacts
+
+
+def draw(text: TextAsset, tokenizer: PreTrainedTokenizerBase, spec: CalibrationSpec) -> Calibration:
+    """Draw ``spec.samples`` sequences of ``spec.length`` tokens, reproducibly by ``spec.seed``.
+
+    Raises:
+        UsageError: the text holds fewer tokens than asked.
+    """
+    sampler = sample_documents if spec.sampling == "documents" else sample_windows
+    ids = sampler(text.documents, tokenizer, spec)
+    facts = DataFacts(
+        reference=text.reference,
+        fingerprint=text.fingerprint,
+        revision=text.revision,
+        tokens=ids.numel(),
+    )
+    return Calibration(ids, torch.ones_like(ids), facts)
+
+
+def sample_windows(
+    documents: Sequence[str], tokenizer: PreTrainedTokenizerBase, spec: CalibrationSpec
+) -> Tensor:
+    """Disjoint windows of the documents joined with blank lines, ``[samples, length]``.
+
+    Of a large corpus only a random contiguous stretch is tokenised.
+    """
+    rng = random.Random(spec.seed)  # noqa: S311
+    wanted = spec.samples * spec.length
+    ids = tokenize("\n\n".join(_stretch(documents, wanted * CHARACTERS_PER_TOKEN, rng)), tokenizer)
+    available = len(ids) // spec.length
+    if available < spec.samples:
+        raise UsageError(
+            f"the calibration text has {len(ids)} tokens, {spec.samples} x {spec.length} = "
+            f"{wanted} are asked; pass a longer --calibration, or fewer --samples or "
+            "a smaller --length"
+        )
+    starts = sorted(rng.sample(range(available), spec.samples))
+    return torch.stack([ids[s * spec.length : (s + 1) * spec.length] for s in starts])
+
+
+def sample_documents(
+    documents: Sequence[str], tokenizer: PreTrainedTokenizerBase, spec: CalibrationSpec
+) -> Tensor:
+    """The C4 loader of the compression papers, ``[samples, length]``.
+
+    Draws documents at random until one has more than ``length`` tokens, then an offset inside
+    it, from one stream seeded by ``spec.seed``.
+    """
+    rng = random.Random(spec.seed)  # noqa: S311
+    rows: list[Tensor] = []
+    short = 0
+    while len(rows) < spec.samples:
+        ids = tokenize(documents[rng.randint(0, len(documents) - 1)], tokenizer)
+        if len(ids) > spec.length:
+            offset = rng.randint(0, len(ids) - spec.length - 1)
+            rows.append(ids[offset : offset + spec.length])
+            short = 0
+            continue
+        short += 1
+        if short > 20 * len(documents) + 1000:
+            raise UsageError(
+                f"no calibration document has more than {spec.length} tokens; pass longer "
+                "documents to --calibration, or a smaller --length"
+            )
+    return torch.stack(rows)
+
+
+def tokenize(text: str, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Token ids of ``text`` with the tokenizer's default special tokens, ``[n]``."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # length warnings concern feeding a model, not cutting windows
+    try:
+        ids: Tensor = tokenizer(text, return_tensors="pt").input_ids[0]
+    finally:
+        logging.set_verbosity(verbosity)
+    return ids.long()
+
+
+def _stretch(documents: Sequence[str], characters: int, rng: random.Random) -> list[str]:
+    if sum(map(len, documents)) <= characters:
+        return list(documents)
+    start = rng.randrange(len(documents))
+    taken: list[str] = []
+    size = 0
+    for document in [*documents[start:], *documents[:start]]:
+        taken.append(document)
+        size += len(document)
+        if size >= characters:
+            break
+    return taken

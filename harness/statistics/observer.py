@@ -1,0 +1,101 @@
+"""Hooks that gather the statistics of one decoder block while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from harness.compressor import BlockStatistics
+from harness.errors import NonFiniteError
+from harness.families.family import Family
+from harness.roles import SITE_OF_ROLE, Site
+from harness.statistics.moments import MomentAccumulator
+from harness.statistics.sample import TokenSample
+
+MLP_TOKENS = 8192
+"""Most tokens kept per block for methods that refit the MLP."""
+
+
+class BlockObserver:
+    """Accumulates moments of every distinct activation inside ``block``.
+
+    ``name`` is the block's dotted path, for errors. Set ``mask: [batch, length]`` (bool) before
+    each forward pass; only tokens where it is true count. Use as a context manager: the hooks
+    live no longer than that.
+    """
+
+    mask: Tensor
+
+    def __init__(self, name: str, block: nn.Module, family: Family, keep_mlp_tokens: bool) -> None:
+        self._name = name
+        self._block = block
+        self._family = family
+        self._moments: dict[Site, MomentAccumulator] = {}
+        self._sample = TokenSample(MLP_TOKENS) if keep_mlp_tokens else None
+        self._inverse_norms: dict[str, tuple[int, Tensor]] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        watched = {SITE_OF_ROLE[role]: path for role, path in self._family.layers.items()}
+        for site, path in watched.items():
+            self._watch(path, self._moment_hook(site, path))
+        for norm in (self._family.query_norm, self._family.key_norm):
+            if norm is not None:
+                self._watch(norm, self._norm_hook(norm))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def statistics(self) -> BlockStatistics:
+        """What was seen; the accumulators are spent.
+
+        Raises:
+            UsageError: no token was seen.
+        """
+        norms = [total / count for count, total in self._inverse_norms.values()]
+        return BlockStatistics(
+            moments={site: self._moments.pop(site).moments() for site in list(self._moments)},
+            mlp_tokens=self._sample.tokens() if self._sample else None,
+            inverse_norms=(norms[0], norms[1]) if norms else None,
+        )
+
+    def _watch(self, path: str, hook: Callable[[nn.Module, tuple[Any, ...]], None]) -> None:
+        module = self._block.get_submodule(path)
+        self._handles.append(module.register_forward_pre_hook(hook))
+
+    def _moment_hook(self, site: Site, path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            x = inputs[0].detach()
+            tokens = x.reshape(-1, x.shape[-1])[self.mask.flatten()]
+            if site not in self._moments:
+                self._moments[site] = MomentAccumulator(x.shape[-1], x.device)
+            try:
+                self._moments[site].add(tokens)
+            except NonFiniteError as error:
+                raise NonFiniteError(f"input of {self._name}.{path}: {error}") from error
+            if site == "mlp_input" and self._sample is not None:
+                self._sample.add(tokens if tokens.dtype == torch.float64 else tokens.float())
+
+        return hook
+
+    def _norm_hook(self, path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            heads = inputs[0].detach().flatten(0, 1)[self.mask.flatten()].double()
+            inverse = heads.square().mean(-1).clamp_min(1e-12).rsqrt().sum(0)
+            count, total = self._inverse_norms.get(path, (0, torch.zeros_like(inverse)))
+            self._inverse_norms[path] = (count + len(heads), total + inverse)
+
+        return hook

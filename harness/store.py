@@ -1,0 +1,195 @@
+"""Records on disk: one file per cell, whole or absent, sealed with its digest.
+
+``python -m harness.store`` prints the published schema (``harness/record.schema.json``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+
+from harness.errors import InfrastructureError, UsageError
+from harness.record import SCHEMA_VERSION, RunRecord
+from harness.schema import digest
+
+_AGAIN = "restore it from a copy, or delete it and run the cell again"
+_FIX = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space or choose another folder")
+
+
+class Problem(NamedTuple):
+    """A file that is no usable record, and why; ``message`` does not repeat the path."""
+
+    path: Path
+    message: str
+
+
+class _DamagedError(Exception):
+    """The content of a file is not a sound record."""
+
+
+def save(record: RunRecord, folder: Path) -> Path:
+    """Seal ``record`` and write ``<folder>/<run_id>.json``, whole or not at all.
+
+    Raises:
+        UsageError: the run id is not a file name.
+        InfrastructureError: the folder cannot be written, or the disk is full.
+    """
+    path = _path(folder, record.run_id)
+    content = record.sealed().model_dump(mode="json")
+    text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(path, text.encode())
+    except OSError as error:
+        fix = _FIX.get(error.errno or 0, "make it writable or choose another folder")
+        raise InfrastructureError(
+            f"cannot write a record to {folder} ({error.strerror or error}); {fix}"
+        ) from error
+    return path
+
+
+def load(path: Path) -> RunRecord:
+    """Read one record and check it against its digest.
+
+    Raises:
+        UsageError: there is no such file, it is damaged, it was changed after it was written,
+            or a newer harness wrote it.
+        InfrastructureError: the file cannot be read.
+    """
+    try:
+        return _parse(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no record {path}; check the path") from error
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot read {path} ({error.strerror or error}); check its permissions"
+        ) from error
+    except _DamagedError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def scan(folder: Path) -> Iterator[RunRecord | Problem]:
+    """Read the records of ``folder`` one at a time, in the order of the file names.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}; pass the one that holds the records")
+    return map(_examine, sorted(folder.glob("*.json")))
+
+
+def load_all(folder: Path) -> tuple[list[RunRecord], list[Problem]]:
+    """Read every record of ``folder``; ``scan`` does the same in the memory of one record.
+
+    Returns:
+        The sound records, and the files that are none.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    found = list(scan(folder))
+    return (
+        [one for one in found if isinstance(one, RunRecord)],
+        [one for one in found if isinstance(one, Problem)],
+    )
+
+
+def find(folder: Path, run_id: str) -> RunRecord | None:
+    """The record called ``run_id``, or None where there is none.
+
+    Raises:
+        UsageError: the file of that name is damaged or holds another record.
+        InfrastructureError: the file cannot be read.
+    """
+    path = _path(folder, run_id)
+    if not path.exists():
+        return None
+    record = load(path)
+    if record.run_id != run_id:
+        raise UsageError(
+            f"{path} holds the record {record.run_id}; rename it to {record.run_id}.json"
+        )
+    return record
+
+
+def schema() -> str:
+    """JSON Schema (draft 2020-12) of a record file, as published."""
+    document = {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        **RunRecord.model_json_schema(mode="serialization"),
+    }
+    return json.dumps(document, sort_keys=True, indent=1) + "\n"
+
+
+def _path(folder: Path, run_id: str) -> Path:
+    if not run_id or run_id.startswith(".") or Path(run_id).name != run_id:
+        raise UsageError(f"'{run_id}' is not a run id; a run id is 16 hexadecimal digits")
+    return folder / f"{run_id}.json"
+
+
+def _examine(path: Path) -> RunRecord | Problem:
+    try:
+        return _parse(path.read_bytes())
+    except OSError as error:
+        return Problem(path, f"cannot be read ({error.strerror or error})")
+    except _DamagedError as error:
+        return Problem(path, str(error))
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _parse(content: bytes) -> RunRecord:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _DamagedError(f"not valid JSON, perhaps cut short ({error}); {_AGAIN}") from error
+    if not isinstance(document, dict):
+        raise _DamagedError("not a record; move it out of the folder of records")
+    version = document.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise _DamagedError(
+            f"written in schema version {version}, this harness reads {SCHEMA_VERSION}; "
+            "upgrade harness"
+        )
+    try:
+        record = RunRecord.model_validate(document)
+    except ValidationError as error:
+        raise _DamagedError(f"not a sound record ({_first(error)}); {_AGAIN}") from error
+    # The digest is taken from the file, not from the parsed record, so that files stay valid
+    # when a later version gives a field a default.
+    sealed = document.pop("digest", "")
+    if digest(document) != sealed:
+        raise _DamagedError(f"changed after it was written (digest does not match); {_AGAIN}")
+    return record
+
+
+def _first(error: ValidationError) -> str:
+    first: Any = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema())

@@ -1,0 +1,73 @@
+"""The task seam: a task measures a model it is handed and knows nothing of methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from harness.model import LanguageModel
+from harness.progress import Tracker, silent
+from harness.record import DataFacts
+from harness.registry import Registry
+from harness.results import TaskResult
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How to evaluate: none of this changes what is measured, except ``limit``.
+
+    ``batch_size`` is where the automatic back-off on out-of-memory starts. ``limit`` keeps the
+    first that many units (windows, documents).
+    """
+
+    batch_size: int = 8
+    limit: int | None = None
+    seed: int = 0
+    track: Tracker = silent
+
+
+class PreparedTask(Protocol):
+    """A task whose data is at hand."""
+
+    data: DataFacts
+
+    def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
+        """Measure ``subject``.
+
+        Raises:
+            NonFiniteError: the model gives NaN or infinity.
+        """
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A plugin of the ``harness.tasks`` group."""
+
+    summary: str
+    config: type[Any]
+    """Frozen dataclass of this task's options."""
+
+    def prepare(self, name: str, data: str | None, config: Any) -> PreparedTask:
+        """Fetch the data, before any model is loaded.
+
+        Args:
+            name: the task's name as the user gave it.
+            data: reference or local path that replaces the task's own data.
+            config: an instance of ``self.config``.
+
+        Raises:
+            AssetError: the data cannot be had; says what to pass instead.
+            UsageError: the data or an option does not fit this task.
+        """
+
+
+tasks: Registry[Task] = Registry("harness.tasks", "task", Task)  # type: ignore[type-abstract]
+
+FALLBACK = "lm-eval"
+"""Serves every name and task file that no plugin claims."""
+
+
+def find_task(name: str) -> Task:
+    """The plugin for ``name``: a registered task, else lm-eval by that name or YAML file."""
+    own = [task for task in tasks.names() if task != FALLBACK]
+    return tasks.get(name if name in own else FALLBACK)

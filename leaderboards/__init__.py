@@ -1,0 +1,1 @@
+"""The leaderboards: pure functions of records and of the published numbers."""

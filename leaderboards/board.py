@@ -1,0 +1,119 @@
+"""Records in, board out: which results may share a table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from harness.record import RunRecord
+from harness.store import Problem
+from leaderboards.entry import Entry, Measurement, examine
+from leaderboards.rows import dense_cells, grouped, ranked_rows
+from leaderboards.tables import Board, Calibration, Data, Dense, Subject, Table, Unranked
+
+PAPER_TASKS = ("wikitext2", "ptb", "c4")
+
+
+def board(records: Iterable[RunRecord | Problem]) -> Board:
+    """The leaderboard of ``records``; their order does not matter.
+
+    What cannot be compared, a file that is no record included, is listed apart.
+    """
+    examined = [
+        Unranked("", "", 0.0, "", record.path.name, record.message)
+        if isinstance(record, Problem)
+        else examine(record)
+        for record in records
+    ]
+    entries = [one for one in examined if isinstance(one, Entry)]
+    apart = {one for one in examined if isinstance(one, Unranked)}
+    tables = [
+        _table(members, calibration)
+        for comparable in grouped(entries, lambda entry: entry.protocol).values()
+        for layer in _layers(comparable)
+        for calibration, members in _by_calibration(layer)
+    ]
+    return Board(tuple(sorted(tables, key=_table_order)), tuple(sorted(apart)))
+
+
+def _layers(entries: list[Entry]) -> list[list[Entry]]:
+    """Split so that within a layer each task has one data set and one set of options."""
+    seen: defaultdict[str, int] = defaultdict(int)
+    depth: dict[Measurement, int] = {}
+    for measurement in sorted({entry.measurement for entry in entries}):
+        depth[measurement] = seen[measurement.task]
+        seen[measurement.task] += 1
+    return list(grouped(entries, lambda entry: depth[entry.measurement]).values())
+
+
+def _by_calibration(entries: list[Entry]) -> list[tuple[Calibration | None, list[Entry]]]:
+    """Split by calibration; what needs none holds under each and goes with all of them."""
+    groups = grouped(entries, lambda entry: entry.calibration)
+    free = groups.pop(None, [])
+    if not groups:
+        return [(None, free)]
+    return [(calibration, [*free, *members]) for calibration, members in groups.items()]
+
+
+def _table(entries: list[Entry], calibration: Calibration | None) -> Table:
+    compressed = [entry for entry in entries if not entry.dense]
+    columns = sorted({entry.column for entry in compressed}, key=lambda c: (c.ratio, _task(c.task)))
+    by_task = grouped(
+        (entry for entry in entries if entry.dense), lambda entry: entry.measurement.task
+    )
+    dense = [Dense(task, dense_cells(by_task[task])) for task in sorted(by_task, key=_task)]
+    protocol = entries[0].protocol
+    return Table(
+        model=_subject(entries),
+        dtype=protocol.dtype,
+        metric=protocol.metric,
+        higher_is_better=protocol.higher_is_better,
+        calibration=calibration,
+        data=_data(entries),
+        dense=tuple(dense),
+        columns=tuple(columns),
+        rows=ranked_rows(compressed, columns, dense, higher=protocol.higher_is_better),
+    )
+
+
+def _subject(entries: Sequence[Entry]) -> Subject:
+    models = [entry.record.model for entry in entries]
+    return Subject(
+        family=min(model.family for model in models),
+        parameters=min(model.parameters for model in models),
+        references=tuple(sorted({model.reference for model in models})),
+        fingerprint=models[0].fingerprint,
+        notes=tuple(sorted({note for model in models for note in model.notes})),
+    )
+
+
+def _data(entries: Sequence[Entry]) -> tuple[Data, ...]:
+    groups = grouped(entries, lambda entry: entry.measurement)
+    return tuple(
+        Data(
+            measurement.task,
+            tuple(sorted({entry.record.data.reference for entry in groups[measurement]})),
+            measurement.fingerprint,
+            measurement.options,
+        )
+        for measurement in sorted(groups, key=lambda one: _task(one.task))
+    )
+
+
+def _task(name: str) -> tuple[int, str]:
+    return (PAPER_TASKS.index(name) if name in PAPER_TASKS else len(PAPER_TASKS), name)
+
+
+def _table_order(table: Table) -> tuple[object, ...]:
+    model, calibration = table.model, table.calibration
+    return (
+        model.family,
+        model.parameters,
+        model.references,
+        model.fingerprint,
+        table.dtype,
+        table.metric,
+        table.higher_is_better,
+        [(data.task, data.fingerprint, data.options) for data in table.data],
+        [calibration] if calibration else [],
+    )

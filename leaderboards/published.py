@@ -1,0 +1,92 @@
+"""The paper's own numbers, and where one may stand beside a measured one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from harness.spec import DENSE
+
+PROTOCOLS = {"perplexity_token@2048": "perplexity_token"}
+"""Our metric for each of the paper's; its perplexities are over windows of 2048 tokens."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A printed value, in the paper's unit; ``table`` says where it is printed."""
+
+    value: float
+    metric: str
+    table: str
+
+
+def published(
+    model: str, method: str, ratio: float, task: str, part: str | None = None
+) -> Published | None:
+    """What the paper prints, under the paper's own model names.
+
+    Args:
+        model: e.g. ``OPT-125M``.
+        method: a method's name without any junction, or ``dense`` with ratio 0.
+        ratio: share of parameters removed.
+        task: e.g. ``wikitext2``.
+        part: column of a task that the paper reports in slices, e.g. ``Avg`` of ScienceQA.
+    """
+    return _index().get((model, method, round(ratio, 6), task, part))
+
+
+def beside(reference: str, label: str, ratio: float, task: str, metric: str) -> float | None:
+    """The printed value that is comparable with a measured one, if there is one.
+
+    A label with a junction in brackets differs from the paper's form of that method, hence
+    matches nothing.
+
+    Args:
+        reference: model reference as in a record, with or without a hub revision.
+        label: method label as in a record, ``dense`` for the uncompressed model.
+        ratio: share of parameters removed.
+        task: task name.
+        metric: metric name with its protocol.
+    """
+    model = paper_model(reference)
+    found = published(model, label, ratio, task) if model else None
+    return found.value if found and PROTOCOLS.get(metric) == found.metric else None
+
+
+def paper_model(reference: str) -> str | None:
+    """The paper's name of a model, by the last part of its reference, whatever its revision."""
+    path = reference.partition("@")[0].rstrip("/")
+    return _models().get(path.rpartition("/")[2].casefold())
+
+
+def source() -> str:
+    """Where the published values come from."""
+    return str(_document()["source"])
+
+
+@cache
+def _document() -> dict[str, Any]:
+    text = files("leaderboards").joinpath("published.json").read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+@cache
+def _index() -> dict[tuple[str, str, float, str, str | None], Published]:
+    dense = [{"method": DENSE, "ratio": 0.0, **row} for row in _document()["dense"]]
+    return {
+        (row["model"], row["method"], row["ratio"], row["task"], row.get("slice")): Published(
+            row["value"], row["metric"], row["table"]
+        )
+        for row in [*dense, *_document()["compressed"]]
+    }
+
+
+@cache
+def _models() -> dict[str, str]:
+    aliases: dict[str, str] = _document()["notes"]["models"]
+    names = {row["model"] for row in _document()["dense"]}
+    return {aliases.get(name, name).rpartition("/")[2].casefold(): name for name in names}

@@ -1,0 +1,109 @@
+"""The rows of one table: order, best of a column, better than dense."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from leaderboards.entry import Entry
+from leaderboards.tables import Cell, Column, Dense, Row
+
+ORDER = ("svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov", "latentllm")
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """``items`` by ``key``, in their own order."""
+    groups: defaultdict[K, list[T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return dict(groups)
+
+
+def ranked_rows(
+    entries: Iterable[Entry], columns: Sequence[Column], dense: Sequence[Dense], *, higher: bool
+) -> tuple[Row, ...]:
+    """Rows in the fixed order of methods, best values and those better than dense marked."""
+    by_label = grouped(entries, lambda entry: entry.label)
+    rows = [
+        row
+        for label in sorted(by_label, key=_method_order)
+        for row in _rows(label, by_label[label], columns)
+    ]
+    return _marked(rows, columns, {one.task: one.cells for one in dense}, 1 if higher else -1)
+
+
+def dense_cells(entries: Iterable[Entry]) -> tuple[Cell, ...]:
+    """One cell per distinct value, smallest first."""
+    by_value = grouped(entries, lambda entry: entry.metric.value)
+    return tuple(_newest(by_value[value]).cell for value in sorted(by_value))
+
+
+def _method_order(label: str) -> tuple[int, str]:
+    method = label.partition("[")[0].strip()
+    return (ORDER.index(method) if method in ORDER else len(ORDER), label)
+
+
+def _rows(label: str, entries: list[Entry], columns: Sequence[Column]) -> list[Row]:
+    groups = _agreeing_groups(entries)
+    return [_row(label, groups[key], columns, named=len(groups) > 1) for key in sorted(groups)]
+
+
+def _agreeing_groups(entries: list[Entry]) -> dict[str, list[Entry]]:
+    """The coarsest split in which no column of a group holds two different values."""
+    whole = {"": entries}
+    variants = grouped(entries, lambda entry: entry.variant) if _disagree(entries) else whole
+    if any(map(_disagree, variants.values())):
+        return grouped(entries, lambda entry: entry.variant + entry.identity)
+    return variants
+
+
+def _disagree(entries: Iterable[Entry]) -> bool:
+    values: dict[Column, float] = {}
+    return any(
+        values.setdefault(entry.column, entry.metric.value) != entry.metric.value
+        for entry in entries
+    )
+
+
+def _row(label: str, entries: list[Entry], columns: Sequence[Column], *, named: bool) -> Row:
+    by_column = grouped(entries, lambda entry: entry.column)
+    cells = tuple(
+        _newest(by_column[column]).cell if column in by_column else None for column in columns
+    )
+    runs = tuple(cell.run_id for cell in cells if cell) if named else ()
+    return Row(label, runs, cells)
+
+
+def _newest(entries: list[Entry]) -> Entry:
+    if len(entries) == 1:
+        return entries[0]
+    return max(entries, key=lambda e: (e.record.created, e.identity))
+
+
+def _marked(
+    rows: Sequence[Row], columns: Sequence[Column], dense: Mapping[str, Sequence[Cell]], sign: int
+) -> tuple[Row, ...]:
+    by_column = [
+        _marked_column([row.cells[i] for row in rows], dense.get(column.task, ()), sign)
+        for i, column in enumerate(columns)
+    ]
+    by_row = zip(*by_column, strict=True)
+    return tuple(replace(row, cells=cells) for row, cells in zip(rows, by_row, strict=True))
+
+
+def _marked_column(
+    cells: Sequence[Cell | None], dense: Sequence[Cell], sign: int
+) -> list[Cell | None]:
+    best = max(sign * cell.value for cell in cells if cell)
+    bar = max((sign * cell.value for cell in dense), default=math.inf)
+    return [
+        cell
+        and replace(cell, best=sign * cell.value == best, better_than_dense=sign * cell.value > bar)
+        for cell in cells
+    ]

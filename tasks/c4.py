@@ -1,0 +1,17 @@
+"""C4 (first shard of the validation split) as the compression papers read it.
+
+Source: Raffel et al., Exploring the Limits of Transfer Learning, https://arxiv.org/abs/1910.10683.
+"""
+
+from __future__ import annotations
+
+from tasks.text_perplexity import PerplexityConfig, TextPerplexity
+
+plugin = TextPerplexity(
+    summary="token perplexity of the start of C4's first validation shard",
+    config=PerplexityConfig,
+    reference="c4",
+    separator=" ",
+    max_documents=1100,
+    max_windows=256,
+)

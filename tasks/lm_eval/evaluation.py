@@ -1,0 +1,102 @@
+"""Run lm-eval, in this process, on a model in memory."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lm_eval
+from lm_eval.models.huggingface import HFLM
+from torch import nn
+from transformers import PreTrainedModel, set_seed
+
+from harness.errors import NonFiniteError
+from harness.model import LanguageModel
+from harness.progress import silent
+from harness.task import Conditions
+from tasks.lm_eval.output import on_stderr, quiet
+
+
+def evaluate(
+    loaded: Any, subject: LanguageModel, conditions: Conditions, *, batch_size: int, bootstrap: int
+) -> dict[str, Any]:
+    """Evaluate ``subject`` on the tasks of ``loaded`` and return lm-eval's results.
+
+    ``lm_eval.evaluate`` and not ``simple_evaluate``: the latter starts git and system programs
+    for facts that the run's record holds already, and their errors reach the terminal.
+
+    Args:
+        loaded: lm-eval's ``TaskDict``.
+        subject: the model and its tokenizer; both are left as they are.
+        conditions: limit (documents per task), seed and tracker.
+        batch_size: sequences per forward pass.
+        bootstrap: resamples for standard errors without a closed form.
+
+    Raises:
+        NonFiniteError: the model gives NaN.
+    """
+    with (
+        quiet() if conditions.track is silent else on_stderr(),
+        _one_process(),
+        _weights_as_they_are(subject.model),
+        _no_nan(subject.model),
+    ):
+        for task in loaded["tasks"].values():
+            task.set_fewshot_seed(seed=conditions.seed)
+        set_seed(conditions.seed)
+        results: dict[str, Any] = lm_eval.evaluate(
+            lm=HFLM(
+                pretrained=subject.model,
+                # HFLM gives a tokenizer without a padding token one.
+                tokenizer=copy.deepcopy(subject.tokenizer),
+                batch_size=batch_size,
+                softmax_dtype="float32",
+            ),
+            task_dict=loaded,
+            limit=conditions.limit,
+            bootstrap_iters=bootstrap,
+            log_samples=True,
+        )
+    return results
+
+
+@contextmanager
+def _weights_as_they_are(model: PreTrainedModel) -> Iterator[None]:
+    """Keep HFLM from tying an output layer that no longer is the embedding."""
+    vars(model)["tie_weights"] = lambda: None
+    try:
+        yield
+    finally:
+        del vars(model)["tie_weights"]
+
+
+@contextmanager
+def _no_nan(model: nn.Module) -> Iterator[None]:
+    """Stop at NaN, from which lm-eval would make a choice or a word like any other."""
+
+    def check(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        if output.logits[:, -1].isnan().any():
+            raise NonFiniteError("the model gives NaN as scores of the next token")
+
+    hook = model.register_forward_hook(check)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def _one_process() -> Iterator[None]:
+    """Bootstrap here: lm-eval would fork a process that may hold a device."""
+    before = os.environ.get("DISABLE_MULTIPROC")
+    os.environ["DISABLE_MULTIPROC"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["DISABLE_MULTIPROC"]
+        else:
+            os.environ["DISABLE_MULTIPROC"] = before

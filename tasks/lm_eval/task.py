@@ -1,0 +1,85 @@
+"""The lm-eval plugin; the library itself is imported when a task is prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import UsageError
+from harness.model import LanguageModel
+from harness.record import DataFacts
+from harness.results import TaskResult
+from harness.task import Conditions
+
+
+@dataclass(frozen=True)
+class LmEvalConfig:
+    """Options of every lm-eval task.
+
+    ``num_fewshot`` replaces the task's own number of examples in the prompt, unless the task
+    insists on none. ``bootstrap_iters`` resamples give the standard errors that have no closed
+    form; 0 leaves all standard errors out.
+    """
+
+    num_fewshot: int | None = None
+    bootstrap_iters: int = 1000
+
+    def __post_init__(self) -> None:
+        if (self.num_fewshot or 0) < 0 or self.bootstrap_iters < 0:
+            raise UsageError("num_fewshot and bootstrap_iters are counts; pass 0 or more")
+
+
+@dataclass(frozen=True)
+class LmEvalTask:
+    """Adapter to lm-eval."""
+
+    summary: str = "any lm-eval task by its name, or a task YAML file by its path"
+    config: type[LmEvalConfig] = LmEvalConfig
+
+    def prepare(self, name: str, data: str | None, config: LmEvalConfig) -> PreparedLmEval:
+        """Find the task and fetch its data; see ``harness.task.Task``.
+
+        Args:
+            name: a name of lm-eval's own, or the path of a file that ends in .yaml or .yml.
+            data: must be None.
+            config: the options.
+        """
+        from tasks.lm_eval.fingerprint import data_facts  # noqa: PLC0415
+        from tasks.lm_eval.loading import load  # noqa: PLC0415
+        from tasks.lm_eval.output import quiet  # noqa: PLC0415
+
+        if data is not None:
+            raise UsageError(
+                f"lm-eval task '{name}' reads the data its YAML file names, not '{data}'; write a "
+                "YAML file of your own that names that data, and pass its path as the task"
+            )
+        with quiet():
+            loaded = load(name, config.num_fewshot)
+            facts = data_facts(name, list(loaded["tasks"].values()))
+        return PreparedLmEval(facts, loaded, config.bootstrap_iters)
+
+
+@dataclass(frozen=True)
+class PreparedLmEval:
+    """lm-eval tasks with their documents: ``loaded`` is what its ``TaskManager`` gives."""
+
+    data: DataFacts
+    loaded: Any
+    bootstrap_iters: int
+
+    def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
+        """Measure ``subject`` with lm-eval; see ``harness.task.PreparedTask``."""
+        from tasks.backoff import largest_fitting_batch  # noqa: PLC0415
+        from tasks.lm_eval.evaluation import evaluate  # noqa: PLC0415
+        from tasks.lm_eval.results import task_result  # noqa: PLC0415
+
+        outcome, batch_size = largest_fitting_batch(
+            lambda size: evaluate(
+                self.loaded, subject, conditions, batch_size=size, bootstrap=self.bootstrap_iters
+            ),
+            conditions.batch_size,
+        )
+        return task_result(outcome, batch_size)
+
+
+plugin = LmEvalTask()

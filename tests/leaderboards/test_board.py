@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from board_records import PERPLEXITY, dense, make_record, paper_board
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.spec import CalibrationSpec
+from harness.store import Problem
+from leaderboards import jsonboard, markdown
+from leaderboards.board import board
+from leaderboards.tables import Cell, Table
+
+
+def only_table(records) -> Table:
+    (table,) = board(records).tables
+    return table
+
+
+def cells(table: Table) -> dict[tuple[str, float, str], Cell]:
+    return {
+        (row.label, column.ratio, column.task): cell
+        for row in table.rows
+        for column, cell in zip(table.columns, row.cells, strict=True)
+        if cell
+    }
+
+
+def columns(table: Table) -> list[tuple[float, str]]:
+    return [(column.ratio, column.task) for column in table.columns]
+
+
+def test_rows_follow_the_fixed_order_then_the_alphabet():
+    labels = ["zeta", "latentllm", "alpha", "asvd-rootcov [block-identity]", "asvd-rootcov"]
+    labels += ["asvd-cov", "asvd-l2", "asvd-l1", "asvd-hessian", "svd"]
+    table = only_table(
+        [make_record(i, label=label, method=label) for i, label in enumerate(labels)]
+    )
+    assert [row.label for row in table.rows] == [
+        "svd",
+        "asvd-hessian",
+        "asvd-l1",
+        "asvd-l2",
+        "asvd-cov",
+        "asvd-rootcov",
+        "asvd-rootcov [block-identity]",
+        "latentllm",
+        "alpha",
+        "zeta",
+    ]
+
+
+def test_columns_are_ratio_by_task_in_the_papers_order():
+    tasks = ["c4", "aaa", "wikitext2", "ptb"]
+    table = only_table([make_record(ratio=r, task=t) for r in (0.3, 0.1) for t in tasks])
+    order = ["wikitext2", "ptb", "c4", "aaa"]
+    assert columns(table) == [(r, t) for r in (0.1, 0.3) for t in order]
+
+
+def test_ratios_that_differ_only_by_rounding_share_a_column():
+    table = only_table([make_record(ratio=0.3), make_record(method="svd", ratio=0.1 + 0.2)])
+    assert columns(table) == [(0.3, "wikitext2")]
+
+
+@pytest.mark.parametrize(("higher", "best", "starred"), [(False, "a", "a"), (True, "c", "c")])
+def test_best_and_better_than_dense_follow_the_direction(higher, best, starred):
+    kinds = {"metric": "m", "higher_is_better": higher}
+    records = [make_record(v, method=m, **kinds) for m, v in {"a": 1.0, "b": 2.0, "c": 3.0}.items()]
+    found = cells(only_table([dense(2.0, **kinds), *records]))
+    assert {label for (label, _, _), cell in found.items() if cell.best} == {best}
+    assert {label for (label, _, _), cell in found.items() if cell.better_than_dense} == {starred}
+
+
+def test_all_of_a_tie_are_best():
+    found = cells(only_table([make_record(method=m) for m in ("svd", "latentllm")]))
+    assert all(cell.best for cell in found.values())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"dtype": "bfloat16"},
+        {"fingerprint": "other"},
+        {"data_fingerprint": "other"},
+        {"metric": "perplexity_token@512"},
+        {"task_options": {"stride": 1}},
+        {"limit": 3},
+        {"task": "ptb"},
+    ],
+)
+def test_no_star_without_a_dense_reference_of_the_same_conditions(other):
+    records = [make_record(14.0), dense(99.0, **other)]
+    starred = [
+        cell
+        for table in board(records).tables
+        for cell in cells(table).values()
+        if cell.better_than_dense
+    ]
+    assert starred == []
+    assert cells(only_table([make_record(14.0), dense(99.0)]))[
+        "latentllm", 0.3, "wikitext2"
+    ].better_than_dense
+
+
+def test_disagreeing_dense_runs_are_all_shown_and_all_must_be_beaten():
+    records = [dense(14.0), dense(15.0, seed=1), make_record(14.5)]
+    table = only_table(records)
+    assert [cell.value for cell in table.dense[0].cells] == [14.0, 15.0]
+    assert not cells(table)["latentllm", 0.3, "wikitext2"].better_than_dense
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"metric": "perplexity_token@512"},
+        {"metric": "perplexity_word"},
+        {"data_fingerprint": "other"},
+        {"task_options": {"stride": 1}},
+        {"dtype": "bfloat16"},
+        {"fingerprint": "other"},
+        {"higher_is_better": True},
+        {"calibration": CalibrationSpec(text="wiki", samples=64, length=2048)},
+        {"calibration": CalibrationSpec(text="c4", samples=32, length=2048)},
+        {"calibration": CalibrationSpec(text="c4", samples=64, length=1024)},
+        {"calibration": CalibrationSpec(text="c4", samples=64, length=2048, seed=1)},
+        {"calibration": CalibrationSpec(text="c4", samples=64, length=2048, sampling="documents")},
+        {"calibration_fingerprint": "other"},
+    ],
+)
+def test_different_conditions_never_share_a_table(other):
+    tables = board([make_record(1.0), make_record(2.0, method="svd", **other)]).tables
+    assert [len(table.rows) for table in tables] == [1, 1]
+    assert all(cell.best for table in tables for cell in cells(table).values())
+
+
+def test_one_task_on_other_data_does_not_split_the_rest():
+    records = [make_record(task="ptb"), make_record(), make_record(data_fingerprint="z")]
+    assert [columns(table) for table in board(records).tables] == [
+        [(0.3, "wikitext2"), (0.3, "ptb")],
+        [(0.3, "wikitext2")],
+    ]
+
+
+def test_a_method_without_calibration_stands_under_every_calibration():
+    other = CalibrationSpec(text="wiki", samples=1, length=2)
+    records = [make_record(), make_record(calibration=other), dense()]
+    tables = board([*records, make_record(method="svd", calibration=None)]).tables
+    assert [[row.label for row in table.rows] for table in tables] == [["svd", "latentllm"]] * 2
+    assert all(table.dense for table in tables)
+
+
+def test_a_dense_reference_alone_is_still_shown():
+    table = only_table([dense()])
+    assert (table.rows, table.calibration, len(table.dense)) == ((), None, 1)
+
+
+def test_equal_values_of_one_cell_show_the_newest_run():
+    records = [
+        make_record(seed=seed, created=f"2026-01-0{day}T00:00:00Z", run_id=f"day{day}")
+        for seed, day in ((0, 2), (1, 3), (2, 1))
+    ]
+    (row,) = only_table(records).rows
+    assert row.runs == ()
+    assert [cell.run_id for cell in row.cells if cell] == ["day3"]
+
+
+def test_disagreeing_runs_of_one_cell_become_rows_with_run_ids():
+    records = [
+        make_record(20.0 + seed, seed=seed, ratio=ratio, run_id=f"seed{seed}-{ratio}")
+        for seed in (0, 1)
+        for ratio in (0.1, 0.3)
+    ]
+    table = only_table(records)
+    assert [row.runs for row in table.rows] == [
+        ("seed0-0.1", "seed0-0.3"),
+        ("seed1-0.1", "seed1-0.3"),
+    ]
+    assert [[c.value for c in row.cells if c] for row in table.rows] == [[20.0] * 2, [21.0] * 2]
+
+
+def test_one_spec_measured_twice_with_different_values_shows_both():
+    table = only_table([make_record(1.0), make_record(2.0)])
+    assert sorted(cell.value for row in table.rows for cell in row.cells if cell) == [1.0, 2.0]
+    assert all(len(row.runs) == 1 for row in table.rows)
+
+
+def test_what_cannot_be_compared_is_listed_apart_with_the_reason():
+    nothing = make_record(task="nothing").model_copy(update={"result": None})
+    unexplained = make_record(task="unexplained").model_copy(update={"compression": None})
+    result = board(
+        [
+            make_record(status="failed", error="no memory"),
+            make_record(limit=4, task="ptb"),
+            dense(limit=4, task="ptb"),
+            nothing,
+            unexplained,
+            Problem(Path("folder/bad.json"), "cut short"),
+        ]
+    )
+    assert result.tables == ()
+    reasons = {(one.task or one.run_id, one.method): one.reason for one in result.unranked}
+    assert reasons == {
+        ("wikitext2", "latentllm"): "failed: no memory",
+        ("ptb", "latentllm"): "limited to 4",
+        ("ptb", "dense"): "limited to 4",
+        ("nothing", "latentllm"): "no result",
+        ("unexplained", "latentllm"): "does not say how it was compressed",
+        ("bad.json", ""): "cut short",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "value"),
+    [
+        ({}, 20.2),
+        ({"model": "/data/OPT-1.3B"}, 20.2),
+        ({"model": "facebook/opt-1.3b@refs/pr/1"}, 20.2),
+        ({"method": "asvd-rootcov"}, 33.9),
+        ({"method": "asvd-rootcov", "label": "asvd-rootcov [block-identity]"}, None),
+        ({"label": "latentllm [plain]"}, None),
+        ({"metric": "perplexity_token@512"}, None),
+        ({"metric": "perplexity_word"}, None),
+        ({"data": "my.txt"}, None),
+        ({"ratio": 0.35}, None),
+        ({"task": "lambada"}, None),
+        ({"model": "builtin:tiny"}, None),
+        ({"method": "asvd-l1"}, None),
+    ],
+)
+def test_published_numbers_stand_only_where_they_are_comparable(changes, value):
+    (cell,) = cells(only_table([make_record(**changes)])).values()
+    assert cell.published == value
+
+
+def test_dense_references_carry_the_published_value_too():
+    table = only_table([dense(), make_record()])
+    assert [cell.published for cell in table.dense[0].cells] == [14.6]
+    (elsewhere,) = only_table([dense(metric="perplexity_token@512")]).dense
+    assert elsewhere.cells[0].published is None
+
+
+RECORDS = st.lists(
+    st.builds(
+        make_record,
+        st.sampled_from([1.0, 2.0, 3.5]),
+        method=st.sampled_from(["svd", "latentllm", "dense", "zeta"]),
+        ratio=st.sampled_from([0.1, 0.3]),
+        task=st.sampled_from(["wikitext2", "ptb"]),
+        data_fingerprint=st.sampled_from(["x", "y"]),
+        metric=st.sampled_from([PERPLEXITY, "acc"]),
+        seed=st.sampled_from([0, 1]),
+        limit=st.sampled_from([None, None, None, 3]),
+        status=st.sampled_from(["complete", "complete", "failed"]),
+        stderr=st.sampled_from([None, 0.5]),
+        calibration=st.sampled_from([None, CalibrationSpec(text="c4", samples=1, length=2)]),
+        model=st.sampled_from(["facebook/opt-125m", "/data/copy"]),
+        created=st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
+    ),
+    max_size=12,
+)
+
+
+@given(RECORDS, st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_the_order_of_records_does_not_matter(records, random):
+    shuffled = [*records, *records[:2]]
+    random.shuffle(shuffled)
+    one, other = board(records), board(shuffled)
+    assert markdown.render(one) == markdown.render(other)
+    assert jsonboard.render(one) == jsonboard.render(other)
+
+
+@given(RECORDS)
+@settings(max_examples=150, deadline=None)
+def test_every_value_is_shown_or_listed_apart(records):
+    result = board(records)
+    shown = {
+        (cell.value, cell.metric, column.task)
+        for table in result.tables
+        for row in table.rows
+        for column, cell in zip(table.columns, row.cells, strict=True)
+        if cell
+    } | {
+        (cell.value, cell.metric, one.task)
+        for table in result.tables
+        for one in table.dense
+        for cell in one.cells
+    }
+    apart = {one.run_id for one in result.unranked}
+    for record in records:
+        if record.result and record.spec.task.limit is None:
+            metric = record.result.metrics[0]
+            assert (metric.value, metric.name, record.spec.task.name) in shown
+        else:
+            assert record.run_id in apart
+
+
+def test_the_example_has_one_table_and_two_records_apart():
+    result = board(paper_board())
+    assert (len(result.tables), len(result.unranked)) == (1, 2)

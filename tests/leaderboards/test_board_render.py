@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from board_records import dense, make_record, paper_board
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from harness.store import Problem
+from leaderboards import jsonboard, markdown
+from leaderboards.board import board
+from leaderboards.escape import escape
+from leaderboards.numbers import percent, rounded
+
+GOLDEN = Path(__file__).with_name("golden.md")
+PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+AWKWARD = [
+    "<script>alert('x')</script>",
+    "a|b\\|c",
+    "`code` ``two``",
+    "line\none\r\n\ntwo\t| x |",
+    "\"quoted\" 'too'",
+    "[text](http://example.org) ![x](y)",
+    "**bold** _em_ __a__ ~~no~~ $x$ # h",
+    "&lt;b&gt; &amp;",
+    "x" * 300,
+    "模型-Ü-é",
+    "right\u202eto left\x00\x1b[31m",
+    "\\",
+    "- item",
+    "1. item",
+]
+
+
+def test_the_rendered_example_is_the_golden_file():
+    problem = Problem(Path("folder/bad.json"), "not valid JSON")
+    assert markdown.render(board([*paper_board(), problem])) == GOLDEN.read_text("utf-8")
+
+
+def test_an_empty_board_renders():
+    assert markdown.render(board([])).startswith("# Leaderboard")
+    assert json.loads(jsonboard.render(board([])))["tables"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (20.24, "20.2"),
+        (9428.1, "9428.1"),
+        (9999.94, "9999.9"),
+        (9999.96, "1.0e4"),
+        (16461.2, "1.6e4"),
+        (1.1e5, "1.1e5"),
+        (5.2e8, "5.2e8"),
+        (1e300, "1.0e300"),
+    ],
+)
+def test_perplexities_look_like_the_papers(value, text):
+    assert rounded(value, "perplexity_token@2048") == text
+
+
+def test_other_metrics_keep_four_digits():
+    assert rounded(0.612345, "acc") == "0.6123"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(0.0, "0%"), (0.1, "10%"), (0.125, "12.5%"), (1 / 3, "33.3333%")]
+)
+def test_ratios_are_percentages(ratio, text):
+    assert percent(ratio) == text
+
+
+def test_marks_combine():
+    text = markdown.render(board([dense(14.6), make_record(14.0, ratio=0.1)]))
+    assert r"| **\*14.0** (paper 14.5) |" in text
+    html = PARSER.render(text)
+    assert "<strong>*14.0</strong> (paper 14.5)" in html
+
+
+def test_a_task_without_dense_reference_says_so():
+    text = markdown.render(board([dense(), make_record(), make_record(task="ptb")]))
+    assert "(wikitext2: 14.6 (paper 14.6), ptb: not measured)" in text
+
+
+def test_json_holds_every_cell_and_reads_back():
+    document = json.loads(jsonboard.render(board(paper_board())))
+    assert document["version"] == 1
+    (table,) = document["tables"]
+    assert table["metric"] == "perplexity_token@2048"
+    assert sum(cell is not None for row in table["rows"] for cell in row["cells"]) == 8
+    assert len(document["unranked"]) == 2
+
+
+def board_named(name: str):
+    return board(
+        [
+            dense(model=name),
+            make_record(
+                model=name,
+                label=name,
+                task=name,
+                notes=(name,),
+                data=name,
+                fingerprint=name,
+                unit=name,
+                metric=name,
+                run_id=name,
+                task_options={name: name},
+            ),
+            make_record(2.0, label=name, model=name, seed=1, run_id=name),
+            make_record(3.0, label=name, model=name, seed=2, run_id=name),
+            make_record(status="failed", error=name, method=name),
+            Problem(Path("x") / name.replace("/", "-").replace("\0", ""), name),
+        ]
+    )
+
+
+def flat(tokens):
+    for token in tokens:
+        yield token
+        yield from flat(token.children or [])
+
+
+def assert_safe(text: str) -> None:
+    tokens = list(flat(PARSER.parse(text)))
+    kinds = {token.type for token in tokens}
+    assert kinds <= {
+        *("heading_open", "heading_close", "paragraph_open", "paragraph_close", "inline", "text"),
+        *("strong_open", "strong_close", "text_special"),
+        *(
+            f"{tag}_{end}"
+            for tag in ("table", "thead", "tbody", "tr", "th", "td")
+            for end in ("open", "close")
+        ),
+    }
+    widths = []
+    for token in tokens:
+        if token.type == "table_open":
+            widths = []
+        if token.type == "tr_open":
+            widths.append(0)
+        if token.type in ("td_open", "th_open"):
+            widths[-1] += 1
+        if token.type == "table_close":
+            assert len(set(widths)) == 1
+    assert "<script" not in PARSER.render(text)
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_awkward_names_render_as_text(name):
+    text = markdown.render(board_named(name))
+    assert_safe(text)
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert [line.split()[0] for line in headings] == ["#", *["##"] * (len(headings) - 1)]
+    json.loads(jsonboard.render(board_named(name)))
+
+
+@given(st.text(max_size=40))
+@example("a\\")
+@settings(max_examples=200, deadline=None)
+def test_any_name_is_safe_in_a_table_cell(name):
+    assert_safe(f"| a | b |\n| --- | --- |\n| {escape(name)} | **x** |\n")
+
+
+@given(st.text(st.characters(codec="ascii", exclude_categories=["C"]), max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_an_escaped_name_reads_as_itself(name):
+    tokens = flat(PARSER.parse(f"| {escape(name)} |\n| --- |\n"))
+    text = "".join(token.content for token in tokens if token.type in ("text", "text_special"))
+    assert text == " ".join(name.split())
+
+
+def test_ten_thousand_records_render():
+    records = [
+        make_record(
+            float(i % 977 + 1),
+            model=f"facebook/opt-{i % 20}",
+            fingerprint=f"{i % 20}",
+            label=f"method-{i // 20 % 50}",
+            ratio=(i // 1000 % 5) / 10,
+            task=f"task-{i // 5000}",
+        )
+        for i in range(10_000)
+    ]
+    result = board(records)
+    assert len(result.tables) == 20
+    assert markdown.render(result).count("\n| ") > 10_000
+    assert len(json.loads(jsonboard.render(result))["tables"]) == 20
