@@ -13,6 +13,9 @@ from harness.spec import DENSE
 PROTOCOLS = {"perplexity_token@2048": "perplexity_token"}
 """Our metric for each of the paper's; its perplexities are over windows of 2048 tokens."""
 
+PAPER_OPTIONS = "[propagation=sequential]"
+"""How a label ends when a method runs as in the paper and that is not its default."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -41,8 +44,8 @@ def published(
 def beside(reference: str, label: str, ratio: float, task: str, metric: str) -> float | None:
     """The printed value that is comparable with a measured one, if there is one.
 
-    A label with a junction in brackets differs from the paper's form of that method, hence
-    matches nothing.
+    A label with options in brackets differs from the paper's form of that method, hence matches
+    nothing; sequential propagation alone is the paper's own protocol.
 
     Args:
         reference: model reference as in a record, with or without a hub revision.
@@ -52,7 +55,8 @@ def beside(reference: str, label: str, ratio: float, task: str, metric: str) -> 
         metric: metric name with its protocol.
     """
     model = paper_model(reference)
-    found = published(model, label, ratio, task) if model else None
+    method = label.removesuffix(PAPER_OPTIONS)
+    found = published(model, method, ratio, task) if model else None
     return found.value if found and PROTOCOLS.get(metric) == found.metric else None
 
 

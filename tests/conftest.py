@@ -1,0 +1,75 @@
+"""Tiny models, a tokenizer and texts made on the spot; nothing is fetched."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from harness.model import LanguageModel
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path_factory.getbasetemp() / "harness-cache"))
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """Threads only get in each other's way on models this small."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    import tiny_models
+
+    return tiny_models.train_tokenizer()
+
+
+@pytest.fixture
+def tiny(one_thread, tokenizer) -> Callable[..., LanguageModel]:
+    """``tiny(name, dtype, seed)``: a fresh random model in memory."""
+    import tiny_models
+
+    return lambda name, *rest: tiny_models.wrap(tiny_models.random_model(name, *rest), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def model_folder(
+    one_thread, tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """``model_folder(name)``: a float32 model on disk; not to be changed."""
+    import tiny_models
+    import torch
+
+    @functools.cache
+    def save(name: str) -> Path:
+        folder = tmp_path_factory.mktemp("models") / name
+        tiny_models.random_model(name, torch.float32).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``calibration.txt``, ``evaluation.txt`` and ``other.txt``."""
+    import tiny_models
+
+    folder = tmp_path_factory.mktemp("texts")
+    for seed, name in enumerate(("calibration", "evaluation", "other"), start=1):
+        (folder / f"{name}.txt").write_text(tiny_models.words(seed, 200))
+    return folder
