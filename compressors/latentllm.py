@@ -20,7 +20,7 @@ from compressors.local import DampedConfig, updated_bias, updates_bias
 from harness.algebra.joint_qk import HeadMaps, joint_query_key
 from harness.algebra.joint_ud import Regression, joint_relu, regress
 from harness.algebra.joint_vo import joint_value_output, value_basis
-from harness.algebra.junction import join
+from harness.algebra.junction import join, join_heads
 from harness.algebra.lowrank import Product, best_product
 from harness.algebra.preconditioners import Preconditioner, root_covariance
 from harness.algebra.ranks import Junction, has_identity, rank_for
@@ -39,6 +39,9 @@ JOINT_ROLES: dict[Pair, tuple[Role, ...]] = {
 }
 """Layers each joint problem solves for; UD starts from the local gate and up."""
 
+DEFICIENT = 1e4
+"""Condition number from which a head counts as of deficient rank."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(DampedConfig):
@@ -51,6 +54,9 @@ class Config(DampedConfig):
             1 ignores the rotation, "all" is the limit of an infinite window.
         vo_statistics: value and output jointly from the block's input alone, or the output
             projection from what it really reads.
+        head_junction: store an identity block in each value head too, and without rotary
+            embedding in each key head (the paper's ``J_i``), and spend what that saves on rank.
+            Only with the block-identity junction.
     """
 
     junction: Junction = "block-identity"
@@ -58,6 +64,7 @@ class Config(DampedConfig):
     iterations: int = 4
     rope_window: Window = 10
     vo_statistics: Literal["input", "output"] = "output"
+    head_junction: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,17 @@ plugin = LatentLLM()
 
 
 @dataclass(frozen=True)
+class _Projected:
+    """A compressed layer before it is put into a form."""
+
+    product: Product
+    bias: Tensor | None
+
+    def equivalent(self) -> LinearWeights:
+        return LinearWeights(self.product.dense(), self.bias)
+
+
+@dataclass(frozen=True)
 class _Job:
     """One block's joint problems."""
 
@@ -111,10 +129,12 @@ class _Job:
         moments = self.statistics.moments["attention_input"]
         metric = self._metric("attention_input", self._centred(query))
         Wq, Wk = query.weight.double(), key.weight.double()
-        means = torch.zeros(len(Wq)).to(Wq), torch.zeros(len(Wk)).to(Wk)
-        if self._centred(query):
-            means = _mean_output(query, moments.mean), _mean_output(key, moments.mean)
+        # What the whitened inputs leave out of a head: its mean, or its bias if not centred.
+        origin = moments.mean if self._centred(query) else torch.zeros_like(moments.mean)
+        means = _mean_output(query, origin), _mean_output(key, origin)
         scale_q, scale_k = _head_scales(self.block, self.statistics)
+        free_basis = geometry.rotary is None and geometry.key_norm is None
+        key_rank, in_heads = self._head_rank(key, geometry.kv_heads, free_basis)
         bases = joint_query_key(
             HeadMaps(
                 Q=_heads(metric.whiten(Wq), geometry.heads) * scale_q,
@@ -125,13 +145,25 @@ class _Job:
                 window=self.config.rope_window,
             ),
             rank_for(Wq.shape, self.keep, self.config.junction),
-            rank_for(Wk.shape, self.keep, self.config.junction),
+            key_rank,
             self.config.iterations,
         )
-        return {
-            "query": self._projected(query, bases.query, metric),
-            "key": self._projected(key, bases.key, metric),
-        }
+        projected_query = self._projected(query, bases.query, metric)
+        projected_key = self._projected(key, bases.key, metric)
+        if not in_heads:
+            return {
+                "query": self._joined(projected_query, metric),
+                "key": self._joined(projected_key, metric),
+            }
+        key_factor, basis = self._joined_in_heads(projected_key, geometry.kv_heads)
+        turn = basis.repeat_interleave(geometry.group, 0).mT
+        turned = _Projected(
+            Product(_turn(turn, projected_query.product.B), projected_query.product.A),
+            None if projected_query.bias is None else _turn(turn, projected_query.bias),
+        )
+        query_factor = self._joined(turned, metric)
+        query_factor.equivalent = projected_query.equivalent()
+        return {"query": query_factor, "key": key_factor}
 
     def value_output(self) -> dict[Role, Factor]:
         """Joint value and output; the value keeps an input basis, the output an output basis."""
@@ -142,26 +174,37 @@ class _Job:
         Wv, Wo = value.weight.double(), output.weight.double()
         V = _heads(metric.whiten(Wv), geometry.kv_heads)
         O = Wo.unflatten(1, (geometry.heads, -1)).transpose(0, 1)  # noqa: E741
-        ranks = (
-            rank_for(Wv.shape, self.keep, self.config.junction),
-            rank_for(Wo.shape, self.keep, self.config.junction),
-        )
+        value_rank, in_heads = self._head_rank(value, geometry.kv_heads, True)
+        ranks = value_rank, rank_for(Wo.shape, self.keep, self.config.junction)
         if self.config.vo_statistics == "output":
             product = best_product(Wo, read, ranks[1])
             basis = value_basis(product.B.T @ O, V, ranks[0])
         else:
             unabsorbed = torch.zeros_like(V[..., 0])
-            if self._centred(value) and not self._centred(output):
+            if not self._centred(output):
                 mean = self.statistics.moments["attention_input"].mean
-                unabsorbed = _heads(_mean_output(value, mean), geometry.kv_heads)
+                origin = mean if self._centred(value) else torch.zeros_like(mean)
+                unabsorbed = _heads(_mean_output(value, origin), geometry.kv_heads)
             basis, Bo, _ = joint_value_output(O, V, unabsorbed, ranks, self.config.iterations)
             product = Product(Bo, Bo.T @ Wo)
         mean = self.statistics.moments["attention_output"].mean
         bias = updated_bias(output, Wo, product.dense(), mean, self.config.bias_update)
-        return {
-            "value": self._projected(value, basis, metric),
-            "output": join(product, read, self.config.junction, bias),
-        }
+        projected_value, projected_output = (
+            self._projected(value, basis, metric),
+            _Projected(product, bias),
+        )
+        if not in_heads:
+            return {
+                "value": self._joined(projected_value, metric),
+                "output": self._joined(projected_output, read),
+            }
+        value_factor, turn = self._joined_in_heads(projected_value, geometry.kv_heads)
+        turn = turn.repeat_interleave(geometry.group, 0).mT
+        output_factor = self._joined(
+            _Projected(Product(product.B, _turn(turn, product.A.T).T), bias), read
+        )
+        output_factor.equivalent = projected_output.equivalent()
+        return {"value": value_factor, "output": output_factor}
 
     def up_down(self, local: Mapping[Role, Factor]) -> dict[Role, Factor]:
         """Refit the down projection to the compressed inner activations; ReLU also moves up."""
@@ -216,13 +259,35 @@ class _Job:
         C = moments.covariance() if centred else moments.second
         return root_covariance(C, self.config.damping)
 
-    def _projected(self, layer: LinearWeights, basis: Tensor, metric: Preconditioner) -> Factor:
-        """``W P A'^T`` times ``A' P^-1``, joined, with its bias."""
+    def _head_rank(self, layer: LinearWeights, heads: int, free_basis: bool) -> tuple[int, bool]:
+        """Rank of a layer read head by head, and whether each head gets an identity block.
+
+        A head of deficient rank has no basis its bias could be written in.
+        """
+        junction, (d_out, _) = self.config.junction, layer.weight.shape
+        if self.config.head_junction and free_basis and junction == "block-identity":
+            size = d_out // heads
+            rank = rank_for(layer.weight.shape, self.keep, junction, heads * size * size)
+            spread = torch.linalg.cond(_heads(layer.weight.double(), heads))
+            if rank >= size and bool((spread < DEFICIENT).all()):
+                return rank, True
+        return rank_for(layer.weight.shape, self.keep, junction), False
+
+    def _projected(self, layer: LinearWeights, basis: Tensor, metric: Preconditioner) -> _Projected:
+        """``W P A'^T`` times ``A' P^-1``, and the bias that goes with it."""
         W = layer.weight.double()
         product = Product(metric.whiten(W) @ basis.T, inverse_root(metric.root, basis))
         mean = self.statistics.moments["attention_input"].mean
         bias = updated_bias(layer, W, product.dense(), mean, self.config.bias_update)
-        return join(product, metric, self.config.junction, bias)
+        return _Projected(product, bias)
+
+    def _joined(self, projected: _Projected, metric: Preconditioner) -> Factor:
+        return join(projected.product, metric, self.config.junction, projected.bias)
+
+    def _joined_in_heads(self, projected: _Projected, heads: int) -> tuple[Factor, Tensor]:
+        factor, basis = join_heads(projected.product, heads, projected.bias)
+        factor.equivalent = projected.equivalent()
+        return factor, basis
 
     def _fitted(self, layer: LinearWeights, fit: Regression) -> Factor:
         bias = layer.bias
@@ -234,6 +299,12 @@ class _Job:
 def _heads(rows: Tensor, heads: int) -> Tensor:
     """Split the first dimension ``heads * d_h`` into ``[heads, d_h, ...]``."""
     return rows.unflatten(0, (heads, -1))
+
+
+def _turn(turn: Tensor, rows: Tensor) -> Tensor:
+    """Apply ``turn: [h, d_h, d_h]`` to each head of ``rows: [h d_h, ...]``."""
+    heads = rows.to(turn).reshape(len(turn), turn.shape[-1], -1)
+    return (turn @ heads).reshape(rows.shape)
 
 
 def _mean_output(layer: LinearWeights, mean: Tensor) -> Tensor:

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.api import compress, evaluate, load_model
-    from harness.run import Request, run
+    from harness.runner import Request, run
     from harness.spec import CalibrationSpec
     from harness.task import Conditions
 
 _HOMES = {
     "CalibrationSpec": "harness.spec",
     "Conditions": "harness.task",
-    "Request": "harness.run",
+    "Request": "harness.runner",
     "compress": "harness.api",
     "evaluate": "harness.api",
     "load_model": "harness.api",
-    "run": "harness.run",
+    "run": "harness.runner",
 }
 
 __all__ = ["CalibrationSpec", "Conditions", "Request", "compress", "evaluate", "load_model", "run"]

@@ -9,16 +9,17 @@ from dataclasses import replace
 import torch
 from transformers import PreTrainedModel
 
-from harness.block import BlockWeights, LinearWeights
+from harness.block import LinearWeights
 from harness.compressor import BlockStatistics, Compressor, CompressorConfig
-from harness.errors import HarnessError, NonFiniteError
-from harness.factors import Factor, InputIdentity, OutputIdentity, stored_bytes
+from harness.errors import HarnessError
+from harness.factors import Factor, stored_bytes
 from harness.families.family import Family
 from harness.model import LanguageModel
 from harness.options import label
 from harness.progress import Tracker, silent
 from harness.record import CompressionFacts, LayerFacts
 from harness.roles import SITE_OF_ROLE
+from harness.spec import require_ratio
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
@@ -54,10 +55,12 @@ def compress_model(
 
     Raises:
         NonFiniteError: weights or activations hold NaN or infinity; names the layer.
-        UsageError: a rank rounds to zero.
+        UsageError: the ratio is outside its range, or a rank rounds to zero.
     """
+    require_ratio(ratio)
     model = share_copy(subject.model)
     family = subject.family
+    family.require_finite(model)
     tokens = compressor.needs_mlp_tokens(config)
     if config.propagation == "sequential":
         stream: Iterable[BlockStatistics] = _sequential(
@@ -83,7 +86,6 @@ def compress_model(
     ):
         weights = family.weights(model, block)
         name = f"{family.blocks}.{index}"
-        _require_finite(weights, family, name)
         try:
             factors = compressor.compress(weights, seen, 1 - ratio, config)
         except HarnessError as error:
@@ -92,6 +94,7 @@ def compress_model(
             layer = weights.layers[role]
             moments = seen.moments[SITE_OF_ROLE[role]]
             layers.append(_layer_facts(f"{name}.{path}", layer, factors[role], moments))
+            factors[role].equivalent = None
             block.set_submodule(path, factors[role].to(layer.weight.dtype))
     facts = _facts(subject.model, model, label(method, config), ratio, layers)
     return replace(subject, model=model, compression=facts)
@@ -119,46 +122,40 @@ def _sequential(
 ) -> Iterator[BlockStatistics]:
     """Statistics of each block behind the blocks that the consumer has compressed by then."""
     flow = BlockFlow(model, family, calibration, batch_size)
-    for index, block in enumerate(family.block_list(model)):
-        yield flow.measure(f"{family.blocks}.{index}", block, keep_mlp_tokens)
-        flow.advance(block)
-
-
-def _require_finite(weights: BlockWeights, family: Family, name: str) -> None:
-    for role, layer in weights.layers.items():
-        for tensor in (layer.weight, layer.bias):
-            if tensor is not None and not bool(torch.isfinite(tensor).all()):
-                raise NonFiniteError(
-                    f"{name}.{family.layers[role]} holds NaN or infinity; the model file is damaged"
-                )
+    for index in range(len(family.block_list(model))):
+        yield flow.measure(index, keep_mlp_tokens)
+        flow.advance(index)
 
 
 def _layer_facts(name: str, layer: LinearWeights, factor: Factor, moments: Moments) -> LayerFacts:
     d_out, d_in = layer.weight.shape
-    identity = factor if isinstance(factor, InputIdentity | OutputIdentity) else None
+    approximation = factor.equivalent or LinearWeights(factor.dense(), factor.bias)
     return LayerFacts(
         name=name,
         form=factor.form,
         shape=(d_out, d_in),
         rank=factor.rank,
         parameters=factor.weight_parameters(),
-        relative_loss=relative_output_error(layer, factor, moments),
-        interpolation_bound=identity.interpolation_bound() if identity else None,
+        relative_loss=relative_output_error(layer, approximation, moments),
+        interpolation_bound=factor.interpolation_bound(),
     )
 
 
-def relative_output_error(layer: LinearWeights, factor: Factor, moments: Moments) -> float:
+def relative_output_error(
+    layer: LinearWeights, approximation: LinearWeights, moments: Moments
+) -> float:
     """``E ||y - y_hat||^2 / E ||W x||^2`` of one layer, biases included, in float64."""
     W = layer.weight.double()
-    E = W - factor.dense().double()
+    E = W - approximation.weight.double()
     C, mu = moments.second, moments.mean
     shift = torch.zeros_like(E[:, 0])
-    if factor.bias is not None:
-        shift = shift - factor.bias.double()
-    if layer.bias is not None:
-        shift = shift + layer.bias.double()
+    for bias, sign in ((layer.bias, 1), (approximation.bias, -1)):
+        if bias is not None:
+            shift = shift + sign * bias.double()
     error = ((E @ C) * E).sum() + 2 * shift @ (E @ mu) + shift @ shift
-    return float(error / ((W @ C) * W).sum())
+    energy = ((W @ C) * W).sum()
+    # A layer that gives nothing has nothing to lose.
+    return float(error / energy) if energy else 0.0
 
 
 def _facts(

@@ -13,12 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from harness.block import LinearWeights
+
 
 class Factor(nn.Module, ABC):
-    """A linear layer in factor form; weights are frozen."""
+    """A linear layer in factor form; weights are frozen.
+
+    ``equivalent`` is the map in the dense layer's own basis where the factor computes in
+    another one (see ``HeadIdentity``); it serves reports and is not stored.
+    """
 
     form: str
     bias: nn.Parameter | None
+    equivalent: LinearWeights | None = None
 
     def __init__(self, bias: Tensor | None) -> None:
         super().__init__()
@@ -32,6 +39,10 @@ class Factor(nn.Module, ABC):
     def weight_parameters(self) -> int:
         """Stored weights, biases not counted; also the multiply-accumulates per token."""
         return sum(p.numel() for name, p in self.named_parameters() if name != "bias")
+
+    def interpolation_bound(self) -> float | None:
+        """Largest absolute coefficient beside an identity block, None where there is none."""
+        return None
 
     @abstractmethod
     def dense(self) -> Tensor:
@@ -128,6 +139,63 @@ class InputIdentity(_BlockIdentity):
         weight[:, self.kept.long()] = self.F
         weight[:, self.rest.long()] = self.F @ self.T
         return weight.detach()
+
+
+class HeadIdentity(Factor):
+    """A low-rank layer with an identity block in ``A`` and one in each head's part of ``B``.
+
+    ``z = x[kept] + T x[rest]``, then per head ``i``: ``y_i = z[head_kept_i] + U_i z[head_rest_i]``
+    and ``y = concat(y_i) + bias``. Shapes ``T: [r, d_in - r]``, ``U: [h, d_h, r - d_h]``,
+    ``head_kept: [h, d_h]``, ``head_rest: [h, r - d_h]``; ``r (d_out + d_in) - r^2 - h d_h^2``.
+    """
+
+    form = "head-identity"
+    kept: Tensor
+    rest: Tensor
+    head_kept: Tensor
+    head_rest: Tensor
+
+    def __init__(
+        self,
+        T: Tensor,
+        U: Tensor,
+        columns: tuple[Tensor, Tensor],
+        head_columns: tuple[Tensor, Tensor],
+        bias: Tensor | None,
+    ) -> None:
+        super().__init__(bias)
+        self.T = _frozen(T)
+        self.U = _frozen(U)
+        for name, index in zip(
+            ("kept", "rest", "head_kept", "head_rest"), (*columns, *head_columns), strict=True
+        ):
+            self.register_buffer(name, index.to(torch.int32))
+
+    @property
+    def rank(self) -> int:
+        """Inner dimension ``r``."""
+        return self.kept.numel()
+
+    def interpolation_bound(self) -> float:
+        """Largest absolute entry of ``T`` and ``U``."""
+        return max(float(M.abs().max()) if M.numel() else 0.0 for M in (self.T, self.U))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x: [..., d_in]`` to ``[..., h d_h]``."""
+        z = x.index_select(-1, self.kept) + F.linear(x.index_select(-1, self.rest), self.T)
+        y = z.index_select(-1, self.head_kept.flatten())
+        others = z.index_select(-1, self.head_rest.flatten())
+        others = others.unflatten(-1, self.head_rest.shape)
+        y = y + torch.einsum("hdk,...hk->...hd", self.U, others).flatten(-2)
+        return y if self.bias is None else y + self.bias
+
+    def dense(self) -> Tensor:
+        """The columns of the identity matrix, sent through the layer."""
+        size = self.kept.numel() + self.rest.numel()
+        weight = self(torch.eye(size, dtype=self.T.dtype, device=self.T.device))
+        if self.bias is not None:
+            weight = weight - self.bias
+        return weight.T.detach()
 
 
 class OutputIdentity(_BlockIdentity):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
 import torch
-from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from harness.assets.models import resolve_model
-from harness.errors import AssetError, UsageError
+from harness.errors import AssetError, HarnessError, UsageError
 from harness.families.family import family_of
 from harness.model import LanguageModel
 from harness.spec import Dtype
@@ -26,14 +30,51 @@ def load_model(reference: str, dtype: Dtype = "float32", device: str = "cpu") ->
         UsageError: its family is unknown, or the device does not exist.
     """
     asset = resolve_model(reference)
-    family = family_of(AutoConfig.from_pretrained(asset.folder))
-    try:
-        model = AutoModelForCausalLM.from_pretrained(asset.folder, dtype=getattr(torch, dtype))
+    opener: Any = AutoModelForCausalLM
+    with _damage_explained(reference):
+        family = family_of(AutoConfig.from_pretrained(asset.folder))
+        model, report = opener.from_pretrained(
+            asset.folder,
+            dtype=getattr(torch, dtype),
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+        _require_whole(report)
         tokenizer = AutoTokenizer.from_pretrained(asset.folder)
-    except (OSError, ValueError) as error:
-        raise AssetError(f"model '{reference}' does not load: {error}") from error
+        if len(tokenizer) < 2:
+            raise ValueError("it has no tokenizer")
     try:
-        nn.Module.to(model, torch.device(device))
+        model.to(torch.device(device))
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device '{device}' cannot be used: {error}; pass --device cpu") from error
     return LanguageModel(model.eval(), tokenizer, family, asset)
+
+
+def _require_whole(report: Mapping[str, Any]) -> None:
+    """Refuse what transformers would fill with random numbers and carry on."""
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(f"{len(missing)} tensors are missing, the first {missing[0]}")
+    if other := sorted(name for name, *_ in report["mismatched_keys"]):
+        raise ValueError(
+            f"{len(other)} tensors have another shape than config.json says, the first {other[0]}"
+        )
+
+
+@contextmanager
+def _damage_explained(reference: str) -> Iterator[None]:
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # instead of a report over many lines, one error
+    try:
+        yield
+    except (HarnessError, MemoryError, torch.OutOfMemoryError):
+        raise
+    # The library raises errors of many unrelated types, KeyError among them.
+    except Exception as error:
+        raise AssetError(
+            f"model '{reference}' does not load ({type(error).__name__}: {error}); "
+            "fetch or copy it again, its tokenizer included"
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import UsageError, unknown
+from harness.spec import Option
 
 C = TypeVar("C")
+_RECORDED: TypeAdapter[Option] = TypeAdapter(Option, config=ConfigDict(allow_inf_nan=False))
 
 
 def configure(config: type[C], values: Mapping[str, Any], owner: str) -> C:
@@ -31,6 +33,24 @@ def configure(config: type[C], values: Mapping[str, Any], owner: str) -> C:
         raise UsageError(
             f"option '{where}' of {owner}: {first['msg'].lower()}, got {first['input']!r}"
         ) from error
+
+
+def spelled_out(config: Any, owner: str) -> dict[str, Option]:
+    """Every option of the dataclass instance ``config`` as records keep it.
+
+    Raises:
+        UsageError: a value that no record can hold, NaN and infinity among them.
+    """
+    options = asdict(config)
+    for key, value in options.items():
+        try:
+            _RECORDED.validate_python(value)
+        except ValidationError as error:
+            raise UsageError(
+                f"option '{key}' of {owner} cannot be {value!r}; allowed are finite numbers, "
+                "text, and tuples of text"
+            ) from error
+    return options
 
 
 def label(name: str, config: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from harness.assets.models import resolve_model
 from harness.assets.texts import resolve_text
 from harness.compressor import Compressor, CompressorConfig, compressors
 from harness.errors import UsageError
-from harness.options import configure
+from harness.options import configure, spelled_out
 from harness.record import RunRecord
 from harness.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, TaskSpec
 from harness.task import PreparedTask, find_task
@@ -107,18 +107,18 @@ def make_plan(request: Request) -> Plan:
         AssetError: a model or text cannot be had.
     """
     methods = [_method(name, options) for name, options in request.methods.items()]
-    prepared = [_prepare(task) for task in request.tasks]
+    tasks = [_task(task) for task in request.tasks]
     asset = resolve_model(request.model)
     text = resolve_text(request.calibration.text, "calibration") if methods else None
-    for task in prepared:
-        if text and task.data.fingerprint == text.fingerprint:
+    for _, prepared in tasks:
+        if text and prepared.data.fingerprint == text.fingerprint:
             raise UsageError(
                 f"'{text.reference}' is both calibration and evaluation text, so the result "
                 "would flatter; pass another --calibration"
             )
-    dense = _variant(request, Method(MethodSpec(name=DENSE)), 0.0, prepared, asset, None, None)
+    dense = _variant(request, Method(MethodSpec(name=DENSE)), 0.0, tasks, asset, None, None)
     variants = [
-        _variant(request, method, ratio, prepared, asset, text, dense)
+        _variant(request, method, ratio, tasks, asset, text, dense)
         for method in methods
         for ratio in request.ratios
     ]
@@ -128,25 +128,31 @@ def make_plan(request: Request) -> Plan:
 def _method(name: str, options: Mapping[str, Any]) -> Method:
     compressor = compressors.get(name)
     config = configure(compressor.config, options, name)
-    return Method(MethodSpec(name=name, options=asdict(config)), compressor, config)
+    return Method(MethodSpec(name=name, options=spelled_out(config, name)), compressor, config)
 
 
-def _prepare(task: TaskSpec) -> PreparedTask:
+def _task(task: TaskSpec) -> tuple[TaskSpec, PreparedTask]:
+    """The task with every option spelled out, and its data at hand."""
     plugin = find_task(task.name)
-    return plugin.prepare(task.name, task.data, configure(plugin.config, task.options, task.name))
+    config = configure(plugin.config, task.options, task.name)
+    options = spelled_out(config, task.name)
+    return (
+        task.model_copy(update={"options": options}),
+        plugin.prepare(task.name, task.data, config),
+    )
 
 
 def _variant(
     request: Request,
     method: Method,
     ratio: float,
-    prepared: Sequence[PreparedTask],
+    tasks: Sequence[tuple[TaskSpec, PreparedTask]],
     asset: ModelAsset,
     text: TextAsset | None,
     dense: Variant | None,
 ) -> Variant:
     cells: list[Cell] = []
-    for index, (task, data) in enumerate(zip(request.tasks, prepared, strict=True)):
+    for index, (task, prepared) in enumerate(tasks):
         try:
             spec = RunSpec(
                 model=request.model,
@@ -158,16 +164,19 @@ def _variant(
                 seed=request.seed,
             )
         except ValidationError as error:
-            raise UsageError(f"ratio {ratio:g} is outside 0 <= ratio < 1") from error
+            first = error.errors()[0]
+            raise UsageError(
+                f"{first['loc'][0]} of the request: {first['msg'].lower()}, got {first['input']!r}"
+            ) from error
         run_id = spec.run_id(
-            asset.fingerprint, text.fingerprint if text else "", data.data.fingerprint
+            asset.fingerprint, text.fingerprint if text else "", prepared.data.fingerprint
         )
         found = None if request.force else store.find(request.output, run_id)
         cells.append(
             Cell(
                 spec=spec,
                 run_id=run_id,
-                task=data,
+                task=prepared,
                 reference=dense.cells[index].run_id if dense else None,
                 done=found if found and found.status == "complete" else None,
             )

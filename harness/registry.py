@@ -71,9 +71,10 @@ def _entry_points(group: str) -> Mapping[str, EntryPoint]:
     for entry in entry_points(group=group):
         other = found.setdefault(entry.name, entry)
         if other.value != entry.value or _distribution(other) != _distribution(entry):
+            both = sorted([_distribution(other), _distribution(entry)])
             raise UsageError(
-                f"two packages provide '{entry.name}' in {group}: {_distribution(other)} and "
-                f"{_distribution(entry)}; uninstall one of them"
+                f"two packages provide '{entry.name}' in {group}: {' and '.join(both)}; "
+                "uninstall one of them"
             )
     return found
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from harness.errors import UsageError
 from harness.schema import Document, digest
 
 DENSE = "dense"
@@ -14,6 +15,12 @@ DENSE = "dense"
 Option = bool | int | float | str | tuple[str, ...] | None
 Ratio = Annotated[float, Field(ge=0, lt=1)]
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+
+
+def require_ratio(ratio: float) -> None:
+    """Raise ``UsageError`` unless ``0 <= ratio < 1``."""
+    if not 0 <= ratio < 1:
+        raise UsageError(f"ratio {ratio:g} is outside 0 <= ratio < 1; 0.3 removes 30%")
 
 
 class MethodSpec(Document):

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,15 +48,19 @@ def save(record: RunRecord, folder: Path) -> Path:
     path = _path(folder, record.run_id)
     content = record.sealed().model_dump(mode="json")
     text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _trouble_explained(folder):
         _write(path, text.encode())
-    except OSError as error:
-        fix = _FIX.get(error.errno or 0, "make it writable or choose another folder")
-        raise InfrastructureError(
-            f"cannot write a record to {folder} ({error.strerror or error}); {fix}"
-        ) from error
     return path
+
+
+def require_writable(folder: Path) -> None:
+    """Fail before the work is done rather than after it.
+
+    Raises:
+        InfrastructureError: the folder cannot be written, or the disk is full.
+    """
+    with _trouble_explained(folder), tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def load(path: Path) -> RunRecord:
@@ -130,6 +135,18 @@ def schema() -> str:
         **RunRecord.model_json_schema(mode="serialization"),
     }
     return json.dumps(document, sort_keys=True, indent=1) + "\n"
+
+
+@contextlib.contextmanager
+def _trouble_explained(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        fix = _FIX.get(error.errno or 0, "make it writable or choose another folder")
+        raise InfrastructureError(
+            f"cannot write a record to {folder} ({error.strerror or error}); {fix}"
+        ) from error
 
 
 def _path(folder: Path, run_id: str) -> Path:

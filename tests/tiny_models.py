@@ -31,6 +31,7 @@ from harness.statistics.calibration import Calibration
 CONTEXT = 64
 VOCABULARY = 300
 SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
+SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "</s>", "eos_token": "</s>"}
 WORDS = "the a cat dog bird tree house river sat ran flew on under over quick slow red blue"
 
 
@@ -49,9 +50,7 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     bpe.train_from_iterator([words(0, 500)], trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, pad_token="<pad>", bos_token="</s>", eos_token="</s>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, **SPECIAL_TOKENS)
 
 
 def opt(**changes: object) -> PreTrainedModel:
@@ -120,3 +119,17 @@ def random_calibration(samples: int = 6, length: int = 16, seed: int = 0) -> Cal
 def wrap(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> LanguageModel:
     asset = ModelAsset("tiny", Path(), "0" * 64)
     return LanguageModel(model, tokenizer, family_of(model.config), asset)
+
+
+@torch.no_grad()
+def stored_inputs(model, path, ids):
+    """Every token that enters the module at ``path``, all at once."""
+    kept = []
+    handle = model.get_submodule(path).register_forward_pre_hook(
+        lambda _, inputs: kept.append(inputs[0])
+    )
+    model.base_model(input_ids=ids, use_cache=False)
+    handle.remove()
+    (x,) = kept
+    # OPT flattens the tokens of a batch before its MLP.
+    return x if len(x) == ids.numel() else x.flatten(0, 1)

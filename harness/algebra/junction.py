@@ -8,7 +8,13 @@ from torch import Tensor
 from harness.algebra.lowrank import Product, canonical
 from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.ranks import Junction
-from harness.factors import Factor, InputIdentity, LowRank, OutputIdentity
+from harness.factors import Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
+
+UNSEEN = 1e-7
+"""Singular values below this share of the largest are rounding errors of a Gram matrix."""
+
+GROWN = 1e3
+"""Coefficients above this after elimination have lost digits, which a refinement restores."""
 
 
 def join(
@@ -30,9 +36,42 @@ def join(
     pair = canonical(product, preconditioner)
     assert pair.singular is not None
     power = {"left": 1.0, "symmetric": 0.5, "right": 0.0}[junction]
-    scale = pair.singular**power
-    inverse = torch.where(scale > 0, 1 / scale, torch.zeros_like(scale))
-    return LowRank(pair.B * scale, inverse[:, None] * pair.A, bias)
+    # Directions the metric does not see have no singular value to move; they stay in A.
+    seen = pair.singular > UNSEEN * pair.singular.max()
+    scale = torch.where(seen, pair.singular, torch.ones_like(pair.singular)) ** power
+    return LowRank(pair.B * scale, pair.A / scale[:, None], bias)
+
+
+def join_heads(product: Product, heads: int, bias: Tensor | None) -> tuple[HeadIdentity, Tensor]:
+    """Store ``product`` with an identity block in ``A`` and one in each head's rows of ``B``.
+
+    Each head's output changes basis: the stored layer gives ``y_i'`` with
+    ``y_i = basis_i y_i'``, which whoever reads the head must undo (the paper's ``J_i``).
+
+    Args:
+        product: ``B: [h d_h, r]`` with ``r >= d_h``.
+        heads: ``h``.
+        bias: of the layer in its own basis.
+
+    Returns:
+        the factor, and ``basis: [h, d_h, d_h]``.
+    """
+    kept, rest, T_transposed = interpolation_rows(product.A.T)
+    F = (product.B @ product.A[:, kept]).unflatten(0, (heads, -1))
+    columns = [interpolation_rows(rows.T) for rows in F]
+    head_kept = torch.stack([one[0] for one in columns])
+    basis = torch.stack([rows[:, chosen] for rows, chosen in zip(F, head_kept, strict=True)])
+    if bias is not None:
+        targets = bias.to(basis).unflatten(0, (heads, -1, 1))
+        bias = (torch.linalg.pinv(basis) @ targets).flatten()
+    factor = HeadIdentity(
+        T_transposed.T,
+        torch.stack([one[2].T for one in columns]),
+        (kept, rest),
+        (head_kept, torch.stack([one[1] for one in columns])),
+        bias,
+    )
+    return factor, basis
 
 
 def interpolation_rows(M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,13 +86,27 @@ def interpolation_rows(M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         ``M[rest] = T M[kept]`` and ``|T| <= 2``.
     """
     n, r = M.shape
-    LU, pivots = torch.linalg.lu_factor(M)
-    permutation, L, _ = torch.lu_unpack(LU, pivots, unpack_data=True)
-    order = permutation.argmax(0)
-    T = torch.linalg.solve_triangular(L[:r], L[r:], upper=False, left=False, unitriangular=True)
-    for _ in range(4 * n):
-        if T.numel() == 0:
-            break
+    LU, pivots, _ = torch.linalg.lu_factor_ex(M)
+    rows = list(range(n))
+    for step, pivot in enumerate(pivots.tolist()):
+        rows[step], rows[pivot - 1] = rows[pivot - 1], rows[step]
+    order = torch.tensor(rows, device=M.device)
+    T = torch.linalg.solve_triangular(LU[:r], LU[r:], upper=False, left=False, unitriangular=True)
+    if T.numel() == 0:
+        return order, order[:0], T
+    grown = bool(T.abs().max() > GROWN)
+    _exchange(T, order)
+    if grown:
+        block = M[order[:r]]
+        T += (M[order[r:]] - T @ block) @ torch.linalg.pinv(block)
+        _exchange(T, order)
+    return order[:r], order[r:], T
+
+
+def _exchange(T: Tensor, order: Tensor) -> None:
+    """Exchange rows, in place, until every coefficient in ``T`` is at most 2 in size."""
+    r = T.shape[1]
+    for _ in range(4 * len(order)):
         row, column = divmod(int(T.abs().argmax()), r)
         pivot = T[row, column].clone()
         if pivot.abs() <= 2:
@@ -65,4 +118,3 @@ def interpolation_rows(M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         lift[row] += 1
         T -= torch.outer(lift / pivot, step)
         order[[r + row, column]] = order[[column, r + row]]
-    return order[:r], order[r:], T

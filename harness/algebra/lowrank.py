@@ -70,7 +70,8 @@ def reduced_rank_regression(
 
     Where the input has drifted from ``x`` to ``x_hat``, the best map to ``y = W x`` is no longer
     a projection of ``W``. The ridge pulls towards ``prior`` (the original weight), so that
-    without drift the result is the damped local fit whatever the damping.
+    without drift the result is the damped local fit whatever the damping. Without a ridge the
+    full-rank map is the one nearest to ``prior`` where the input leaves it open.
 
     Args:
         cross: ``E[y x_hat^T]``, ``[d_out, d_in]``.
@@ -83,6 +84,9 @@ def reduced_rank_regression(
         the product, and the preconditioner it is optimal for.
     """
     preconditioner = root_covariance(drifted, damping)
-    lam = damping * drifted.diagonal().mean()
-    target = torch.linalg.solve(preconditioner.metric, (cross + lam * prior).T).T
-    return best_product(target, preconditioner, rank), preconditioner
+    change = cross - prior @ drifted
+    if damping > 0 and bool(drifted.diagonal().any()):
+        change = torch.linalg.solve(preconditioner.metric, change.T).T
+    else:
+        change = change @ torch.linalg.pinv(preconditioner.metric, hermitian=True)
+    return best_product(prior + change, preconditioner, rank), preconditioner

@@ -48,10 +48,10 @@ def damped(C: Tensor, damping: float) -> Tensor:
     Raises:
         NonFiniteError: ``C`` holds NaN or infinity.
     """
-    if not bool(torch.isfinite(C).all()):
-        raise NonFiniteError("the calibration second moment holds NaN or infinity")
-    lam = damping * C.diagonal().mean()
-    return C + lam * torch.eye(len(C), dtype=C.dtype, device=C.device)
+    _require_finite(C)
+    total = C.clone()
+    total.diagonal().add_(damping * C.diagonal().mean())
+    return total
 
 
 def identity(size: int, like: Tensor) -> Preconditioner:
@@ -73,11 +73,13 @@ def hessian(C: Tensor, damping: float) -> Preconditioner:
 
 def l1(magnitude: Tensor, alpha: float) -> Preconditioner:
     """``P = diag(mean |x|)^alpha``: ASVD's and AWQ's scaling."""
+    _require_finite(magnitude)
     return Preconditioner(magnitude ** (2 * alpha))
 
 
 def l2(C: Tensor) -> Preconditioner:
     """``P = diag(C)^(1/2)``: Wanda's scaling."""
+    _require_finite(C)
     return Preconditioner(C.diagonal().clone())
 
 
@@ -90,3 +92,8 @@ def covariance(C: Tensor, damping: float) -> Preconditioner:
 def root_covariance(C: Tensor, damping: float) -> Preconditioner:
     """``P = (C + lam I)^(1/2)``: the minimiser of the activation error (equation 5)."""
     return Preconditioner(damped(C, damping))
+
+
+def _require_finite(moment: Tensor) -> None:
+    if not bool(torch.isfinite(moment).all()):
+        raise NonFiniteError("the calibration moments hold NaN or infinity")

@@ -21,17 +21,22 @@ def factor_parameters(shape: Sequence[int], rank: int, junction: Junction) -> in
     return rank * sum(shape) - (rank * rank if has_identity(junction) else 0)
 
 
-def rank_for(shape: Sequence[int], keep: float, junction: Junction) -> int:
+def rank_for(
+    shape: Sequence[int], keep: float, junction: Junction, saved_elsewhere: int = 0
+) -> int:
     """Largest rank whose parameters stay within ``keep * d_out * d_in``.
+
+    ``saved_elsewhere`` parameters of the factors are known not to be stored (identity blocks
+    of the heads) and may be spent on rank.
 
     Raises:
         UsageError: not even rank 1 fits.
     """
     d_out, d_in = shape
     total = d_out + d_in
-    budget = math.floor(keep * d_out * d_in + 1e-6)
+    budget = math.floor(keep * d_out * d_in + 1e-6) + saved_elsewhere
     if has_identity(junction):
-        discriminant = total * total - 4 * budget
+        discriminant = max(total * total - 4 * budget, 0)
         rank = (total - math.isqrt(discriminant)) // 2
         if factor_parameters(shape, rank, junction) > budget:
             rank -= 1

@@ -18,23 +18,34 @@ def symmetric_root(S: Tensor) -> Tensor:
 def square_root(S: Tensor) -> Tensor:
     """Some ``R`` with ``R R^T = S`` for positive semidefinite ``S: [d, d]``.
 
-    The Cholesky factor where ``S`` is definite, else the symmetric root. Low-rank fits do not
-    depend on which root is used.
+    The Cholesky factor where ``S`` is definite beyond rounding, else the symmetric root.
+    Low-rank fits do not depend on which root is used.
     """
     factor, failed = torch.linalg.cholesky_ex(S)
-    return symmetric_root(S) if int(failed) else factor
+    return symmetric_root(S) if int(failed) or not _invertible(factor) else factor
+
+
+def _invertible(triangle: Tensor) -> bool:
+    pivots = triangle.diagonal()
+    return bool(pivots.min() > _rounding(triangle) * pivots.max())
+
+
+def _rounding(R: Tensor) -> float:
+    """What rounding leaves of a vanishing singular value of a root, relative to the largest."""
+    return float((len(R) * torch.finfo(R.dtype).eps) ** 0.5)
 
 
 def inverse_root(R: Tensor, Y: Tensor) -> Tensor:
     """``Y R^+`` for ``Y: [m, d]`` and a root ``R: [d, d]`` or a diagonal ``[d]``.
 
-    A triangular root is solved with; a singular one is pseudo-inverted.
+    A triangular root is solved with; a symmetric one is pseudo-inverted, and what rounding
+    left of its vanishing singular values is dropped.
     """
     if R.ndim == 1:
         return Y * torch.where(R > 0, 1 / R, torch.zeros_like(R))
-    if torch.equal(R, R.tril()):
+    if torch.equal(R, R.tril()) and _invertible(R):
         return torch.linalg.solve_triangular(R, Y, upper=False, left=False)
-    return Y @ torch.linalg.pinv(R, hermitian=True)
+    return Y @ torch.linalg.pinv(R, rtol=_rounding(R), hermitian=True)
 
 
 def leading_rows(Y: Tensor, rank: int) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,18 @@ from harness.spec import DENSE
 
 T = TypeVar("T")
 
+COLUMNS = (
+    "method", "task", "metric", "value", "± s.e.", "ratio asked", "layers", "model", "parameters",
+    "MB", "seconds", "peak MB",
+)  # fmt: skip
+ESSENTIAL = ("method", "task", "metric", "value", "± s.e.", "ratio asked", "layers")
+
+
+def console(width: int) -> Console:
+    """Standard output, as wide as the terminal or ``width``; brackets are no markup."""
+    width_if_piped = None if sys.stdout.isatty() else width
+    return Console(width=width_if_piped, markup=False, emoji=False, highlight=False)
+
 
 def tracker() -> Tracker:
     """Progress bars on standard error when it is a terminal, else nothing."""
@@ -43,40 +55,38 @@ def _bars(items: Iterable[T], description: str, total: int) -> Iterator[T]:
         yield from progress.track(items, total=total, description=description)
 
 
-def result_table(records: Sequence[RunRecord]) -> Table:
-    """One row a record: metric with standard error, ratios, size, time, memory."""
+def result_table(records: Sequence[RunRecord], width: int) -> Table:
+    """One row a record; the full story needs 150 characters of ``width``."""
+    rows = [_row(record) for record in records]
     table = Table(title=f"{records[0].spec.model}, {records[0].spec.dtype}" if records else None)
-    table.add_column("method", overflow="fold")
-    for heading in (
-        "task", "metric", "value", "± s.e.", "ratio asked", "layers", "model", "parameters",
-        "MB", "seconds", "peak MB",
-    ):  # fmt: skip
-        table.add_column(heading, justify="left" if heading in ("task", "metric") else "right")
-    for record in records:
-        table.add_row(*_row(record))
+    shown = [one for one in COLUMNS if width >= 150 or one in ESSENTIAL]
+    for heading in shown:
+        number = heading not in ("method", "task", "metric")
+        table.add_column(
+            heading, justify="right" if number else "left", no_wrap=number, overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(row[heading] for heading in shown))
     return table
 
 
-def _row(record: RunRecord) -> list[str]:
+def _row(record: RunRecord) -> dict[str, str]:
     done = record.compression
-    label = done.label if done else record.spec.method.name
     size = (done.parameters, done.bytes) if done else (record.model.parameters, record.model.bytes)
     if record.result is None:
-        outcome = ["failed", record.error or "", ""]
+        outcome = {"metric": f"failed: {record.error}", "value": "", "± s.e.": ""}
     else:
         metric = record.result.metrics[0]
         spread = "" if metric.stderr is None else f"{metric.stderr:.3g}"
-        outcome = [metric.name, f"{metric.value:.4g}", spread]
-    dense = record.spec.method.name == DENSE
-    return [
-        label,
-        record.spec.task.name,
-        *outcome,
-        "" if dense else f"{record.spec.ratio:g}",
-        f"{done.ratio_layers:.4f}" if done else "",
-        f"{done.ratio_model:.4f}" if done else "",
-        f"{size[0] / 1e6:.1f}M",
-        f"{size[1] / 1e6:.1f}",
-        f"{sum(record.timings.values()):.1f}",
-        f"{max(record.peak_memory.values()) / 1e6:.0f}",
-    ]
+        outcome = {"metric": metric.name, "value": f"{metric.value:.4g}", "± s.e.": spread}
+    return outcome | {
+        "method": done.label if done else record.spec.method.name,
+        "task": record.spec.task.name,
+        "ratio asked": "" if record.spec.method.name == DENSE else f"{record.spec.ratio:g}",
+        "layers": f"{done.ratio_layers:.4f}" if done else "",
+        "model": f"{done.ratio_model:.4f}" if done else "",
+        "parameters": f"{size[0] / 1e6:.1f}M",
+        "MB": f"{size[1] / 1e6:.1f}",
+        "seconds": f"{sum(record.timings.values()):.1f}",
+        "peak MB": f"{max(record.peak_memory.values()) / 1e6:.0f}",
+    }

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from harness import store
+from harness.errors import UsageError
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
 
@@ -20,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Write ``leaderboard.md`` and ``leaderboard.json``; print the markdown."""
     ranked = board(store.scan(arguments.results))
+    if not ranked.tables and not ranked.unranked:
+        raise UsageError(f"{arguments.results} holds no records; 'harness run' writes them")
     text = markdown.render(ranked)
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "leaderboard.md").write_text(text, encoding="utf-8")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from rich.console import Console
 from rich.table import Table
 
 from harness.assets.aliases import MODELS, TEXTS
+from harness.cli.display import console
 from harness.registry import Registry
 
 GROUPS = {
@@ -33,5 +32,5 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         for name, source in (MODELS if arguments.what == "models" else TEXTS).items():
             table.add_row(name, str(source))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    console(160).print(table)
     return 0

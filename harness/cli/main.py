@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import re
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from typing import NoReturn
 
-from harness.errors import HarnessError, InfrastructureError
+from harness.errors import HarnessError, InfrastructureError, UsageError, unknown
 
 COMMANDS = {
     "run": "compress a model, measure it, record the result",
@@ -20,24 +23,23 @@ COMMANDS = {
 INTERRUPTED = 130
 
 
+class Parser(argparse.ArgumentParser):
+    """Raises its errors, so that they end like all others: one line and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Point to the help instead of printing the usage."""
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (see ``harness.errors``)."""
-    parser, argv = _parser(), list(sys.argv[1:] if arguments is None else arguments)
-    if not argv or argv[0] not in COMMANDS:
-        parser.parse_args(argv)
-        parser.print_help()
-        return 0
-    command = import_module(f"harness.cli.{argv[0].replace('list', 'listing')}")
-    own = argparse.ArgumentParser(
-        prog=f"harness {argv[0]}",
-        description=COMMANDS[argv[0]].capitalize() + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    own.add_argument("--debug", action="store_true", help="show the traceback of errors")
+    argv = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in argv
+    if debug:
+        logging.basicConfig()
+        logging.getLogger("harness").setLevel(logging.DEBUG)
     try:
-        command.add_arguments(own)
-        return int(command.execute(own.parse_args(argv[1:])))
+        return _execute(argv)
     except HarnessError as error:
         return _fail(str(error), error.exit_code, debug)
     except (MemoryError, OSError) as error:
@@ -46,8 +48,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted; finished cells are kept, run again to go on", INTERRUPTED, debug)
 
 
+def _execute(argv: Sequence[str]) -> int:
+    parser = _parser()
+    if not argv or argv[0].startswith("-"):
+        parser.parse_args(argv)
+        parser.print_help()
+        return 0
+    name = argv[0]
+    if name not in COMMANDS:
+        raise unknown("command", name, COMMANDS)
+    command = import_module(f"harness.cli.{name.replace('list', 'listing')}")
+    own = Parser(
+        prog=f"harness {name}",
+        description=COMMANDS[name].capitalize() + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,  # what is unambiguous today may not be with the next plugin
+    )
+    own.add_argument("--debug", action="store_true", help="show the traceback of errors")
+    command.add_arguments(own)
+    parsed, rest = own.parse_known_args(argv[1:])
+    for extra in rest:
+        if not extra.startswith("-"):
+            own.error(f"unexpected '{extra}'")
+        raise unknown("option", extra.partition("=")[0], re.findall("--[a-z-]+", own.format_help()))
+    return int(command.execute(parsed))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="harness",
         description="Compress language models by training-free low-rank methods and measure "
         "honestly what that costs.",

@@ -5,50 +5,59 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError
 
 
 def add_plugin_options(
-    parser: argparse.ArgumentParser, title: str, configs: Mapping[str, type[Any]]
+    parser: argparse.ArgumentParser, kind: str, configs: Mapping[str, type[Any]]
 ) -> None:
     """One ``--option`` for each distinct field of ``configs`` (plugin name -> dataclass).
 
-    Values stay text; they are checked when the plugin's dataclass is built.
+    Where the parser has that option already, it is ``--PLUGIN-option``. Values stay text; they
+    are checked when the plugin's dataclass is built.
     """
-    group = parser.add_argument_group(title)
+    group = parser.add_argument_group(f"options of {kind}s")
     for name, owners in _owners(configs).items():
         defaults = {owner: _default(configs[owner], name) for owner in owners}
         many = any(isinstance(value, tuple) for value in defaults.values())
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=f"option_{name}",
+        flag = name.replace("_", "-")
+        add = partial(
+            group.add_argument,
+            dest=f"{kind}_option_{name}",
             default=argparse.SUPPRESS,
             nargs="*" if many else None,
             metavar=name.upper(),
             help=_help(defaults, set(configs)),
         )
+        try:
+            add(f"--{flag}")
+        except argparse.ArgumentError:
+            add(f"--{owners[0]}-{flag}")
 
 
 def chosen(
-    arguments: argparse.Namespace, configs: Mapping[str, type[Any]], plugins: Iterable[str]
+    arguments: argparse.Namespace,
+    kind: str,
+    configs: Mapping[str, type[Any]],
+    plugins: Iterable[str],
 ) -> dict[str, dict[str, Any]]:
-    """Options the user gave for each of ``plugins``.
+    """Options of ``kind`` the user gave for each of ``plugins``.
 
     Raises:
         UsageError: an option that belongs to none of them.
     """
+    prefix = f"{kind}_option_"
     given = {
-        name.removeprefix("option_"): value
+        name.removeprefix(prefix): value
         for name, value in vars(arguments).items()
-        if name.startswith("option_")
+        if name.startswith(prefix)
     }
     picked: dict[str, dict[str, Any]] = {plugin: {} for plugin in plugins}
     owners = _owners(configs)
     for name, value in given.items():
-        if name not in owners:
-            continue
         takers = [plugin for plugin in picked if plugin in owners[name]]
         if not takers:
             raise UsageError(
@@ -93,11 +102,3 @@ def split_task(text: str) -> tuple[str, str | None]:
     if not name or (separator and not data):
         raise UsageError(f"'{text}' is no task; write NAME or NAME=FILE")
     return name, data or None
-
-
-def require_known(names: Iterable[str], known: Iterable[str], kind: str) -> None:
-    """Raise ``UsageError`` with near names for the first name that is not known."""
-    options = list(known)
-    for name in names:
-        if name not in options:
-            raise unknown(kind, name, options)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from rich.console import Console
+from datasets import disable_progress_bars
+from transformers.utils import logging as transformers_logging
 
 from harness.api import DEFAULT_CALIBRATION
 from harness.assets.aliases import DEFAULT_MODEL
-from harness.cli.display import result_table, tracker
+from harness.cli.display import console, result_table, tracker
 from harness.cli.options import add_plugin_options, chosen, split_task
-from harness.compressor import compressors
-from harness.errors import IncompleteError, UsageError, unknown
+from harness.compressor import Compressor, compressors
+from harness.errors import IncompleteError, UsageError
 from harness.plan import Plan, Request, make_plan
 from harness.presets import PRESETS
-from harness.run import run_plan
-from harness.spec import CalibrationSpec, Dtype, TaskSpec
-from harness.task import FALLBACK, tasks
+from harness.registry import Registry
+from harness.runner import run_plan
+from harness.spec import CalibrationSpec, Dtype, TaskSpec, require_ratio
+from harness.task import FALLBACK, Task, tasks
 
 DEFAULT_TASKS = ("wiki-excerpt",)
 
@@ -77,8 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, default=Path("results"), help="folder of records")
     add("--force", action="store_true", help="repeat cells that have a record")
     add("--json", action="store_true", help="print the records as JSON lines")
-    add_plugin_options(parser, "options of methods", _method_configs())
-    add_plugin_options(parser, "options of tasks", _task_configs())
+    add_plugin_options(parser, "method", _configs(compressors))
+    add_plugin_options(parser, "task", _configs(tasks))
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -87,6 +90,7 @@ def execute(arguments: argparse.Namespace) -> int:
     Raises:
         IncompleteError: some cells failed.
     """
+    _quiet_libraries()
     plan = make_plan(_request(arguments))
     _announce(plan)
     records = run_plan(plan, tracker())
@@ -94,7 +98,8 @@ def execute(arguments: argparse.Namespace) -> int:
         for record in records:
             sys.stdout.write(record.model_dump_json() + "\n")
     else:
-        Console(width=None if sys.stdout.isatty() else 200).print(result_table(records))
+        output = console(200)
+        output.print(result_table(records, output.width))
     failed = [record for record in records if record.status == "failed"]
     if failed:
         raise IncompleteError(
@@ -103,16 +108,21 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _quiet_libraries() -> None:
+    """One progress display: ours. Downloads may show theirs on a terminal."""
+    transformers_logging.disable_progress_bar()
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+
+
 def _request(arguments: argparse.Namespace) -> Request:
     given = vars(arguments)
     preset = PRESETS.get(arguments.preset)
     standard = preset.calibration if preset else DEFAULT_CALIBRATION
-    for name in ("samples", "length"):
-        if given.get(name, 2) < 1:
-            raise UsageError(f"--{name} must be positive, got {given[name]}")
-    for name in ("batch_size", "limit"):
-        if given[name] is not None and given[name] < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be positive, got {given[name]}")
+    for name, least in {"samples": 1, "length": 2, "batch_size": 1, "limit": 1}.items():
+        if (number := given.get(name)) is not None and number < least:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} must be at least {least}, got {number}")
     sampling = "windows" if "calibration" in given else standard.sampling
     calibration = CalibrationSpec(
         text=given.get("calibration", standard.text),
@@ -138,25 +148,23 @@ def _request(arguments: argparse.Namespace) -> Request:
 
 def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     for name in arguments.method:
-        if name not in compressors.names():
-            raise unknown("method", name, compressors.names())
+        compressors.get(name)
     preset = PRESETS.get(arguments.preset)
-    own = chosen(arguments, _method_configs(), dict.fromkeys(arguments.method))
+    own = chosen(arguments, "method", _configs(compressors), dict.fromkeys(arguments.method))
     base = dict(preset.method_options) if preset else {}
     return {name: base | options for name, options in own.items()}
 
 
 def _ratios(ratios: list[float]) -> list[float]:
     for ratio in ratios:
-        if not 0 <= ratio < 1:
-            raise UsageError(f"ratio {ratio:g} is outside 0 <= ratio < 1; 0.3 removes 30%")
+        require_ratio(ratio)
     return list(dict.fromkeys(ratios))
 
 
 def _tasks(arguments: argparse.Namespace, standard: tuple[str, ...]) -> list[TaskSpec]:
-    named = [split_task(text) for text in getattr(arguments, "tasks", standard)]
+    named = dict.fromkeys(split_task(text) for text in getattr(arguments, "tasks", standard))
     plugin = {name: name if name in tasks.names() else FALLBACK for name, _ in named}
-    options = chosen(arguments, _task_configs(), dict.fromkeys(plugin.values()))
+    options = chosen(arguments, "task", _configs(tasks), dict.fromkeys(plugin.values()))
     return [
         TaskSpec(name=name, data=data, limit=arguments.limit, options=options[plugin[name]])
         for name, data in named
@@ -180,9 +188,10 @@ def _announce(plan: Plan) -> None:
         sys.stderr.write(f"{message}: {fix}\n")
 
 
-def _method_configs() -> dict[str, type[Any]]:
-    return {name: compressors.get(name).config for name in compressors.names()}
-
-
-def _task_configs() -> dict[str, type[Any]]:
-    return {name: tasks.get(name).config for name in tasks.names()}
+def _configs(registry: Registry[Compressor] | Registry[Task]) -> dict[str, type[Any]]:
+    """Options of every plugin that loads; a broken one raises its error only when chosen."""
+    found: dict[str, type[Any]] = {}
+    for name in registry.names():
+        with suppress(UsageError):
+            found[name] = registry.get(name).config
+    return found

@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from harness import store
+from harness.cli.display import console
 from harness.record import RunRecord
 
 
@@ -29,10 +29,10 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(record.model_dump_json(indent=1) + "\n")
         return 0
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(_summary(record))
+    output = console(160)
+    output.print(_summary(record))
     if record.compression:
-        console.print(_layers(record))
+        output.print(_layers(record))
     return 0
 
 

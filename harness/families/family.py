@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from harness.block import AttentionGeometry, BlockWeights, LinearWeights
-from harness.errors import UsageError
+from harness.errors import NonFiniteError, UsageError
 from harness.registry import Registry
 from harness.roles import Role
 
@@ -42,6 +43,21 @@ class Family:
         if not isinstance(blocks, nn.ModuleList):
             raise UsageError(f"'{self.blocks}' of {type(model).__name__} is no list of blocks")
         return blocks
+
+    def require_finite(self, model: PreTrainedModel) -> None:
+        """Check the weights of all linear layers in the blocks of ``model``.
+
+        Raises:
+            NonFiniteError: one holds NaN or infinity; names the layer.
+        """
+        for index, block in enumerate(self.block_list(model)):
+            for path in self.layers.values():
+                tensors = block.get_submodule(path).parameters()
+                if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+                    raise NonFiniteError(
+                        f"{self.blocks}.{index}.{path} holds NaN or infinity; "
+                        "the model is damaged, fetch or copy it again"
+                    )
 
     def geometry(self, model: PreTrainedModel, block: nn.Module) -> AttentionGeometry:
         """Heads, rotary frequencies and head norms of ``block``."""

@@ -41,8 +41,9 @@ def collect(
     """One ``BlockStatistics`` a block; memory does not grow with the calibration length.
 
     Raises:
-        NonFiniteError: an activation is NaN or infinite; names the layer.
+        NonFiniteError: a weight or an activation is NaN or infinite; names the layer.
     """
+    family.require_finite(model)
     blocks = family.block_list(model)
     with ExitStack() as stack:
         observers = [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from harness.compressor import BlockStatistics
@@ -14,57 +16,64 @@ from harness.statistics.calibration import Calibration
 from harness.statistics.collect import batches
 from harness.statistics.observer import BlockObserver
 
-
-class _ReachedFirstBlock(Exception):  # noqa: N818
-    """Stops a forward pass once the first block's inputs are known."""
+Rest = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a block receives beside the hidden states: masks, positions, rotary embeddings."""
 
 
 class BlockFlow:
-    """Feeds each block with the outputs of the (already compressed) blocks before it."""
+    """Feeds each block with the outputs of the (already compressed) blocks before it.
+
+    Whatever else a block receives may differ from block to block, so it is taken from one pass
+    through the whole model, in which the blocks themselves do nothing.
+    """
 
     @torch.no_grad()
     def __init__(
         self, model: PreTrainedModel, family: Family, calibration: Calibration, batch_size: int
     ) -> None:
         self._family = family
+        self._blocks = family.block_list(model)
         self._hidden: list[Tensor] = []
-        self._arguments: list[dict[str, Any]] = []
+        self._rest: list[list[Rest]] = [[] for _ in self._blocks]
         self._masks: list[Tensor] = []
-
-        def capture(_: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-            self._hidden.append(inputs[0])
-            self._arguments.append(keywords)
-            raise _ReachedFirstBlock
-
-        first = family.block_list(model)[0]
-        handle = first.register_forward_pre_hook(capture, with_kwargs=True)
-        try:
+        with ExitStack() as stack:
+            for index, block in enumerate(self._blocks):
+                block.forward = self._stand_in(index)
+                stack.callback(delattr, block, "forward")
             for ids, mask in batches(calibration, batch_size, model.device):
                 self._masks.append(mask.bool())
-                try:
-                    model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
-                except _ReachedFirstBlock:
-                    continue
-        finally:
-            handle.remove()
+                model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
 
     @torch.no_grad()
-    def measure(self, name: str, block: nn.Module, keep_mlp_tokens: bool) -> BlockStatistics:
-        """Statistics of ``block``, called ``name`` in errors, on the hidden states that reach it.
+    def measure(self, index: int, keep_mlp_tokens: bool) -> BlockStatistics:
+        """Statistics of block ``index`` on the hidden states that reach it.
 
         Raises:
-            NonFiniteError: an activation is NaN or infinite.
+            NonFiniteError: an activation is NaN or infinite; names the layer.
         """
+        name, block = f"{self._family.blocks}.{index}", self._blocks[index]
         with BlockObserver(name, block, self._family, keep_mlp_tokens) as observer:
-            for hidden, arguments, mask in zip(
-                self._hidden, self._arguments, self._masks, strict=True
-            ):
+            for batch, mask in enumerate(self._masks):
                 observer.mask = mask
-                block(hidden, **arguments)
+                self._run(index, batch)
         return observer.statistics()
 
     @torch.no_grad()
-    def advance(self, block: nn.Module) -> None:
-        """Send the hidden states through ``block``."""
-        for index, arguments in enumerate(self._arguments):
-            self._hidden[index] = block(self._hidden[index], **arguments)
+    def advance(self, index: int) -> None:
+        """Send the hidden states through block ``index``."""
+        for batch in range(len(self._masks)):
+            self._hidden[batch] = self._run(index, batch)
+        self._rest[index].clear()
+
+    def _run(self, index: int, batch: int) -> Tensor:
+        arguments, keywords = self._rest[index][batch]
+        return self._blocks[index](self._hidden[batch], *arguments, **keywords)
+
+    def _stand_in(self, index: int) -> Callable[..., Tensor]:
+        def forward(hidden: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+            if index == 0:
+                self._hidden.append(hidden)
+            self._rest[index].append((arguments, keywords))
+            return hidden
+
+        return forward

@@ -31,6 +31,10 @@ class Moments:
         return self.second - torch.outer(self.mean, self.mean)
 
 
+STRIPS = 3
+"""Row strips in which a second moment is summed; more save work but make smaller products."""
+
+
 class MomentAccumulator:
     """Sums of ``x x^T``, ``x`` and ``|x|`` in float64, on the device of the activations.
 
@@ -50,12 +54,17 @@ class MomentAccumulator:
             NonFiniteError: a token holds NaN or infinity.
         """
         x = tokens if tokens.dtype == torch.float64 else tokens.float()
-        if not bool(torch.isfinite(x).all()):
+        magnitude = x.abs().sum(0)
+        if not bool(torch.isfinite(magnitude).all()):
             raise NonFiniteError("the calibration activations hold NaN or infinity")
         self.count += x.shape[0]
-        self._second += x.T @ x
-        self._sum += x.sum(0, dtype=torch.float64)
-        self._magnitude += x.abs().sum(0, dtype=torch.float64)
+        self._sum += x.sum(0)
+        self._magnitude += magnitude
+        # The moment is symmetric, so each strip of rows starts at its diagonal block.
+        height = -(-x.shape[1] // STRIPS)
+        for start in range(0, x.shape[1], height):
+            rows = slice(start, start + height)
+            self._second[rows, start:] += x[:, rows].T @ x[:, start:]
 
     def merge(self, other: MomentAccumulator) -> None:
         """Add what another accumulator has seen."""
@@ -72,9 +81,10 @@ class MomentAccumulator:
         """
         if self.count == 0:
             raise UsageError("no calibration token was seen; pass a longer calibration text")
+        upper = self._second.triu() / self.count
         return Moments(
             count=self.count,
-            second=self._second / self.count,
+            second=upper + upper.triu(1).T,
             mean=self._sum / self.count,
             magnitude=self._magnitude / self.count,
         )

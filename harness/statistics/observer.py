@@ -65,11 +65,12 @@ class BlockObserver:
         Raises:
             UsageError: no token was seen.
         """
-        norms = [total / count for count, total in self._inverse_norms.values()]
+        norms = {path: total / count for path, (count, total) in self._inverse_norms.items()}
+        query, key = self._family.query_norm, self._family.key_norm
         return BlockStatistics(
             moments={site: self._moments.pop(site).moments() for site in list(self._moments)},
             mlp_tokens=self._sample.tokens() if self._sample else None,
-            inverse_norms=(norms[0], norms[1]) if norms else None,
+            inverse_norms=(norms[query], norms[key]) if query and key else None,
         )
 
     def _watch(self, path: str, hook: Callable[[nn.Module, tuple[Any, ...]], None]) -> None:

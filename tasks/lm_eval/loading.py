@@ -14,6 +14,7 @@ from lm_eval import tasks as lm_eval_tasks
 from lm_eval.tasks import TaskManager
 
 from harness.errors import AssetError, UsageError
+from harness.task import tasks
 
 
 def load(name: str, num_fewshot: int | None) -> Any:
@@ -74,7 +75,7 @@ def _local(path: Path) -> tuple[TaskManager, str]:
 
 
 def _unknown(name: str, known: list[str]) -> UsageError:
-    near = difflib.get_close_matches(name, known, cutoff=0.5)
+    near = difflib.get_close_matches(name, dict.fromkeys([*tasks.names(), *known]), cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "'lm-eval ls tasks' lists them"
     return UsageError(f"unknown lm-eval task '{name}'; {hint}")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from harness import store
 from harness.compression import compress_model
 from harness.compressor import BlockStatistics
 from harness.environment import describe, peak_memory
-from harness.errors import HarnessError, InfrastructureError
+from harness.errors import HarnessError, IncompleteError, InfrastructureError
 from harness.factors import stored_bytes
 from harness.loading import load_model
 from harness.model import LanguageModel
@@ -28,7 +29,7 @@ from harness.task import Conditions
 
 __all__ = ["Request", "run", "run_plan"]
 
-Notify = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 def run(request: Request, track: Tracker = silent) -> list[RunRecord]:
@@ -48,6 +49,7 @@ def run_plan(plan: Plan, track: Tracker = silent) -> list[RunRecord]:
     pending = [variant for variant in plan.variants if variant.pending]
     if not pending:
         return records
+    store.require_writable(plan.request.output)
     job = _Job(plan, track)
     for variant in pending:
         records += job.run(variant)
@@ -65,7 +67,7 @@ class _Job:
 
     def __post_init__(self) -> None:
         request = self.plan.request
-        with self._timed("load"):
+        with self._timed("load"), failures_explained("loading the model"):
             self.dense = load_model(request.model, request.dtype, request.device)
         model = self.dense.model
         self.facts = ModelFacts(
@@ -77,6 +79,9 @@ class _Job:
             notes=self.plan.asset.notes,
         )
         self.calibration: Calibration | None = None
+        if any(v.pending and v.method.compressor for v in self.plan.variants):
+            assert self.plan.text is not None
+            self.calibration = draw(self.plan.text, self.dense.tokenizer, request.calibration)
         self.statistics: list[BlockStatistics] | None = None
 
     def run(self, variant: Variant) -> Iterator[RunRecord]:
@@ -98,16 +103,14 @@ class _Job:
 
     def _compress(self, variant: Variant) -> LanguageModel:
         method = variant.method
-        self.timings.pop("compress", None)
+        for stage in ("compress", "evaluate"):
+            self.timings.pop(stage, None)
         if method.compressor is None:
             return self.dense
-        if self.calibration is None:
-            assert self.plan.text is not None
-            spec = self.plan.request.calibration
-            self.calibration = draw(self.plan.text, self.dense.tokenizer, spec)
+        assert self.calibration is not None
         if method.config.propagation == "original" and self.statistics is None:
             self._calibrate(self.calibration)
-        with self._timed("compress"), memory_errors():
+        with self._timed("compress"), failures_explained(f"method '{method.spec.name}'"):
             return compress_model(
                 self.dense,
                 method.spec.name,
@@ -123,7 +126,7 @@ class _Job:
     def _calibrate(self, calibration: Calibration) -> None:
         """Collect once what all variants together need."""
         methods = [variant.method for variant in self.plan.variants]
-        with self._timed("calibrate"), memory_errors():
+        with self._timed("calibrate"), failures_explained("calibration"):
             self.statistics = collect(
                 self.dense.model,
                 self.dense.family,
@@ -144,7 +147,7 @@ class _Job:
             seed=request.seed,
             track=self.track,
         )
-        with self._timed("evaluate"), memory_errors():
+        with self._timed("evaluate"), failures_explained(f"task '{cell.spec.task.name}'"):
             return cell.task.evaluate(subject, conditions)
 
     def _save(
@@ -154,12 +157,14 @@ class _Job:
         result: TaskResult | None,
         error: HarnessError | None,
     ) -> RunRecord:
+        if error:
+            _log.debug("cell %s failed", cell.run_id, exc_info=error)
         request = self.plan.request
         compressed = cell.spec.calibration is not None
         record = RunRecord(
             run_id=cell.run_id,
             status="failed" if error else "complete",
-            error=str(error) if error else None,
+            error=" ".join(str(error).split()) if error else None,
             spec=cell.spec,
             model=self.facts,
             calibration=self.calibration.facts if compressed and self.calibration else None,
@@ -178,16 +183,25 @@ class _Job:
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
-        yield
-        self.timings[stage] = time.perf_counter() - start
+        try:
+            yield
+        finally:
+            self.timings[stage] = time.perf_counter() - start
 
 
 @contextmanager
-def memory_errors() -> Iterator[None]:
-    """Turn running out of memory into an error that says what to change."""
+def failures_explained(what: str) -> Iterator[None]:
+    """Turn whatever ``what`` raises into an error that a record can hold."""
     try:
         yield
+    except HarnessError:
+        raise
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise InfrastructureError(
             "out of memory; pass a smaller --batch-size, a smaller model, or --dtype bfloat16"
+        ) from error
+    # A plugin may raise anything; the other cells go on.
+    except Exception as error:
+        raise IncompleteError(
+            f"{what} failed: {type(error).__name__}: {error}; --debug shows where"
         ) from error

@@ -1,0 +1,142 @@
+"""Time to factorise the layers of SmolLM2-135M's blocks: ours against the textbook route.
+
+The textbook route takes the symmetric root of each layer's second moment and its inverse by
+eigendecomposition, the singular value decomposition of ``W C^(1/2)``, and multiplies back. Ours
+shares one preconditioner among the layers that read the same input, takes the leading output
+directions from the smaller Gram matrix, and stores the block-identity form. Both work in double
+precision and must reach the same loss.
+
+    python benchmarks/factorisation.py --blocks 2 --rounds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from harness.algebra.junction import join
+from harness.algebra.lowrank import best_product, quadratic_loss
+from harness.algebra.preconditioners import damped, root_covariance
+from harness.algebra.ranks import rank_for
+from harness.roles import SITE_OF_ROLE, Role, Site
+
+HIDDEN, HEADS, KV_HEADS, HEAD_SIZE, INNER = 576, 9, 3, 64, 1536
+SHAPES: dict[Role, tuple[int, int]] = {
+    "query": (HEADS * HEAD_SIZE, HIDDEN),
+    "key": (KV_HEADS * HEAD_SIZE, HIDDEN),
+    "value": (KV_HEADS * HEAD_SIZE, HIDDEN),
+    "output": (HIDDEN, HEADS * HEAD_SIZE),
+    "gate": (INNER, HIDDEN),
+    "up": (INNER, HIDDEN),
+    "down": (HIDDEN, INNER),
+}
+DAMPING = 0.01
+TOLERANCE = 1e-6
+
+Block = tuple[dict[Role, Tensor], dict[Site, Tensor]]
+Dense = Callable[[], Tensor]
+Factorise = Callable[[Block, float], dict[Role, Dense]]
+
+
+def random_block(seed: int) -> Block:
+    """Weights whose spectra decay, inputs with a few dominant directions and six decades."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def gaussian(*shape: int) -> Tensor:
+        return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+    weights = {}
+    for role, (d_out, d_in) in SHAPES.items():
+        inner = min(d_out, d_in)
+        decay = torch.arange(1, inner + 1, dtype=torch.float64) ** -0.7
+        weights[role] = gaussian(d_out, inner) * decay @ gaussian(inner, d_in)
+    moments = {}
+    for role, site in SITE_OF_ROLE.items():
+        size = SHAPES[role][1]
+        root = gaussian(size, size) / size**0.5 * torch.logspace(0, -3, size, dtype=torch.float64)
+        moments[site] = root @ root.T
+    return weights, moments
+
+
+def ours(block: Block, keep: float) -> dict[Role, Dense]:
+    """Block-identity factors, each as what gives its dense equivalent."""
+    weights, moments = block
+    metrics = {site: root_covariance(C, DAMPING) for site, C in moments.items()}
+    factors: dict[Role, Dense] = {}
+    for role, W in weights.items():
+        metric = metrics[SITE_OF_ROLE[role]]
+        rank = rank_for(W.shape, keep, "block-identity")
+        factors[role] = join(best_product(W, metric, rank), metric, "block-identity", None).dense
+    return factors
+
+
+def textbook(block: Block, keep: float, full_matrices: bool = False) -> dict[Role, Dense]:
+    """The same by eigendecomposition and singular value decomposition of each layer."""
+    weights, moments = block
+    factors: dict[Role, Dense] = {}
+    for role, W in weights.items():
+        values, vectors = torch.linalg.eigh(damped(moments[SITE_OF_ROLE[role]], DAMPING))
+        root = (vectors * values.sqrt()) @ vectors.T
+        inverse = (vectors / values.sqrt()) @ vectors.T
+        U, singular, V = torch.linalg.svd(W @ root, full_matrices=full_matrices)
+        rank = rank_for(W.shape, keep, "block-identity")
+        factors[role] = partial(torch.mm, U[:, :rank] * singular[:rank], V[:rank] @ inverse)
+    return factors
+
+
+def timed(factorise: Factorise, blocks: list[Block], keep: float) -> tuple[float, list[float]]:
+    """Seconds for all blocks, and the loss of every layer."""
+    start = time.perf_counter()
+    results = [factorise(block, keep) for block in blocks]
+    seconds = time.perf_counter() - start
+    return seconds, [
+        float(quadratic_loss(weights[role], dense(), damped(moments[SITE_OF_ROLE[role]], DAMPING)))
+        for (weights, moments), result in zip(blocks, results, strict=True)
+        for role, dense in result.items()
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--blocks", type=int, default=1, help="blocks a round (the model has 30)")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")
+    parser.add_argument("--ratio", type=float, default=0.3, help="share of parameters removed")
+    parser.add_argument(
+        "--full-matrices", action="store_true", help="textbook SVD with torch's default bases"
+    )
+    options = parser.parse_args()
+    reference = partial(textbook, full_matrices=options.full_matrices)
+    keep = 1 - options.ratio
+    blocks = [random_block(seed) for seed in range(options.blocks)]
+    timed(ours, blocks[:1], keep)
+    timed(reference, blocks[:1], keep)
+    seconds: dict[str, list[float]] = {"ours": [], "textbook": []}
+    apart = 0.0
+    for _ in range(options.rounds):
+        ours_seconds, found = timed(ours, blocks, keep)
+        textbook_seconds, wanted = timed(reference, blocks, keep)
+        seconds["ours"].append(ours_seconds)
+        seconds["textbook"].append(textbook_seconds)
+        apart = max(abs(a - b) / b for a, b in zip(found, wanted, strict=True))
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    for name, values in seconds.items():
+        spread = f"{min(values):.3f} to {max(values):.3f}"
+        print(f"{name:9s} {medians[name]:.3f} s  ({spread} over {options.rounds} rounds)")
+    print(f"{options.blocks} blocks, ratio {options.ratio:g}, {torch.get_num_threads()} threads")
+    print(f"largest relative difference of a loss: {apart:.1e}")
+    print(f"speed-up: {medians['textbook'] / medians['ours']:.1f}")
+    if apart > TOLERANCE:
+        print(f"the losses differ by more than {TOLERANCE:g}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
