@@ -64,7 +64,7 @@ class Config(DampedConfig):
     iterations: int = 4
     rope_window: Window = 10
     vo_statistics: Literal["input", "output"] = "output"
-    head_junction: bool = False
+    head_junction: bool = True
 
 
 @dataclass(frozen=True)

@@ -43,13 +43,14 @@ class CompressorConfig:
         junction: how the factors are stored.
         bias_update: whether biases absorb the mean error: where a layer has one (auto), for all
             layers (always; biases are created), or not at all (never).
-        propagation: statistics from the untouched model (original), or from a model whose
-            earlier blocks are already compressed (sequential).
+        propagation: statistics from a model whose earlier blocks are already compressed
+            (sequential), or from the untouched model (original), which several methods and
+            ratios in one run then share.
     """
 
     junction: Junction = "left"
     bias_update: BiasUpdate = "auto"
-    propagation: Propagation = "original"
+    propagation: Propagation = "sequential"
 
 
 @runtime_checkable

@@ -13,9 +13,6 @@ from harness.spec import DENSE
 PROTOCOLS = {"perplexity_token@2048": "perplexity_token"}
 """Our metric for each of the paper's; its perplexities are over windows of 2048 tokens."""
 
-PAPER_OPTIONS = "[propagation=sequential]"
-"""How a label ends when a method runs as in the paper and that is not its default."""
-
 
 @dataclass(frozen=True)
 class Published:
@@ -45,7 +42,7 @@ def beside(reference: str, label: str, ratio: float, task: str, metric: str) -> 
     """The printed value that is comparable with a measured one, if there is one.
 
     A label with options in brackets differs from the paper's form of that method, hence matches
-    nothing; sequential propagation alone is the paper's own protocol.
+    nothing.
 
     Args:
         reference: model reference as in a record, with or without a hub revision.
@@ -55,8 +52,7 @@ def beside(reference: str, label: str, ratio: float, task: str, metric: str) -> 
         metric: metric name with its protocol.
     """
     model = paper_model(reference)
-    method = label.removesuffix(PAPER_OPTIONS)
-    found = published(model, method, ratio, task) if model else None
+    found = published(model, label, ratio, task) if model else None
     return found.value if found and PROTOCOLS.get(metric) == found.metric else None
 
 

@@ -28,6 +28,7 @@ from harness.errors import (
 from harness.plan import Request, make_plan
 from harness.runner import run
 from harness.spec import CalibrationSpec, TaskSpec
+from harness.statistics.collect import collect
 from tasks.text_perplexity import PreparedPerplexity
 
 SCHEMA = Path(__file__).parents[1] / "harness" / "record.schema.json"
@@ -145,6 +146,21 @@ def test_tasks_are_recorded_with_every_option_and_its_type(model_folder, texts, 
 
 def replace_options(task: TaskSpec, **options: object) -> TaskSpec:
     return task.model_copy(update={"options": options})
+
+
+def test_calibration_is_shared_by_all_that_start_from_the_original(request_one, monkeypatch):
+    calls = []
+
+    def counted(*arguments, **keywords):
+        calls.append(arguments)
+        return collect(*arguments, **keywords)
+
+    monkeypatch.setattr("harness.runner.collect", counted)
+    monkeypatch.setattr("harness.compression.collect", counted)
+    original, sequential = ({"propagation": one} for one in ("original", "sequential"))
+    methods = {"svd": original, "latentllm": original, "asvd-l2": sequential}
+    run(replace(request_one, methods=methods, ratios=RATIOS))
+    assert len(calls) == 1
 
 
 def test_a_second_run_touches_nothing(finished, monkeypatch):

@@ -15,7 +15,7 @@ from torch import Tensor
 from harness.algebra.rotary import Window, average_key_moment, average_query_moment
 from harness.algebra.spectral import leading_rows, symmetric_root
 
-SETTLED = 1e-9
+SETTLED = 1e-6
 """Relative fall of the loss below which the alternation has converged."""
 
 

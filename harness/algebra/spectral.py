@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+PRECISE = 1e-3
+"""Singular vectors mapped through a Gram matrix whose singular values lie above this share of
+the largest are orthogonal to nine digits as they are."""
+
 
 def symmetric_root(S: Tensor) -> Tensor:
     """Symmetric ``R`` with ``R R = S`` for positive semidefinite ``S: [..., d, d]``.
@@ -61,7 +65,10 @@ def leading_rows(Y: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     m, d = Y.shape
     if m < d:
         values, left = torch.linalg.eigh(Y @ Y.T)
-        V = torch.linalg.qr(Y.T @ left.flip(1)[:, :rank])[0].T
+        columns = Y.T @ left.flip(1)[:, :rank]
+        norms = values.flip(0)[:rank].clamp_min(0).sqrt()
+        apart = bool(norms[-1] > PRECISE * norms[0])
+        V = (columns / norms if apart else torch.linalg.qr(columns)[0]).T
     else:
         values, right = torch.linalg.eigh(Y.T @ Y)
         V = right.flip(1)[:, :rank].T

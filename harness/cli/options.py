@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from harness.errors import UsageError
 
@@ -29,7 +29,7 @@ def add_plugin_options(
             dest=f"{kind}_option_{name}",
             default=argparse.SUPPRESS,
             nargs="*" if many else None,
-            metavar=name.upper(),
+            metavar=_values(get_type_hints(configs[owners[0]])[name]),
             help=_help(defaults, set(configs)),
         )
         try:
@@ -75,6 +75,16 @@ def _owners(configs: Mapping[str, type[Any]]) -> dict[str, list[str]]:
         for one in fields(config):
             owners.setdefault(one.name, []).append(plugin)
     return owners
+
+
+def _values(hint: Any) -> str:
+    """What may be written for a field of type ``hint``, e.g. ``INT|all``."""
+    if get_origin(hint) is Literal:
+        return "|".join(map(str, get_args(hint)))
+    inner = [one for one in get_args(hint) if one not in (type(None), Ellipsis)]
+    if inner:
+        return "|".join(map(_values, inner))
+    return "true|false" if hint is bool else str(hint.__name__).upper()
 
 
 def _default(config: type[Any], name: str) -> Any:

@@ -149,10 +149,7 @@ def _request(arguments: argparse.Namespace) -> Request:
 def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     for name in arguments.method:
         compressors.get(name)
-    preset = PRESETS.get(arguments.preset)
-    own = chosen(arguments, "method", _configs(compressors), dict.fromkeys(arguments.method))
-    base = dict(preset.method_options) if preset else {}
-    return {name: base | options for name, options in own.items()}
+    return chosen(arguments, "method", _configs(compressors), dict.fromkeys(arguments.method))
 
 
 def _ratios(ratios: list[float]) -> list[float]:

@@ -10,6 +10,7 @@ from algebra_oracles import Array, gaussian, moment, symmetric_root, tensor
 
 from harness.block import AttentionGeometry, BlockWeights, LinearWeights
 from harness.compressor import BlockStatistics
+from harness.factors import Factor
 from harness.roles import SITE_OF_ROLE, Role, Site
 from harness.statistics.moments import Moments
 
@@ -71,7 +72,12 @@ def moments_of(X: Array) -> Moments:
 
 def apply(layer: LinearWeights, X: Array) -> Array:
     y = X @ layer.weight.double().numpy().T
-    return y if layer.bias is None else y + layer.bias.double().numpy()
+    return y if layer.bias is None else y + layer.bias.detach().double().numpy()
+
+
+def claimed(factor: Factor) -> LinearWeights:
+    """The map in the dense layer's own basis, which identity blocks in heads change."""
+    return factor.equivalent or LinearWeights(factor.dense(), factor.bias)
 
 
 def inner_activations(block: BlockWeights, X: Array) -> Array:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from algebra_blocks import SHAPES, Sample, sample
+from algebra_blocks import SHAPES, Sample, claimed, sample
 from algebra_oracles import Array, array, gaussian, properties, tensor
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,40 +85,35 @@ def test_the_module_runs_as_its_dense_weight(
 # Inside a block ----------------------------------------------------------------------------------
 
 
-def dense_layers(subject: Sample) -> dict[Role, tuple[Array, Array]]:
+Layers = dict[Role, tuple[Array, Array]]
+
+
+def weights(layers: Mapping[Role, LinearWeights]) -> Layers:
+    """Weight and bias of each layer; zeros where there is none."""
     return {
         role: (
             array(layer.weight),
             np.zeros(len(layer.weight)) if layer.bias is None else array(layer.bias),
         )
-        for role, layer in subject.block.layers.items()
+        for role, layer in layers.items()
     }
 
 
-def stored_layers(factors: dict[Role, Factor]) -> dict[Role, tuple[Array, Array]]:
-    return {
-        role: (
-            array(factor.dense()),
-            np.zeros(len(factor.dense())) if factor.bias is None else array(factor.bias),
-        )
-        for role, factor in factors.items()
-    }
+def dense_layers(subject: Sample) -> Layers:
+    return weights(subject.block.layers)
 
 
-def claimed_layers(factors: dict[Role, Factor]) -> dict[Role, tuple[Array, Array]]:
-    """What reports are made of: the maps in the basis of the dense layers."""
-    claimed = stored_layers(factors)
-    for role, factor in factors.items():
-        if factor.equivalent is not None:
-            weight, bias = factor.equivalent.weight, factor.equivalent.bias
-            claimed[role] = (
-                array(weight),
-                np.zeros(len(weight)) if bias is None else array(bias),
-            )
-    return claimed
+def stored_layers(factors: dict[Role, Factor]) -> Layers:
+    """What runs."""
+    return weights({role: LinearWeights(f.dense(), f.bias) for role, f in factors.items()})
 
 
-def attend(subject: Sample, layers: dict[Role, tuple[Array, Array]]) -> tuple[Array, Array]:
+def claimed_layers(factors: dict[Role, Factor]) -> Layers:
+    """What reports are made of."""
+    return weights({role: claimed(factor) for role, factor in factors.items()})
+
+
+def attend(subject: Sample, layers: Layers) -> tuple[Array, Array]:
     """Scores of all pairs of tokens, and the output of every token attending to itself alone."""
     geometry = subject.block.attention
     X = subject.tokens["attention_input"]
@@ -164,7 +160,7 @@ def test_removing_nothing_leaves_attention_exact(name: str) -> None:
 @pytest.mark.parametrize("name", SHAPES)
 def test_what_heads_save_is_spent_on_rank_within_the_budget(name: str, keep: float) -> None:
     subject = sample(name)
-    plain = plugin.compress(subject.block, subject.statistics, keep, Config())
+    plain = plugin.compress(subject.block, subject.statistics, keep, Config(head_junction=False))
     for role, factor in compress(subject, keep).items():
         d_out, d_in = subject.block.layers[role].weight.shape
         assert factor.weight_parameters() <= keep * d_out * d_in

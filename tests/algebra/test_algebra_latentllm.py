@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from algebra_blocks import Sample, moments_of, sample
+from algebra_blocks import Sample, claimed, moments_of, sample
 from algebra_oracles import Array, array, damped, squared, symmetric_root, tensor
 from tensorly.decomposition import partial_tucker
 
@@ -18,7 +18,7 @@ from harness.algebra.rotary import rotations
 from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BlockStatistics
 from harness.factors import Factor
-from harness.roles import Role
+from harness.roles import Role, Site
 
 
 def compress(subject: Sample, keep: float, **options: Any) -> dict[Role, Factor]:
@@ -45,13 +45,14 @@ def attention_maps(
     return queries @ np.repeat(keys, len(queries) // len(keys), axis=0).transpose(0, 2, 1)
 
 
+def as_layer(layer: Factor | LinearWeights) -> tuple[Array, Array]:
+    """Weight and bias; zeros where there is none."""
+    own = claimed(layer) if isinstance(layer, Factor) else layer
+    return array(own.weight), np.zeros(len(own.weight)) if own.bias is None else array(own.bias)
+
+
 def as_arrays(role_layers: Any) -> dict[str, tuple[Array, Array]]:
-    out = {}
-    for role in ("query", "key"):
-        layer = role_layers[role]
-        W = array(layer.dense() if isinstance(layer, Factor) else layer.weight)
-        out[role] = (W, np.zeros(len(W)) if layer.bias is None else array(layer.bias))
-    return out
+    return {role: as_layer(role_layers[role]) for role in ("query", "key")}
 
 
 def unrotated(name: str) -> Sample:
@@ -80,6 +81,7 @@ def whitened_map(subject: Sample, layers: dict[str, tuple[Array, Array]], P: Arr
     return Q.transpose(0, 2, 1) @ np.repeat(K, geometry.group, axis=0)
 
 
+@pytest.mark.filterwarnings("ignore:Trying to compute SVD")
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gelu"])
 @pytest.mark.parametrize("keep", [0.8, 0.5])
 def test_stored_query_and_key_reach_the_loss_of_partial_tucker(
@@ -122,6 +124,74 @@ def test_joint_query_and_key_beat_local_ones_on_the_attention_map(name: str, pol
         for pairs in (("qk",), ())
     )
     assert joint < local
+
+
+def spread(subject: Sample, site: Site, role: Role, policy: str) -> Array:
+    """Moment of the tokens ``role`` reads, about their mean where its bias takes that."""
+    X = subject.tokens[site]
+    biased = subject.block.layers[role].bias is not None
+    X = X - X.mean(0) if policy == "always" or (policy == "auto" and biased) else X
+    return X.T @ X / len(X)
+
+
+def alternated(Q: Array, K: Array, n: Array, m: Array, ranks: tuple[int, int]) -> float:
+    """The loss that plain alternation reaches, by explicit sums over query heads."""
+
+    def top(S: Array, rank: int) -> Array:
+        return np.linalg.eigh(S)[1][:, ::-1][:, :rank]
+
+    width = Q.shape[2]
+    A = np.eye(width)
+    for _ in range(200):
+        M = K @ A @ A.T @ K.transpose(0, 2, 1) + m[:, :, None] * m[:, None]
+        into_q = top((Q.transpose(0, 2, 1) @ M @ Q).sum(0), ranks[0])
+        N = Q @ into_q @ into_q.T @ Q.transpose(0, 2, 1) + n[:, :, None] * n[:, None]
+        A = top((K.transpose(0, 2, 1) @ N @ K).sum(0), ranks[1])
+    into_q, into_k = into_q @ into_q.T, A @ A.T
+    G = Q.transpose(0, 2, 1) @ K
+    from_key, from_query = (
+        np.einsum("has,ha->hs", Q, m),
+        np.einsum("has,ha->hs", K, n),
+    )
+    return (
+        squared(G - into_q @ G @ into_k)
+        + squared(from_key - from_key @ into_q)
+        + squared(from_query - from_query @ into_k)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [("opt", "auto"), ("qwen2", "auto"), ("llama", "always"), ("llama", "auto")],
+)
+def test_the_true_error_of_attention_maps_is_what_alternation_reaches(
+    name: str, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored factors and biases on explicit tokens, against the explicit sums."""
+    monkeypatch.setattr(joint_qk, "SETTLED", -1.0)
+    subject = unrotated(name)
+    factors = compress(subject, 0.5, joint=("qk",), damping=0, bias_update=policy, iterations=200)
+    ones = head_scales(subject)
+    dense = as_arrays(subject.block.layers)
+    error = squared(
+        attention_maps(subject, dense, ones) - attention_maps(subject, as_arrays(factors), ones)
+    )
+    geometry = subject.block.attention
+    X = subject.tokens["attention_input"]
+    P = np.linalg.cholesky(spread(subject, "attention_input", "query", policy))
+    centred = float(policy == "always" or subject.block.layers["query"].bias is not None)
+    Q, K, n, m = (
+        heads(rows, count)
+        for rows, count in (
+            (dense["query"][0] @ P, geometry.heads),
+            (dense["key"][0] @ P, geometry.kv_heads),
+            (centred * (dense["query"][0] @ X.mean(0) + dense["query"][1]), geometry.heads),
+            (centred * (dense["key"][0] @ X.mean(0) + dense["key"][1]), geometry.kv_heads),
+        )
+    )
+    K, m = np.repeat(K, geometry.group, axis=0), np.repeat(m, geometry.group, axis=0)
+    wanted = alternated(Q, K, n, m, (factors["query"].rank, factors["key"].rank))
+    assert error == pytest.approx(wanted * len(X) ** 2, rel=1e-7)
 
 
 def test_a_window_of_offsets_serves_turned_attention_maps_better_than_none() -> None:
@@ -179,9 +249,8 @@ def output_of_values(subject: Sample, layers: Any, X: Array) -> Array:
     geometry = subject.block.attention
 
     def run(layer: Factor | LinearWeights, x: Array) -> Array:
-        W = layer.dense() if isinstance(layer, Factor) else layer.weight
-        y = x @ array(W).T
-        return y if layer.bias is None else y + array(layer.bias)
+        W, b = as_layer(layer)
+        return x @ W.T + b
 
     values = run(layers["value"], X).reshape(len(X), geometry.kv_heads, -1)
     return run(layers["output"], np.repeat(values, geometry.group, axis=1).reshape(len(X), -1))
@@ -238,15 +307,13 @@ def test_the_output_bias_is_that_of_the_method(name: str, policy: str, vo_statis
             total += Wo_i @ (Wv_i @ mu[0] + bv_i)
         return total
 
-    bv = np.zeros(len(value.weight)) if value.bias is None else array(value.bias)
-    bo = np.zeros(len(output.weight)) if output.bias is None else array(output.bias)
+    bv, bo = as_layer(value)[1], as_layer(output)[1]
     wanted = (
         bo
         + through(array(value.weight), bv, array(output.weight))
         - through(
-            array(factors["value"].dense()),
-            array(factors["value"].bias),
-            array(factors["output"].dense()),
+            *as_layer(factors["value"]),
+            as_layer(factors["output"])[0],
         )
     )
     np.testing.assert_allclose(array(factors["output"].bias), wanted, atol=1e-9)
@@ -269,7 +336,7 @@ def test_stored_value_and_output_reach_the_loss_of_partial_tucker(name: str, kee
 
     layers = subject.block.layers
     G = maps(array(layers["value"].weight), array(layers["output"].weight))
-    hat = maps(array(factors["value"].dense()), array(factors["output"].dense()))
+    hat = maps(as_layer(factors["value"])[0], as_layer(factors["output"])[0])
     found = squared(G - hat)
     ranks = [factors["output"].rank, factors["value"].rank]
 
@@ -286,17 +353,21 @@ def test_stored_value_and_output_reach_the_loss_of_partial_tucker(name: str, kee
     assert found == pytest.approx(tucker((core, bases)), rel=1e-7)
 
 
+@pytest.mark.parametrize("policy", ["auto", "always", "never"])
 @pytest.mark.parametrize("name", ["opt", "llama", "qwen2"])
-def test_output_statistics_give_the_top_eigenvectors_of_what_is_read(name: str) -> None:
+def test_output_statistics_give_the_top_eigenvectors_of_what_is_read(
+    name: str, policy: str
+) -> None:
+    """Centred where the layer's bias takes the mean."""
     subject = sample(name)
     factors = compress(
-        subject, 0.5, joint=("vo",), vo_statistics="output", damping=0.01, bias_update="never"
+        subject, 0.5, joint=("vo",), vo_statistics="output", damping=0.01, bias_update=policy
     )
     Wo = array(subject.block.layers["output"].weight)
-    Co = damped(array(subject.statistics.moments["attention_output"].second), 0.01)
+    Co = damped(spread(subject, "attention_output", "output", policy), 0.01)
     U = np.linalg.eigh(Wo @ Co @ Wo.T)[1][:, ::-1][:, : factors["output"].rank]
-    np.testing.assert_allclose(array(factors["output"].dense()), U @ U.T @ Wo, atol=1e-8)
-    C = damped(array(subject.statistics.moments["attention_input"].second), 0.01)
+    np.testing.assert_allclose(as_layer(factors["output"])[0], U @ U.T @ Wo, atol=1e-8)
+    C = damped(spread(subject, "attention_input", "value", policy), 0.01)
     P = symmetric_root(C)
     Wv = array(subject.block.layers["value"].weight)
     geometry = subject.block.attention
@@ -308,7 +379,7 @@ def test_output_statistics_give_the_top_eigenvectors_of_what_is_read(name: str) 
         moment += V_i.T @ O_i.T @ U @ U.T @ O_i @ V_i
     A = np.linalg.eigh(moment)[1][:, ::-1][:, : factors["value"].rank]
     wanted = Wv @ P @ A @ A.T @ np.linalg.inv(P)
-    np.testing.assert_allclose(array(factors["value"].dense()), wanted, atol=1e-7)
+    np.testing.assert_allclose(as_layer(factors["value"])[0], wanted, atol=1e-7)
 
 
 def test_joint_value_and_output_beat_local_ones_on_the_values_they_map() -> None:
@@ -319,10 +390,7 @@ def test_joint_value_and_output_beat_local_ones_on_the_values_they_map() -> None
     geometry = subject.block.attention
 
     def maps(layers: Any) -> Array:
-        Wv, Wo = (
-            array(layers[role].dense() if isinstance(layers[role], Factor) else layers[role].weight)
-            for role in ("value", "output")
-        )
+        Wv, Wo = (as_layer(layers[role])[0] for role in ("value", "output"))
         O = heads(Wo.T.copy(), geometry.heads).transpose(0, 2, 1)  # noqa: E741
         return O @ np.repeat(heads(Wv @ P, geometry.kv_heads), geometry.group, axis=0)
 
@@ -339,7 +407,7 @@ def test_options_select_the_pairs_that_are_joint() -> None:
         pairs: {
             role
             for role, factor in compress(subject, 0.6, joint=pairs).items()
-            if not torch.equal(factor.dense(), local[role].dense())
+            if not np.array_equal(as_layer(factor)[0], as_layer(local[role])[0])
         }
         for pairs in (("qk",), ("vo",), ("ud",))
     }
@@ -358,14 +426,15 @@ def test_only_the_joint_mlp_asks_for_tokens() -> None:
 def test_value_bias_that_no_output_bias_absorbs_enters_the_output_basis() -> None:
     """Value with bias, output without: the mean value's error is part of the loss."""
     subject = reading_values("opt", biased=("value",))
-    with_mean = compress(subject, 0.4, joint=("vo",), vo_statistics="input", iterations=30)
+    options: dict[str, Any] = {"joint": ("vo",), "vo_statistics": "input", "iterations": 30}
+    with_mean = compress(subject, 0.4, **options)
     assert with_mean["output"].bias is None
     layers = dict(subject.block.layers)
     assert layers["value"].bias is not None
     shifted = layers["value"].bias + 100 * tensor(np.ones(len(layers["value"].weight)))
     layers["value"] = LinearWeights(layers["value"].weight, shifted)
     far = replace(subject, block=replace(subject.block, layers=layers))
-    factors = compress(far, 0.4, joint=("vo",), vo_statistics="input", iterations=30)
+    factors = compress(far, 0.4, **options)
     X = subject.tokens["attention_input"]
     error = output_of_values(far, factors, X) - output_of_values(far, layers, X)
     blind = output_of_values(far, {**factors, "output": with_mean["output"]}, X)

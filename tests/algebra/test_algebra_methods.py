@@ -13,6 +13,7 @@ from algebra_blocks import (
     Sample,
     activate,
     apply,
+    claimed,
     inner_activations,
     moments_of,
     sample,
@@ -22,7 +23,7 @@ from algebra_oracles import array, damped, squared, symmetric_root, tail, trunca
 from harness.block import LinearWeights
 from harness.compressor import Compressor, compressors
 from harness.errors import NonFiniteError, UsageError
-from harness.factors import Factor, InputIdentity, LowRank, OutputIdentity
+from harness.factors import Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
 from harness.roles import SITE_OF_ROLE, Role
 
 LOCAL = ["svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov"]
@@ -56,6 +57,8 @@ def test_every_layer_is_within_its_budget(name: str, method: str, junction: str)
             assert rank == factor.rank
             more = factor.rank + 1
             saved = more**2 if "identity" in junction else 0
+            if isinstance(factor, HeadIdentity):
+                saved += d_out * subject.block.attention.head_size
             assert more * (d_out + d_in) - saved > keep * d_out * d_in or more > min(d_out, d_in)
 
 
@@ -97,10 +100,10 @@ def test_latentllm_removes_nothing_exactly(name: str, policy: str, junction: str
 
 def assert_exact(subject: Sample, factors: dict[Role, Factor]) -> None:
     for role, layer in subject.block.layers.items():
-        found = array(factors[role].dense())
-        np.testing.assert_allclose(found, array(layer.weight), rtol=0, atol=1e-9)
-        b = np.zeros(len(found)) if layer.bias is None else array(layer.bias)
-        bias = factors[role].bias
+        found = claimed(factors[role])
+        np.testing.assert_allclose(array(found.weight), array(layer.weight), rtol=0, atol=1e-9)
+        b = np.zeros(len(found.weight)) if layer.bias is None else array(layer.bias)
+        bias = found.bias
         np.testing.assert_allclose(np.zeros_like(b) if bias is None else array(bias), b, atol=1e-8)
 
 
@@ -156,7 +159,7 @@ def test_updated_biases_preserve_the_mean_output(
             continue
         X = subject.tokens[SITE_OF_ROLE[role]]
         np.testing.assert_allclose(
-            array(factor(torch.from_numpy(X))).mean(0), apply(layer, X).mean(0), atol=1e-9
+            apply(claimed(factor), X).mean(0), apply(layer, X).mean(0), atol=1e-9
         )
 
 
@@ -173,12 +176,13 @@ def test_the_refitted_mlp_preserves_its_mean_output(name: str) -> None:
 def test_never_keeps_biases_as_they_are(name: str, method: str, options: dict[str, Any]) -> None:
     subject = SUBJECTS[name]
     for role, factor in run(method, subject, 0.5, bias_update="never", **options).items():
-        bias = subject.block.layers[role].bias
+        bias, kept = subject.block.layers[role].bias, claimed(factor).bias
         if bias is None:
             assert factor.bias is None
         else:
             assert factor.bias is not None
-            assert torch.equal(factor.bias.detach(), bias)
+            assert kept is not None
+            assert torch.equal(kept.detach(), bias)
 
 
 # Local methods -----------------------------------------------------------------------------------
@@ -225,7 +229,9 @@ def test_junctions_choose_the_stored_form() -> None:
     for method in METHODS:
         for junction in JUNCTIONS:
             for factor in run(method, SUBJECTS["opt"], 0.5, junction=junction).values():
-                assert isinstance(factor, forms.get(junction, LowRank))
+                form = HeadIdentity if isinstance(factor, HeadIdentity) else forms.get(junction)
+                assert isinstance(factor, form or LowRank)
+                assert junction == "block-identity" or not isinstance(factor, HeadIdentity)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

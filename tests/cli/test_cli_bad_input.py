@@ -47,6 +47,7 @@ def assert_one_line(outcome, code, *parts):
         (["show", "a", "b"], ["unexpected 'b'"]),
         (["show", "0123456789abcdef"], ["there is no record", "check the path"]),
         (["show", "absent.json"], ["there is no record absent.json"]),
+        (["leaderboard", "--result", "x"], ["unknown option '--result'", "mean --results"]),
         (["leaderboard", "--results", "absent"], ["there is no folder absent"]),
     ],
     ids=" ".join,
@@ -253,7 +254,6 @@ def test_debugging_shows_where_a_cell_failed(cli, command, monkeypatch, caplog):
     def explode(*_):
         raise ValueError("boom")
 
-    monkeypatch.setattr("compressors.svd.plugin", None)
     monkeypatch.setattr("compressors.local.compress_layer", explode)
     outcome = cli(*command("--method", "asvd-l2", "--debug"))
     assert outcome.code == INCOMPLETE

@@ -113,6 +113,15 @@ def test_padding_enters_no_statistic(name, side):
             ]
             # Rotary embeddings and norms of transformers compute in float32.
             assert_moments(seen.moments[SITE_OF_ROLE[role]], torch.cat(alone), 1e-5)
+        paths = [path for path in (family.query_norm, family.key_norm) if path]
+        norms = zip(paths, seen.inverse_norms or (), strict=True)
+        for path, mean in norms:
+            alone = [
+                stored_inputs(model, f"{family.blocks}.{index}.{path}", tokens[None])
+                for tokens in rows
+            ]
+            expected = torch.cat(alone).square().mean(-1).rsqrt().mean(0)
+            torch.testing.assert_close(mean, expected, rtol=1e-5, atol=0)
     flow = BlockFlow(model, family, Calibration(ids, mask, facts), 2)
     for index in range(2):
         measured = flow.measure(index, keep_mlp_tokens=True)
