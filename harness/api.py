@@ -25,7 +25,7 @@ from harness.task import Conditions, find_task
 
 __all__ = ["DEFAULT_CALIBRATION", "compress", "evaluate", "load_model"]
 
-DEFAULT_CALIBRATION = CalibrationSpec(text="c4-excerpt", samples=32, length=512)
+DEFAULT_CALIBRATION = CalibrationSpec(text="c4-excerpt", samples=24, length=512)
 
 
 def compress(
