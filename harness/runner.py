@@ -99,7 +99,6 @@ class _Job:
                 yield self._save(cell, subject, None, error)
             else:
                 yield self._save(cell, subject, result, None)
-        del subject
 
     def _compress(self, variant: Variant) -> LanguageModel:
         method = variant.method

@@ -29,7 +29,7 @@ def add_plugin_options(
             dest=f"{kind}_option_{name}",
             default=argparse.SUPPRESS,
             nargs="*" if many else None,
-            metavar=_values(get_type_hints(configs[owners[0]])[name]),
+            metavar=_metavar(configs[owners[0]], name),
             help=_help(defaults, set(configs)),
         )
         try:
@@ -75,6 +75,13 @@ def _owners(configs: Mapping[str, type[Any]]) -> dict[str, list[str]]:
         for one in fields(config):
             owners.setdefault(one.name, []).append(plugin)
     return owners
+
+
+def _metavar(config: type[Any], name: str) -> str:
+    try:
+        return _values(get_type_hints(config)[name])
+    except NameError:  # a hint that does not resolve is that plugin's trouble, when it is used
+        return name.upper()
 
 
 def _values(hint: Any) -> str:

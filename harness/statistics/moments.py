@@ -36,16 +36,19 @@ STRIPS = 3
 
 
 class MomentAccumulator:
-    """Sums of ``x x^T``, ``x`` and ``|x|`` in float64, on the device of the activations.
+    """Sums in float64, on the device of the activations, about an origin.
 
-    Memory is ``O(d^2)`` whatever the number of tokens. Products are formed in at least float32.
+    Memory is ``O(d^2)`` whatever the number of tokens. Products are formed in at least float32
+    and about the mean of the first tokens, so that a channel whose mean is large against its
+    spread still has an accurate covariance.
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
         self.count = 0
+        self._origin = torch.zeros(size, dtype=torch.float64, device=device)
         self._second = torch.zeros(size, size, dtype=torch.float64, device=device)
-        self._sum = torch.zeros(size, dtype=torch.float64, device=device)
-        self._magnitude = torch.zeros(size, dtype=torch.float64, device=device)
+        self._sum = torch.zeros_like(self._origin)
+        self._magnitude = torch.zeros_like(self._origin)
 
     def add(self, tokens: Tensor) -> None:
         """Add ``tokens: [n, d]``.
@@ -53,13 +56,18 @@ class MomentAccumulator:
         Raises:
             NonFiniteError: a token holds NaN or infinity.
         """
+        if len(tokens) == 0:
+            return
         x = tokens if tokens.dtype == torch.float64 else tokens.float()
         magnitude = x.abs().sum(0)
         if not bool(torch.isfinite(magnitude).all()):
             raise NonFiniteError("the calibration activations hold NaN or infinity")
-        self.count += x.shape[0]
-        self._sum += x.sum(0)
+        if self.count == 0:
+            self._origin = x.mean(0).double()
+        self.count += len(x)
         self._magnitude += magnitude
+        x = x - self._origin.to(x.dtype)
+        self._sum += x.sum(0)
         # The moment is symmetric, so each strip of rows starts at its diagonal block.
         height = -(-x.shape[1] // STRIPS)
         for start in range(0, x.shape[1], height):
@@ -68,10 +76,14 @@ class MomentAccumulator:
 
     def merge(self, other: MomentAccumulator) -> None:
         """Add what another accumulator has seen."""
+        if self.count == 0:
+            self._origin = other._origin.to(self._origin)
+        shift = other._origin.to(self._origin) - self._origin
+        total = other._sum.to(self._sum)
+        self._second += other._second.to(self._second) + _about(other.count, total, shift)
+        self._sum += total + other.count * shift
+        self._magnitude += other._magnitude.to(self._magnitude)
         self.count += other.count
-        self._second += other._second.to(self._second.device)
-        self._sum += other._sum.to(self._sum.device)
-        self._magnitude += other._magnitude.to(self._magnitude.device)
 
     def moments(self) -> Moments:
         """The normalised moments.
@@ -81,10 +93,16 @@ class MomentAccumulator:
         """
         if self.count == 0:
             raise UsageError("no calibration token was seen; pass a longer calibration text")
-        upper = self._second.triu() / self.count
+        upper = (self._second + _about(self.count, self._sum, self._origin)).triu() / self.count
         return Moments(
             count=self.count,
             second=upper + upper.triu(1).T,
-            mean=self._sum / self.count,
+            mean=self._origin + self._sum / self.count,
             magnitude=self._magnitude / self.count,
         )
+
+
+def _about(count: int, total: Tensor, shift: Tensor) -> Tensor:
+    """What ``sum x x^T`` gains when every ``x`` moves by ``shift``; ``total`` is ``sum x``."""
+    cross = torch.outer(total, shift)
+    return cross + cross.T + count * torch.outer(shift, shift)

@@ -123,3 +123,13 @@ def test_tokens_are_left_alone() -> None:
     copy = x.clone()
     stream(x, [4, 6])
     assert torch.equal(x, copy)
+
+
+@pytest.mark.parametrize("offset", [10.0, 1000.0])
+def test_the_covariance_survives_means_large_against_the_spread(offset):
+    x = (tokens(3, 600) + offset).float()
+    whole, half = stream(x[:200], [70, 130]), stream(x[200:], [90, 310])
+    whole.merge(half)
+    expected = np.cov(x.double().numpy(), rowvar=False, bias=True)
+    found = whole.moments().covariance().numpy()
+    assert np.abs(found - expected).max() < 1e-6 * expected.max()
