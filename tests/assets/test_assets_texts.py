@@ -97,7 +97,12 @@ def test_parquet_rows_are_documents(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "a"}\n{oops\n', UsageError, "line 2 .* is no JSON"),
         ("a.json", b'["a", "b"]\n', UsageError, "line 1 .* has no text"),
         ("a.jsonl", b'{"body": "a"}\n', UsageError, "text or sentence or page"),
-        ("a.json.gz", gzip.compress(b'{"text": "a"}' * 99)[:-20], AssetError, "cannot be read"),
+        (
+            "a.json.gz",
+            gzip.compress(b'{"text": "a"}' * 99, mtime=0)[:-20],
+            AssetError,
+            "cannot be read",
+        ),
         ("a.parquet", b"PAR1 nothing", AssetError, "cannot be read"),
         ("a.pdf", b"x", UsageError, "not a known text file"),
     ],
