@@ -1,4 +1,4 @@
-"""Joint compression of the MLP (METHOD section 7; SparseLLM's decoupled loss, equation 225).
+"""Joint compression of the MLP (SparseLLM's decoupled loss; appendix, equation 225).
 
 The down projection is always refitted to the true MLP output from the inner activations that
 the compressed layers really produce. Where the MLP is ungated with ReLU, the up projection is

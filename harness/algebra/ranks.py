@@ -1,4 +1,4 @@
-"""Ranks from parameter budgets, in integers (METHOD: what a ratio means)."""
+"""Ranks from parameter budgets, in integers."""
 
 from __future__ import annotations
 

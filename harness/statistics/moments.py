@@ -12,7 +12,7 @@ from harness.errors import NonFiniteError, UsageError
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of the tokens ``x: [d]`` that enter a layer (METHOD: ``C``, ``mu``).
+    """Moments of the tokens ``x: [d]`` that enter a layer (``C`` and ``mu`` in the algebra).
 
     Attributes:
         count: number of tokens ``n``.

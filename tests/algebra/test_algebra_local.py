@@ -133,7 +133,7 @@ def test_zero_weights_stay_zero(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_any_square_root_gives_the_same_product(shape: tuple[int, int]) -> None:
-    """METHOD, identity 1."""
+    """Identity 1: any square root of the metric serves."""
     W = tensor(gaussian(11, *shape))
     total = damped(moment(12, shape[1]), 0.01)
     roots = [
@@ -152,7 +152,7 @@ def test_any_square_root_gives_the_same_product(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_rootcov_is_a_projection_of_the_outputs(shape: tuple[int, int]) -> None:
-    """METHOD, identity 2."""
+    """Identity 2: the optimum projects the output side."""
     W = gaussian(14, *shape)
     C = moment(15, shape[1])
     rank = (min(shape) + 1) // 2
@@ -163,7 +163,7 @@ def test_rootcov_is_a_projection_of_the_outputs(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_loss_is_the_sum_of_the_discarded_eigenvalues(shape: tuple[int, int]) -> None:
-    """METHOD, identity 3."""
+    """Identity 3: the loss is the discarded tail."""
     W = gaussian(16, *shape)
     C = moment(17, shape[1], span=1)
     values = np.linalg.eigvalsh(W @ C @ W.T)[::-1]
