@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.assets.texts import resolve_text
+from harness.calibration import TEXT_CALIBRATION, draw, resolve_calibration
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.loading import load_model
@@ -19,13 +19,10 @@ from harness.model import LanguageModel
 from harness.options import configure
 from harness.progress import Tracker, silent
 from harness.results import TaskResult
-from harness.spec import CalibrationSpec
-from harness.statistics.calibration import draw
+from harness.spec import CalibrationSpec, Scope
 from harness.task import Conditions, find_task
 
-__all__ = ["DEFAULT_CALIBRATION", "compress", "evaluate", "load_model"]
-
-DEFAULT_CALIBRATION = CalibrationSpec(text="c4-excerpt", samples=24, length=512)
+__all__ = ["compress", "evaluate", "load_model"]
 
 
 def compress(
@@ -33,7 +30,8 @@ def compress(
     method: str,
     ratio: float,
     *,
-    calibration: CalibrationSpec = DEFAULT_CALIBRATION,
+    calibration: CalibrationSpec = TEXT_CALIBRATION,
+    scope: Scope = "language",
     batch_size: int = 8,
     track: Tracker = silent,
     **options: Any,
@@ -44,7 +42,9 @@ def compress(
         subject: a dense model; left untouched, shares what is not compressed.
         method: a registered method, e.g. ``latentllm``.
         ratio: share to remove, ``0 <= ratio < 1``.
-        calibration: which text the activation statistics come from.
+        calibration: which data the activation statistics come from, e.g.
+            ``harness.calibration.prompt_calibration("scienceqa")`` for questions with images.
+        scope: which of the linear layers are compressed.
         batch_size: sequences per forward pass.
         track: progress.
         options: the method's own, e.g. ``junction="block-identity"``.
@@ -54,14 +54,15 @@ def compress(
     """
     compressor = compressors.get(method)
     config = configure(compressor.config, options, method)
-    text = resolve_text(calibration.text, "calibration")
+    source = resolve_calibration(calibration)
     return compress_model(
         subject,
         method,
         compressor,
         config,
         ratio,
-        draw(text, subject.tokenizer, calibration),
+        draw(source, subject, calibration),
+        scope=scope,
         batch_size=batch_size,
         track=track,
     )

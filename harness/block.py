@@ -1,4 +1,4 @@
-"""The weights of one decoder block as plain tensors: all a method sees of a model."""
+"""The weights of one transformer block as plain tensors: all a method sees of a model."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class LinearWeights:
 class AttentionGeometry:
     """How the rows of the attention projections split into heads.
 
-    ``rotary`` holds the inverse frequencies ``[head_size / 2]`` in radians a token, None
-    without rotary embedding. ``query_norm`` and ``key_norm`` are the weights ``[head_size]`` of
+    ``rotary`` holds the inverse frequencies ``[head_size / 2]`` in radians a token, for
+    positions in a plane ``[2, head_size / 2]`` in radians a row and a column, None without
+    rotary embedding. ``query_norm`` and ``key_norm`` are the weights ``[head_size]`` of
     a per-head RMS norm applied after the projection, None where there is none.
     """
 
@@ -42,7 +43,7 @@ class AttentionGeometry:
 
 @dataclass(frozen=True)
 class BlockWeights:
-    """One decoder block. A gated MLP has a ``gate`` layer; ``activation`` is its name."""
+    """One transformer block. A gated MLP has a ``gate`` layer; ``activation`` is its name."""
 
     layers: Mapping[Role, LinearWeights]
     attention: AttentionGeometry

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import torch
 from transformers import PreTrainedModel
@@ -13,13 +14,13 @@ from harness.block import LinearWeights
 from harness.compressor import BlockStatistics, Compressor, CompressorConfig
 from harness.errors import HarnessError
 from harness.factors import Factor, stored_bytes
-from harness.families.family import Family
+from harness.families.stack import Block
 from harness.model import LanguageModel
 from harness.options import label
 from harness.progress import Tracker, silent
 from harness.record import CompressionFacts, LayerFacts
 from harness.roles import SITE_OF_ROLE
-from harness.spec import require_ratio
+from harness.spec import Scope, require_ratio
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
@@ -35,6 +36,7 @@ def compress_model(
     ratio: float,
     calibration: Calibration,
     *,
+    scope: Scope = "language",
     statistics: Iterable[BlockStatistics] | None = None,
     batch_size: int = 8,
     track: Tracker = silent,
@@ -47,7 +49,8 @@ def compress_model(
         compressor: the method.
         config: its options.
         ratio: share of the compressed layers' parameters to remove, ``0 <= ratio < 1``.
-        calibration: sequences the statistics are taken over.
+        calibration: what the statistics are taken over.
+        scope: which of the model's linear layers are compressed.
         statistics: already collected from the untouched model, one a block; only for
             propagation ``original``.
         batch_size: sequences per forward pass.
@@ -55,16 +58,18 @@ def compress_model(
 
     Raises:
         NonFiniteError: weights or activations hold NaN or infinity; names the layer.
-        UsageError: the ratio is outside its range, or a rank rounds to zero.
+        UsageError: the ratio is outside its range, a rank rounds to zero, or the model has no
+            layers in ``scope``.
     """
     require_ratio(ratio)
     model = share_copy(subject.model)
-    family = subject.family
-    family.require_finite(model)
+    blocks = subject.family.blocks(model, scope)
+    for block in blocks:
+        block.require_finite()
     tokens = compressor.needs_mlp_tokens(config)
     if config.propagation == "sequential":
         stream: Iterable[BlockStatistics] = _sequential(
-            model, family, calibration, tokens, batch_size
+            model, blocks, calibration, tokens, batch_size
         )
     elif statistics is not None:
         stream = statistics
@@ -72,30 +77,28 @@ def compress_model(
         stream = _drain(
             collect(
                 model,
-                family,
+                blocks,
                 calibration,
                 batch_size=batch_size,
                 keep_mlp_tokens=tokens,
                 track=track,
             )
         )
-    blocks = family.block_list(model)
     layers: list[LayerFacts] = []
-    for index, (block, seen) in track(
-        enumerate(zip(blocks, stream, strict=True)), f"compressing with {method}", len(blocks)
+    for block, seen in track(
+        zip(blocks, stream, strict=True), f"compressing with {method}", len(blocks)
     ):
-        weights = family.weights(model, block)
-        name = f"{family.blocks}.{index}"
+        weights = block.weights(model)
         try:
             factors = compressor.compress(weights, seen, 1 - ratio, config)
         except HarnessError as error:
-            raise type(error)(f"{name}: {error}") from error
-        for role, path in family.layers.items():
-            layer = weights.layers[role]
+            raise type(error)(f"{block.name}: {error}") from error
+        for role, layer in weights.layers.items():
             moments = seen.moments[SITE_OF_ROLE[role]]
-            layers.append(_layer_facts(f"{name}.{path}", layer, factors[role], moments))
+            layers.append(_layer_facts(block.layer_name(role), layer, factors[role], moments))
             factors[role].equivalent = None
-            block.set_submodule(path, factors[role].to(layer.weight.dtype))
+            factors[role].to(layer.weight.dtype)
+        block.install(factors)
     facts = _facts(subject.model, model, label(method, config), ratio, layers)
     return replace(subject, model=model, compression=facts)
 
@@ -115,16 +118,18 @@ def _drain(statistics: list[BlockStatistics]) -> Iterator[BlockStatistics]:
 
 def _sequential(
     model: PreTrainedModel,
-    family: Family,
+    blocks: Sequence[Block],
     calibration: Calibration,
     keep_mlp_tokens: bool,
     batch_size: int,
 ) -> Iterator[BlockStatistics]:
     """Statistics of each block behind the blocks that the consumer has compressed by then."""
-    flow = BlockFlow(model, family, calibration, batch_size)
-    for index in range(len(family.block_list(model))):
-        yield flow.measure(index, keep_mlp_tokens)
-        flow.advance(index)
+    for _, stack in groupby(blocks, key=lambda block: block.stack.blocks):
+        run = list(stack)
+        flow = BlockFlow(model, run, calibration, batch_size)
+        for index in range(len(run)):
+            yield flow.measure(index, keep_mlp_tokens)
+            flow.advance(index)
 
 
 def _layer_facts(name: str, layer: LinearWeights, factor: Factor, moments: Moments) -> LayerFacts:

@@ -7,13 +7,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+)
 from transformers.utils import logging
 
 from harness.assets.models import resolve_model
 from harness.errors import AssetError, HarnessError, UsageError
 from harness.families.family import family_of
 from harness.model import LanguageModel
+from harness.processors import load_processor
 from harness.spec import Dtype
 
 
@@ -30,9 +36,10 @@ def load_model(reference: str, dtype: Dtype = "float32", device: str = "cpu") ->
         UsageError: its family is unknown, or the device does not exist.
     """
     asset = resolve_model(reference)
-    opener: Any = AutoModelForCausalLM
     with _damage_explained(reference):
-        family = family_of(AutoConfig.from_pretrained(asset.folder))
+        config = AutoConfig.from_pretrained(asset.folder)
+        family = family_of(config)
+        opener: Any = AutoModelForImageTextToText if family.vision else AutoModelForCausalLM
         model, report = opener.from_pretrained(
             asset.folder,
             dtype=getattr(torch, dtype),
@@ -41,6 +48,7 @@ def load_model(reference: str, dtype: Dtype = "float32", device: str = "cpu") ->
         )
         _require_whole(report)
         tokenizer = AutoTokenizer.from_pretrained(asset.folder)
+        processor = load_processor(asset.folder, config) if family.vision else None
         if len(tokenizer) < 2:
             raise ValueError("it has no tokenizer")
     try:
@@ -49,7 +57,7 @@ def load_model(reference: str, dtype: Dtype = "float32", device: str = "cpu") ->
         raise
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device '{device}' cannot be used: {error}; pass --device cpu") from error
-    return LanguageModel(model.eval(), tokenizer, family, asset)
+    return LanguageModel(model.eval(), tokenizer, family, asset, processor)
 
 
 def _require_whole(report: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from harness.assets.kinds import ModelAsset
 from harness.families.family import Family
@@ -15,6 +15,7 @@ from harness.record import CompressionFacts
 class LanguageModel:
     """A causal language model in evaluation mode, its tokenizer, family and origin.
 
+    ``processor`` turns images and text into inputs, None for a model that reads only text;
     ``compression`` is None for the dense model.
     """
 
@@ -22,4 +23,5 @@ class LanguageModel:
     tokenizer: PreTrainedTokenizerBase
     family: Family
     asset: ModelAsset
+    processor: ProcessorMixin | None = None
     compression: CompressionFacts | None = None

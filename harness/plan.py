@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from harness import store
-from harness.api import DEFAULT_CALIBRATION
 from harness.assets.aliases import DEFAULT_MODEL
 from harness.assets.kinds import ModelAsset, TextAsset
 from harness.assets.models import resolve_model
-from harness.assets.texts import resolve_text
+from harness.calibration import default_calibration, resolve_calibration
 from harness.compressor import Compressor, CompressorConfig, compressors
 from harness.errors import UsageError
 from harness.options import configure, spelled_out
+from harness.prompt import PromptSource
 from harness.record import RunRecord
-from harness.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, TaskSpec
+from harness.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
 from harness.task import PreparedTask, find_task
 
 
@@ -32,7 +33,8 @@ class Request:
         methods: options of each method by its registered name.
         ratios: shares of parameters to remove, each ``0 <= ratio < 1``.
         tasks: what to measure.
-        calibration: where activation statistics come from.
+        calibration: where activation statistics come from, for all tasks or for each by name.
+        scope: which of the linear layers are compressed.
         dtype: of weights and activations.
         device: a torch device.
         seed: of evaluation (few-shot choice, bootstrap).
@@ -45,7 +47,8 @@ class Request:
     ratios: Sequence[float]
     tasks: Sequence[TaskSpec] = (TaskSpec(name="wiki-excerpt"),)
     model: str = DEFAULT_MODEL
-    calibration: CalibrationSpec = DEFAULT_CALIBRATION
+    calibration: CalibrationSpec | Callable[[str], CalibrationSpec] = default_calibration
+    scope: Scope = "language"
     dtype: Dtype = "float32"
     device: str = "cpu"
     seed: int = 0
@@ -75,11 +78,23 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Calibration data at hand and what is drawn from it."""
+
+    spec: CalibrationSpec
+    data: TextAsset | PromptSource
+
+
+@dataclass(frozen=True)
 class Variant:
-    """A method at a ratio, with one cell a task. Work for all its cells is shared."""
+    """A method at a ratio on one calibration, with one cell a task; they share all work.
+
+    ``source`` is None for the dense reference.
+    """
 
     method: Method
     ratio: float
+    source: Source | None
     cells: tuple[Cell, ...]
 
     @property
@@ -90,12 +105,17 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plan:
-    """All variants, the dense one first, and the assets they share."""
+    """All variants, the dense one first, and the model they share.
+
+    Those of one calibration stand together.
+    """
 
     request: Request
     asset: ModelAsset
-    text: TextAsset | None
     variants: tuple[Variant, ...]
+
+
+NamedTask = tuple[TaskSpec, PreparedTask]
 
 
 def make_plan(request: Request) -> Plan:
@@ -103,26 +123,24 @@ def make_plan(request: Request) -> Plan:
 
     Raises:
         UsageError: a name, option or ratio is wrong, or calibration and evaluation are the same
-            text.
-        AssetError: a model or text cannot be had.
+            data.
+        AssetError: a model or data cannot be had.
     """
     methods = [_method(name, options) for name, options in request.methods.items()]
-    tasks = [_task(task) for task in request.tasks]
+    named = [_task(task) for task in request.tasks]
     asset = resolve_model(request.model)
-    text = resolve_text(request.calibration.text, "calibration") if methods else None
-    for _, prepared in tasks:
-        if text and prepared.data.fingerprint == text.fingerprint:
-            raise UsageError(
-                f"'{text.reference}' is both calibration and evaluation text, so the result "
-                "would flatter; pass another --calibration"
-            )
-    dense = _variant(request, Method(MethodSpec(name=DENSE)), 0.0, tasks, asset, None, None)
-    variants = [
-        _variant(request, method, ratio, tasks, asset, text, dense)
-        for method in methods
-        for ratio in request.ratios
-    ]
-    return Plan(request, asset, text, (dense, *variants))
+    cells = partial(_cell, request, asset)
+    dense = Method(MethodSpec(name=DENSE))
+    references = [cells(dense, 0.0, None, task, None) for task in named]
+    variants = [Variant(dense, 0.0, None, tuple(references))]
+    for source, members in _sources(request, named) if methods else ():
+        for method in methods:
+            for ratio in request.ratios:
+                cells_of = tuple(
+                    cells(method, ratio, source, named[i], references[i].run_id) for i in members
+                )
+                variants.append(Variant(method, ratio, source, cells_of))
+    return Plan(request, asset, tuple(variants))
 
 
 def _method(name: str, options: Mapping[str, Any]) -> Method:
@@ -131,7 +149,7 @@ def _method(name: str, options: Mapping[str, Any]) -> Method:
     return Method(MethodSpec(name=name, options=spelled_out(config, name)), compressor, config)
 
 
-def _task(task: TaskSpec) -> tuple[TaskSpec, PreparedTask]:
+def _task(task: TaskSpec) -> NamedTask:
     """The task with every option spelled out, and its data at hand."""
     plugin = find_task(task.name)
     config = configure(plugin.config, task.options, task.name)
@@ -142,43 +160,52 @@ def _task(task: TaskSpec) -> tuple[TaskSpec, PreparedTask]:
     )
 
 
-def _variant(
+def _sources(request: Request, named: Sequence[NamedTask]) -> list[tuple[Source, list[int]]]:
+    """Each calibration with the positions of the tasks it serves."""
+    members: dict[CalibrationSpec, list[int]] = {}
+    for position, (task, _) in enumerate(named):
+        given = request.calibration
+        spec = given if isinstance(given, CalibrationSpec) else given(task.name)
+        members.setdefault(spec, []).append(position)
+    sources = [(Source(spec, resolve_calibration(spec)), some) for spec, some in members.items()]
+    for source, some in sources:
+        if any(named[i][1].data.fingerprint == source.data.fingerprint for i in some):
+            raise UsageError(
+                f"'{source.data.reference}' is both calibration and evaluation data, so the "
+                "result would flatter; pass another --calibration"
+            )
+    return sources
+
+
+def _cell(
     request: Request,
+    asset: ModelAsset,
     method: Method,
     ratio: float,
-    tasks: Sequence[tuple[TaskSpec, PreparedTask]],
-    asset: ModelAsset,
-    text: TextAsset | None,
-    dense: Variant | None,
-) -> Variant:
-    cells: list[Cell] = []
-    for index, (task, prepared) in enumerate(tasks):
-        try:
-            spec = RunSpec(
-                model=request.model,
-                method=method.spec,
-                ratio=ratio,
-                calibration=request.calibration if text else None,
-                task=task,
-                dtype=request.dtype,
-                seed=request.seed,
-            )
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise UsageError(
-                f"{first['loc'][0]} of the request: {first['msg'].lower()}, got {first['input']!r}"
-            ) from error
-        run_id = spec.run_id(
-            asset.fingerprint, text.fingerprint if text else "", prepared.data.fingerprint
+    source: Source | None,
+    named: NamedTask,
+    reference: str | None,
+) -> Cell:
+    task, prepared = named
+    try:
+        spec = RunSpec(
+            model=request.model,
+            method=method.spec,
+            ratio=ratio,
+            calibration=source.spec if source else None,
+            task=task,
+            scope=request.scope if source else "language",
+            dtype=request.dtype,
+            seed=request.seed,
         )
-        found = None if request.force else store.find(request.output, run_id)
-        cells.append(
-            Cell(
-                spec=spec,
-                run_id=run_id,
-                task=prepared,
-                reference=dense.cells[index].run_id if dense else None,
-                done=found if found and found.status == "complete" else None,
-            )
-        )
-    return Variant(method, ratio, tuple(cells))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            f"{first['loc'][0]} of the request: {first['msg'].lower()}, got {first['input']!r}"
+        ) from error
+    run_id = spec.run_id(
+        asset.fingerprint, source.data.fingerprint if source else "", prepared.data.fingerprint
+    )
+    found = None if request.force else store.find(request.output, run_id)
+    done = found if found and found.status == "complete" else None
+    return Cell(spec, run_id, prepared, reference, done)

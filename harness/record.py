@@ -11,6 +11,10 @@ from harness.spec import RunSpec
 SCHEMA_VERSION: Literal[1] = 1
 
 
+Status = Literal["complete", "incomplete", "failed"]
+"""``incomplete``: there is a result, but it skipped something."""
+
+
 class ModelFacts(Document):
     """The model as it was loaded. ``fingerprint`` is the content hash or hub commit."""
 
@@ -84,7 +88,7 @@ class RunRecord(Document):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     run_id: str
-    status: Literal["complete", "failed"]
+    status: Status
     error: str | None
     spec: RunSpec
     model: ModelFacts

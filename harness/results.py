@@ -9,8 +9,10 @@ class Metric(Document):
     """One number with all that is needed to compare it.
 
     ``name`` carries the protocol where protocols differ (``perplexity_token@2048``).
-    ``stderr`` is the standard error of ``value`` (None where it is not defined), ``n`` the
-    number of ``unit`` (windows, documents, questions) it is taken over.
+    ``stderr`` is the standard error of ``value`` (None where it is not defined), ``interval``
+    its 95% confidence interval, ``n`` the number of ``unit`` (windows, documents, questions) it
+    is taken over. ``slice`` names the part of the data it is about, None for the whole.
+    Accuracies are shares between 0 and 1.
     """
 
     name: str
@@ -19,18 +21,35 @@ class Metric(Document):
     n: int
     unit: str
     higher_is_better: bool
+    slice: str | None = None
+    interval: tuple[float, float] | None = None
 
 
 class Sample(Document):
-    """One evaluated unit: its stable id and its own values, for paired comparisons."""
+    """One evaluated unit: its stable id and its own values, for paired comparisons.
+
+    ``answer`` is what the model said, where it says something.
+    """
 
     id: str
     values: dict[str, float]
+    answer: str | None = None
+
+
+class Skipped(Document):
+    """A unit that could not be evaluated, and why."""
+
+    id: str
+    reason: str
 
 
 class TaskResult(Document):
-    """Everything one evaluation gave; the first metric is the task's headline."""
+    """Everything one evaluation gave; the first metric is the task's headline.
+
+    Where something was skipped the result is incomplete, and so is its record.
+    """
 
     metrics: tuple[Metric, ...]
     samples: tuple[Sample, ...]
     batch_size: int
+    skipped: tuple[Skipped, ...] = ()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import torch
 
 from harness import store
+from harness.calibration import draw
 from harness.compression import compress_model
 from harness.compressor import BlockStatistics
 from harness.environment import describe, peak_memory
@@ -21,9 +22,10 @@ from harness.loading import load_model
 from harness.model import LanguageModel
 from harness.plan import Cell, Plan, Request, Variant, make_plan
 from harness.progress import Tracker, silent
-from harness.record import ModelFacts, RunRecord
+from harness.record import ModelFacts, RunRecord, Status
 from harness.results import TaskResult
-from harness.statistics.calibration import Calibration, draw
+from harness.spec import CalibrationSpec
+from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.task import Conditions
 
@@ -78,10 +80,12 @@ class _Job:
             bytes=stored_bytes(model),
             notes=self.plan.asset.notes,
         )
-        self.calibration: Calibration | None = None
-        if any(v.pending and v.method.compressor for v in self.plan.variants):
-            assert self.plan.text is not None
-            self.calibration = draw(self.plan.text, self.dense.tokenizer, request.calibration)
+        sources = {v.source.spec: v.source for v in self.plan.variants if v.pending and v.source}
+        with failures_explained("calibration"):
+            self.calibrations = {
+                spec: draw(source.data, self.dense, spec) for spec, source in sources.items()
+            }
+        self.calibrated_on: CalibrationSpec | None = None
         self.statistics: list[BlockStatistics] | None = None
 
     def run(self, variant: Variant) -> Iterator[RunRecord]:
@@ -106,9 +110,12 @@ class _Job:
             self.timings.pop(stage, None)
         if method.compressor is None:
             return self.dense
-        assert self.calibration is not None
+        assert variant.source is not None
+        calibration = self.calibrations[variant.source.spec]
+        if self.calibrated_on != variant.source.spec:
+            self.calibrated_on, self.statistics = variant.source.spec, None
         if method.config.propagation == "original" and self.statistics is None:
-            self._calibrate(self.calibration)
+            self._calibrate(calibration)
         with self._timed("compress"), failures_explained(f"method '{method.spec.name}'"):
             return compress_model(
                 self.dense,
@@ -116,7 +123,8 @@ class _Job:
                 method.compressor,
                 method.config,
                 variant.ratio,
-                self.calibration,
+                calibration,
+                scope=self.plan.request.scope,
                 statistics=self.statistics,
                 batch_size=self.plan.request.batch_size,
                 track=self.track,
@@ -128,7 +136,7 @@ class _Job:
         with self._timed("calibrate"), failures_explained("calibration"):
             self.statistics = collect(
                 self.dense.model,
-                self.dense.family,
+                self.dense.family.blocks(self.dense.model, self.plan.request.scope),
                 calibration,
                 batch_size=self.plan.request.batch_size,
                 keep_mlp_tokens=any(
@@ -159,14 +167,14 @@ class _Job:
         if error:
             _log.debug("cell %s failed", cell.run_id, exc_info=error)
         request = self.plan.request
-        compressed = cell.spec.calibration is not None
+        spec = cell.spec.calibration
         record = RunRecord(
             run_id=cell.run_id,
-            status="failed" if error else "complete",
+            status=_status(result),
             error=" ".join(str(error).split()) if error else None,
             spec=cell.spec,
             model=self.facts,
-            calibration=self.calibration.facts if compressed and self.calibration else None,
+            calibration=self.calibrations[spec].facts if spec else None,
             compression=subject.compression if subject else None,
             data=cell.task.data,
             result=result,
@@ -186,6 +194,12 @@ class _Job:
             yield
         finally:
             self.timings[stage] = time.perf_counter() - start
+
+
+def _status(result: TaskResult | None) -> Status:
+    if result is None:
+        return "failed"
+    return "incomplete" if result.skipped else "complete"
 
 
 @contextmanager

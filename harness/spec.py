@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.errors import UsageError
 from harness.schema import Document, digest
@@ -14,6 +14,8 @@ DENSE = "dense"
 
 Option = bool | int | float | str | tuple[str, ...] | None
 Ratio = Annotated[float, Field(ge=0, lt=1)]
+Scope = Literal["language", "vision", "all"]
+"""Which linear layers are compressed: the decoder's, the vision tower's, or both."""
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 
 
@@ -31,17 +33,25 @@ class MethodSpec(Document):
 
 
 class CalibrationSpec(Document):
-    """Which text the statistics come from: ``samples`` sequences of ``length`` tokens.
+    """Which data the statistics come from: ``samples`` sequences of ``length`` tokens.
 
-    ``sampling`` is ``windows`` (disjoint windows of the joined text) or ``documents`` (a random
-    stretch of a random document long enough, the protocol of SparseGPT and its successors).
+    ``sampling`` is ``windows`` (disjoint windows of the joined text), ``documents`` (a random
+    stretch of a random document long enough, the protocol of SparseGPT and its successors), or
+    ``prompts`` (whole questions with their images and answers, of any length, from the training
+    split of the task that ``text`` names).
     """
 
     text: str
     samples: Annotated[int, Field(ge=1)]
-    length: Annotated[int, Field(ge=2)]
-    sampling: Literal["windows", "documents"] = "windows"
+    length: Annotated[int, Field(ge=2)] | None
+    sampling: Literal["windows", "documents", "prompts"] = "windows"
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _prompts_are_whole(self) -> Self:
+        if (self.sampling == "prompts") != (self.length is None):
+            raise ValueError("calibration prompts are taken whole, texts need a length")
+        return self
 
 
 class TaskSpec(Document):
@@ -54,9 +64,9 @@ class TaskSpec(Document):
 
 
 class RunSpec(Document):
-    """One cell: a model, a method at a ratio, calibration text, a task.
+    """One cell: a model, a method at a ratio, calibration data, a task.
 
-    ``ratio`` is the share of parameters removed from the compressed linear layers.
+    ``ratio`` is the share of parameters removed from the linear layers within ``scope``.
     The dense reference has method ``dense``, ratio 0 and no calibration.
     """
 
@@ -65,6 +75,7 @@ class RunSpec(Document):
     ratio: Ratio
     calibration: CalibrationSpec | None
     task: TaskSpec
+    scope: Scope = "language"
     dtype: Dtype = "float32"
     seed: int = 0
 

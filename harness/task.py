@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from harness.model import LanguageModel
 from harness.progress import Tracker, silent
+from harness.prompt import PromptSource
 from harness.record import DataFacts
 from harness.registry import Registry
 from harness.results import TaskResult
@@ -61,13 +62,40 @@ class Task(Protocol):
         """
 
 
+@runtime_checkable
+class Trained(Protocol):
+    """A task whose data has a training split, which can serve as calibration."""
+
+    def training(self, name: str, data: str | None) -> PromptSource:
+        """The training split, disjoint from what the task evaluates.
+
+        Args:
+            name: the task's name as the user gave it.
+            data: reference or local path that replaces the task's own training data.
+
+        Raises:
+            AssetError: the data cannot be had; says what to pass instead.
+            UsageError: the data does not fit this task.
+        """
+
+
 tasks: Registry[Task] = Registry("harness.tasks", "task", Task)  # type: ignore[type-abstract]
 
 FALLBACK = "lm-eval"
 """Serves every name and task file that no plugin claims."""
 
+PREFIXED = "lmms-eval"
+"""Serves every name and task file written ``lmms-eval:NAME``."""
+
+
+def plugin_name(name: str) -> str:
+    """The registered task that serves ``name``: of that name or prefix, else lm-eval."""
+    if name.startswith(f"{PREFIXED}:"):
+        return PREFIXED
+    own = [task for task in tasks.names() if task != FALLBACK]
+    return name if name in own else FALLBACK
+
 
 def find_task(name: str) -> Task:
-    """The plugin for ``name``: a registered task, else lm-eval by that name or YAML file."""
-    own = [task for task in tasks.names() if task != FALLBACK]
-    return tasks.get(name if name in own else FALLBACK)
+    """The plugin for ``name``; it is given the whole name when it prepares."""
+    return tasks.get(plugin_name(name))

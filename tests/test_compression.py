@@ -24,7 +24,7 @@ from harness.options import configure
 from harness.progress import silent
 from harness.roles import SITE_OF_ROLE
 from harness.spec import CalibrationSpec
-from harness.statistics.calibration import draw
+from harness.statistics.calibration import draw_text as draw
 from harness.statistics.collect import collect
 
 JUNCTIONS = get_args(Junction)
@@ -53,7 +53,7 @@ def statistics_of(name):
     model = random_model(name)
     return collect(
         model,
-        family_of(model.config),
+        family_of(model.config).blocks(model),
         CALIBRATION,
         batch_size=4,
         keep_mlp_tokens=True,
@@ -161,13 +161,13 @@ def test_an_updated_bias_keeps_the_mean_output(name, tiny):
     statistics = statistics_of(name)
     compressed = small(subject, "svd", statistics=statistics, bias_update="always")
     blocks = zip(
-        subject.family.block_list(subject.model),
-        subject.family.block_list(compressed.model),
+        subject.family.language.block_list(subject.model),
+        subject.family.language.block_list(compressed.model),
         statistics,
         strict=True,
     )
     for block, compact, seen in blocks:
-        for role, path in subject.family.layers.items():
+        for role, path in subject.family.language.layers.items():
             layer, factor = block.get_submodule(path), compact.get_submodule(path)
             mean = seen.moments[SITE_OF_ROLE[role]].mean
             expected, found = layer(mean), factor(mean)

@@ -26,7 +26,7 @@ from harness.assets.kinds import ModelAsset
 from harness.families.family import family_of
 from harness.model import LanguageModel
 from harness.record import DataFacts
-from harness.statistics.calibration import Calibration
+from harness.statistics.calibration import TextCalibration
 
 CONTEXT = 64
 VOCABULARY = 300
@@ -108,10 +108,10 @@ def random_model(name: str, dtype: torch.dtype = torch.float64, seed: int = 0) -
     return model
 
 
-def random_calibration(samples: int = 6, length: int = 16, seed: int = 0) -> Calibration:
+def random_calibration(samples: int = 6, length: int = 16, seed: int = 0) -> TextCalibration:
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(2, VOCABULARY, (samples, length), generator=generator)
-    return Calibration(
+    return TextCalibration(
         ids, torch.ones_like(ids), DataFacts(reference="random", fingerprint=str(seed))
     )
 

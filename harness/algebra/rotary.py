@@ -5,6 +5,7 @@ The rotation couples coordinates ``j`` and ``j + head_size/2``, as transformers 
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -14,23 +15,27 @@ Window = int | Literal["all"]
 
 
 def rotations(frequencies: Tensor, offsets: Tensor) -> Tensor:
-    """Rotation matrices ``R_t: [len(offsets), d_h, d_h]`` for relative offsets ``t`` in tokens.
+    """Rotation matrices ``R_t: [n, d_h, d_h]`` for ``n`` relative offsets ``t``.
 
     Args:
-        frequencies: inverse frequencies in radians per token, ``[d_h / 2]``.
-        offsets: ``[n]``.
+        frequencies: inverse frequencies in radians per step along each axis,
+            ``[axes, d_h / 2]``, or ``[d_h / 2]`` for one axis.
+        offsets: ``[n, axes]``, or ``[n]`` for one axis.
     """
-    angles = offsets[:, None].to(frequencies.dtype) * frequencies
+    steps = offsets.reshape(len(offsets), -1).to(frequencies.dtype)
+    angles = steps @ torch.atleast_2d(frequencies)
     cos, sin = torch.diag_embed(angles.cos()), torch.diag_embed(angles.sin())
     return torch.cat([torch.cat([cos, -sin], 2), torch.cat([sin, cos], 2)], 1)
 
 
 def average_key_moment(M: Tensor, frequencies: Tensor | None, window: Window) -> Tensor:
-    """``mean_t R_t M R_t^T`` over causal offsets, for key-side moments ``M: [heads, d_h, d_h]``.
+    """``mean_t R_t M R_t^T`` over relative offsets, for key-side moments ``M: [heads, d_h, d_h]``.
 
-    A key ``t`` tokens before the query appears as ``R_{-t}``. ``window`` is the number of
-    offsets (1 ignores the rotation); ``"all"`` is the limit of an infinite window, the
-    projection onto what commutes with every rotation. ``frequencies`` None means no rotation.
+    Along a text (``frequencies: [d_h / 2]``) offsets are causal: a key ``t`` tokens before the
+    query appears as ``R_{-t}``. In a plane (``[2, d_h / 2]``) they are the square around the
+    query that comes nearest to ``window`` offsets. ``window`` 1 ignores the rotation; ``"all"``
+    is the limit of an infinite window, the projection onto what commutes with every rotation.
+    ``frequencies`` None means no rotation.
     """
     return _average(M, frequencies, window, sign=-1)
 
@@ -45,9 +50,17 @@ def _average(M: Tensor, frequencies: Tensor | None, window: Window, sign: int) -
         return M
     if window == "all":
         return _commuting_part(M)
-    offsets = sign * torch.arange(window, device=M.device)
-    R = rotations(frequencies.to(M), offsets)
-    return torch.einsum("tab,hbc,tdc->had", R, M, R) / window
+    R = rotations(frequencies.to(M), sign * _offsets(window, frequencies.dim()).to(M))
+    return torch.einsum("tab,hbc,tdc->had", R, M, R) / len(R)
+
+
+def _offsets(window: int, axes: int) -> Tensor:
+    """Relative offsets ``[n, axes]``."""
+    if axes == 1:
+        return torch.arange(window)[:, None]
+    radius = round((math.sqrt(window) - 1) / 2)
+    reach = torch.arange(-radius, radius + 1)
+    return torch.cartesian_prod(reach, reach)
 
 
 def _commuting_part(M: Tensor) -> Tensor:

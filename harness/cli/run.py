@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,18 +14,25 @@ import torch
 from datasets import disable_progress_bars
 from transformers.utils import logging as transformers_logging
 
-from harness.api import DEFAULT_CALIBRATION
 from harness.assets.aliases import DEFAULT_MODEL
+from harness.calibration import (
+    PROMPT_SAMPLES,
+    TEXT_CALIBRATION,
+    default_calibration,
+    names_prompts,
+    prompt_calibration,
+)
 from harness.cli.display import console, result_table, tracker
 from harness.cli.options import add_plugin_options, chosen, split_task
 from harness.compressor import Compressor, compressors
 from harness.errors import IncompleteError, UsageError
 from harness.plan import Plan, Request, make_plan
 from harness.presets import PRESETS
+from harness.record import RunRecord
 from harness.registry import Registry
 from harness.runner import run_plan
-from harness.spec import CalibrationSpec, Dtype, TaskSpec, require_ratio
-from harness.task import FALLBACK, Task, tasks
+from harness.spec import CalibrationSpec, Dtype, Scope, TaskSpec, require_ratio
+from harness.task import Task, plugin_name, tasks
 
 DEFAULT_TASKS = ("wiki-excerpt",)
 
@@ -31,7 +40,7 @@ DEFAULT_TASKS = ("wiki-excerpt",)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fixed options, and those of every installed method and task."""
     add = parser.add_argument
-    calibration = DEFAULT_CALIBRATION
+    calibration = TEXT_CALIBRATION
     add("--model", default=DEFAULT_MODEL, help="alias, hub id, folder, .gguf file, or pypi: file")
     add(
         "--method",
@@ -45,26 +54,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="TASK",
         default=argparse.SUPPRESS,
-        help="NAME, NAME=FILE for own data, any lm-eval task, or a task .yaml "
+        help="NAME, NAME=FILE for own data, any lm-eval task, lmms-eval:NAME, or a task .yaml "
         f"(default: {' '.join(DEFAULT_TASKS)})",
     )
     add(
         "--calibration",
-        metavar="TEXT",
+        metavar="DATA",
         default=argparse.SUPPRESS,
-        help=f"alias, file, or hub dataset (default: {calibration.text})",
+        help="text (alias, file, hub dataset) or a task with questions for its training split, "
+        f"TASK=DATA for one's own (default: that of the task, for texts {calibration.text})",
     )
     add(
         "--samples",
         type=int,
         default=argparse.SUPPRESS,
-        help=f"calibration sequences (default: {calibration.samples})",
+        help=f"calibration sequences (default: {calibration.samples}, "
+        f"of questions {PROMPT_SAMPLES})",
     )
     add(
         "--length",
         type=int,
         default=argparse.SUPPRESS,
-        help=f"tokens per calibration sequence (default: {calibration.length})",
+        help=f"tokens per sequence of a calibration text (default: {calibration.length})",
+    )
+    add(
+        "--scope",
+        choices=get_args(Scope),
+        default="language",
+        help="compress the decoder, the vision tower, or both",
     )
     add("--preset", choices=sorted(PRESETS), help="a whole protocol; explicit options still win")
     add("--limit", type=int, help="evaluate only the first LIMIT units; such runs never rank")
@@ -100,12 +117,22 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         output = console(200)
         output.print(result_table(records, output.width))
-    failed = [record for record in records if record.status == "failed"]
-    if failed:
+    _require_complete(records)
+    return 0
+
+
+def _require_complete(records: Sequence[RunRecord]) -> None:
+    if failed := [record for record in records if record.status == "failed"]:
         raise IncompleteError(
             f"{len(failed)} of {len(records)} cells failed; the first: {failed[0].error}"
         )
-    return 0
+    for record in records:
+        if record.result and record.result.skipped:
+            skipped = record.result.skipped
+            raise IncompleteError(
+                f"{len(skipped)} {record.result.metrics[0].unit} were skipped, the first: "
+                f"{skipped[0].reason}; {record.spec.task.name} is incomplete and does not rank"
+            )
 
 
 def _quiet_libraries() -> None:
@@ -118,25 +145,17 @@ def _quiet_libraries() -> None:
 def _request(arguments: argparse.Namespace) -> Request:
     given = vars(arguments)
     preset = PRESETS.get(arguments.preset)
-    standard = preset.calibration if preset else DEFAULT_CALIBRATION
     for name, least in {"samples": 1, "length": 2, "batch_size": 1, "limit": 1}.items():
         if (number := given.get(name)) is not None and number < least:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} must be at least {least}, got {number}")
-    sampling = "windows" if "calibration" in given else standard.sampling
-    calibration = CalibrationSpec(
-        text=given.get("calibration", standard.text),
-        samples=given.get("samples", standard.samples),
-        length=given.get("length", standard.length),
-        sampling=sampling,
-        seed=arguments.seed,
-    )
     return Request(
         methods=_methods(arguments),
         ratios=_ratios(arguments.ratio),
         tasks=_tasks(arguments, preset.tasks if preset else DEFAULT_TASKS),
         model=arguments.model,
-        calibration=calibration,
+        calibration=_calibration(given, preset.calibration if preset else TEXT_CALIBRATION),
+        scope=arguments.scope,
         dtype=arguments.dtype,
         device=_device(arguments.device),
         seed=arguments.seed,
@@ -144,6 +163,24 @@ def _request(arguments: argparse.Namespace) -> Request:
         output=arguments.output,
         force=arguments.force,
     )
+
+
+def _calibration(
+    given: dict[str, Any], text: CalibrationSpec
+) -> CalibrationSpec | Callable[[str], CalibrationSpec]:
+    samples, seed = given.get("samples"), given["seed"]
+    reference = given.get("calibration")
+    if reference and names_prompts(reference):
+        if "length" in given:
+            raise UsageError("--length is for texts; calibration questions are taken whole")
+        return prompt_calibration(reference, samples or PROMPT_SAMPLES, seed)
+    changes = {"length": given.get("length", text.length)}
+    if reference:
+        changes |= {"text": reference, "sampling": "windows"}
+    text = text.model_copy(update=changes)
+    if reference:
+        return text.model_copy(update={"samples": samples or text.samples, "seed": seed})
+    return partial(default_calibration, text=text, samples=samples, seed=seed)
 
 
 def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -160,7 +197,7 @@ def _ratios(ratios: list[float]) -> list[float]:
 
 def _tasks(arguments: argparse.Namespace, standard: tuple[str, ...]) -> list[TaskSpec]:
     named = dict.fromkeys(split_task(text) for text in getattr(arguments, "tasks", standard))
-    plugin = {name: name if name in tasks.names() else FALLBACK for name, _ in named}
+    plugin = {name: plugin_name(name) for name, _ in named}
     options = chosen(arguments, "task", _configs(tasks), dict.fromkeys(plugin.values()))
     return [
         TaskSpec(name=name, data=data, limit=arguments.limit, options=options[plugin[name]])

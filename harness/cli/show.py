@@ -46,6 +46,7 @@ def _summary(record: RunRecord) -> Table:
         "model": f"{spec.model} ({record.model.fingerprint[:12]}), {spec.dtype}",
         "notes": "; ".join(record.model.notes) or "none",
         "method": done.label if done else spec.method.name,
+        "scope": spec.scope,
         "task": f"{spec.task.name}, data {record.data.reference} ({record.data.fingerprint[:12]})",
         "reference": record.reference or "this is one",
         "seconds": ", ".join(f"{stage} {took:.1f}" for stage, took in record.timings.items()),
@@ -61,13 +62,18 @@ def _summary(record: RunRecord) -> Table:
         )
         rows["size"] = f"{done.parameters:,} parameters, {done.bytes:,} bytes"
     if record.calibration and spec.calibration:
+        length = spec.calibration.length
+        size = f"{length} tokens" if length else "questions"
         rows["calibration"] = (
-            f"{spec.calibration.samples} x {spec.calibration.length} tokens of "
+            f"{spec.calibration.samples} x {size} of "
             f"{record.calibration.reference} ({record.calibration.fingerprint[:12]})"
         )
     for metric in record.result.metrics if record.result else ():
         spread = "" if metric.stderr is None else f" ± {metric.stderr:.4g}"
-        rows[metric.name] = f"{metric.value:.6g}{spread} (n = {metric.n} {metric.unit})"
+        name = f"{metric.name} {metric.slice}" if metric.slice else metric.name
+        rows[name] = f"{metric.value:.6g}{spread} (n = {metric.n} {metric.unit})"
+    for skipped in record.result.skipped if record.result else ():
+        rows[f"skipped {skipped.id}"] = skipped.reason
     for name, text in rows.items():
         table.add_row(name, text)
     return table

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness.families.family import Family
+from harness.families.stack import Stack
 
-family = Family(
-    model_type="llama",
+language = Stack(
     blocks="model.layers",
     layers={
         "query": "self_attn.q_proj",
@@ -19,3 +19,5 @@ family = Family(
     activation="hidden_act",
     rotary="model.rotary_emb",
 )
+
+family = Family("llama", language)

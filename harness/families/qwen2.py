@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from harness.families import llama
+from harness.families.family import Family
 
-family = replace(llama.family, model_type="qwen2")
+family = Family("qwen2", llama.language)

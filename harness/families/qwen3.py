@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.families import llama
+from harness.families.family import Family
 
-family = replace(
-    llama.family,
-    model_type="qwen3",
-    query_norm="self_attn.q_norm",
-    key_norm="self_attn.k_norm",
+family = Family(
+    "qwen3",
+    replace(llama.language, query_norm="self_attn.q_norm", key_norm="self_attn.k_norm"),
 )

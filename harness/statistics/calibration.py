@@ -1,10 +1,11 @@
-"""Calibration sequences: which tokens the statistics are taken over."""
+"""Calibration: which tokens the statistics are taken over."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,20 +21,46 @@ CHARACTERS_PER_TOKEN = 64
 """How much text is tokenised per token wanted: enough for a choice, bounded for huge corpora."""
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Token sequences and which of their tokens count.
+Inputs = Mapping[str, Tensor]
+"""Keyword arguments of a model; ``attention_mask: [batch, length]`` is 0 at padding."""
 
-    ``input_ids`` and ``attention_mask`` are ``[samples, length]``; masked tokens (0) are padding
-    and enter no statistic.
-    """
+
+class Calibration(Protocol):
+    """What the statistics are taken over; padding enters none of them."""
+
+    @property
+    def facts(self) -> DataFacts:
+        """Where the samples come from."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def batches(self, batch_size: int, device: torch.device) -> Iterator[Inputs]:
+        """Inputs of at most ``batch_size`` samples at a time, on ``device``."""
+
+
+@dataclass(frozen=True)
+class TextCalibration:
+    """Token sequences; ``input_ids`` and ``attention_mask`` are ``[samples, length]``."""
 
     input_ids: Tensor
     attention_mask: Tensor
     facts: DataFacts
 
+    def __len__(self) -> int:
+        return len(self.input_ids)
 
-def draw(text: TextAsset, tokenizer: PreTrainedTokenizerBase, spec: CalibrationSpec) -> Calibration:
+    def batches(self, batch_size: int, device: torch.device) -> Iterator[Inputs]:
+        """See ``Calibration``."""
+        for ids, mask in zip(
+            self.input_ids.split(batch_size), self.attention_mask.split(batch_size), strict=True
+        ):
+            yield {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+
+def draw_text(
+    text: TextAsset, tokenizer: PreTrainedTokenizerBase, spec: CalibrationSpec
+) -> TextCalibration:
     """Draw ``spec.samples`` sequences of ``spec.length`` tokens, reproducibly by ``spec.seed``.
 
     Raises:
@@ -47,7 +74,7 @@ def draw(text: TextAsset, tokenizer: PreTrainedTokenizerBase, spec: CalibrationS
         revision=text.revision,
         tokens=ids.numel(),
     )
-    return Calibration(ids, torch.ones_like(ids), facts)
+    return TextCalibration(ids, torch.ones_like(ids), facts)
 
 
 def sample_windows(
@@ -57,6 +84,7 @@ def sample_windows(
 
     Of a large corpus only a random contiguous stretch is tokenised.
     """
+    assert spec.length is not None
     rng = random.Random(spec.seed)  # noqa: S311
     wanted = spec.samples * spec.length
     ids = tokenize("\n\n".join(_stretch(documents, wanted * CHARACTERS_PER_TOKEN, rng)), tokenizer)
@@ -79,6 +107,7 @@ def sample_documents(
     Draws documents at random until one has more than ``length`` tokens, then an offset inside
     it, from one stream seeded by ``spec.seed``.
     """
+    assert spec.length is not None
     rng = random.Random(spec.seed)  # noqa: S311
     rows: list[Tensor] = []
     short = 0

@@ -2,60 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from harness.compressor import BlockStatistics
-from harness.families.family import Family
+from harness.families.stack import Block
 from harness.progress import Tracker
 from harness.statistics.calibration import Calibration
 from harness.statistics.observer import BlockObserver
 
 
-def batches(
-    calibration: Calibration, batch_size: int, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs ``input_ids, attention_mask`` of at most ``batch_size`` sequences on ``device``."""
-    for ids, mask in zip(
-        calibration.input_ids.split(batch_size),
-        calibration.attention_mask.split(batch_size),
-        strict=True,
-    ):
-        yield ids.to(device), mask.to(device)
-
-
 @torch.no_grad()
 def collect(
     model: PreTrainedModel,
-    family: Family,
+    blocks: Sequence[Block],
     calibration: Calibration,
     *,
     batch_size: int,
     keep_mlp_tokens: bool,
     track: Tracker,
 ) -> list[BlockStatistics]:
-    """One ``BlockStatistics`` a block; memory does not grow with the calibration length.
+    """One ``BlockStatistics`` for each of ``blocks``, whatever the calibration's length.
 
     Raises:
         NonFiniteError: a weight or an activation is NaN or infinite; names the layer.
+        UsageError: nothing in the calibration reaches one of the blocks.
     """
-    family.require_finite(model)
-    blocks = family.block_list(model)
+    for block in blocks:
+        block.require_finite()
     with ExitStack() as stack:
-        observers = [
-            stack.enter_context(
-                BlockObserver(f"{family.blocks}.{index}", block, family, keep_mlp_tokens)
-            )
-            for index, block in enumerate(blocks)
-        ]
-        total = -(-len(calibration.input_ids) // batch_size)
-        pairs = batches(calibration, batch_size, model.device)
-        for ids, mask in track(pairs, "calibrating", total):
+        observers = [stack.enter_context(BlockObserver(block, keep_mlp_tokens)) for block in blocks]
+        total = -(-len(calibration) // batch_size)
+        batches = calibration.batches(batch_size, model.device)
+        for inputs in track(batches, "calibrating", total):
             for observer in observers:
-                observer.mask = mask.bool()
-            model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+                observer.mask = inputs["attention_mask"].bool()
+            model.base_model(**inputs, use_cache=False)
     return [observer.statistics() for observer in observers]

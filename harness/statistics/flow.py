@@ -1,8 +1,8 @@
-"""Hidden states on their way through the decoder, one block at a time."""
+"""Hidden states on their way through a stack, one block at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,9 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from harness.compressor import BlockStatistics
-from harness.families.family import Family
+from harness.families.stack import Block
 from harness.statistics.calibration import Calibration
-from harness.statistics.collect import batches
 from harness.statistics.observer import BlockObserver
 
 Rest = tuple[tuple[Any, ...], dict[str, Any]]
@@ -21,28 +20,33 @@ Rest = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class BlockFlow:
-    """Feeds each block with the outputs of the (already compressed) blocks before it.
+    """Feeds each block of one stack with the outputs of the (already compressed) blocks before it.
 
     Whatever else a block receives may differ from block to block, so it is taken from one pass
-    through the whole model, in which the blocks themselves do nothing.
+    through the whole model, in which the blocks themselves do nothing. A vision tower runs only
+    for the batches that show it images.
     """
 
     @torch.no_grad()
     def __init__(
-        self, model: PreTrainedModel, family: Family, calibration: Calibration, batch_size: int
+        self,
+        model: PreTrainedModel,
+        blocks: Sequence[Block],
+        calibration: Calibration,
+        batch_size: int,
     ) -> None:
-        self._family = family
-        self._blocks = family.block_list(model)
+        self._blocks = blocks
         self._hidden: list[Tensor] = []
-        self._rest: list[list[Rest]] = [[] for _ in self._blocks]
+        self._rest: list[list[Rest]] = [[] for _ in blocks]
         self._masks: list[Tensor] = []
+        self._mask = torch.empty(0)
         with ExitStack() as stack:
-            for index, block in enumerate(self._blocks):
-                block.forward = self._stand_in(index)
-                stack.callback(delattr, block, "forward")
-            for ids, mask in batches(calibration, batch_size, model.device):
-                self._masks.append(mask.bool())
-                model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+            for index, block in enumerate(blocks):
+                block.module.forward = self._stand_in(index)
+                stack.callback(delattr, block.module, "forward")
+            for inputs in calibration.batches(batch_size, model.device):
+                self._mask = inputs["attention_mask"].bool()
+                model.base_model(**inputs, use_cache=False)
 
     @torch.no_grad()
     def measure(self, index: int, keep_mlp_tokens: bool) -> BlockStatistics:
@@ -50,9 +54,9 @@ class BlockFlow:
 
         Raises:
             NonFiniteError: an activation is NaN or infinite; names the layer.
+            UsageError: nothing in the calibration reaches the block.
         """
-        name, block = f"{self._family.blocks}.{index}", self._blocks[index]
-        with BlockObserver(name, block, self._family, keep_mlp_tokens) as observer:
+        with BlockObserver(self._blocks[index], keep_mlp_tokens) as observer:
             for batch, mask in enumerate(self._masks):
                 observer.mask = mask
                 self._run(index, batch)
@@ -67,12 +71,13 @@ class BlockFlow:
 
     def _run(self, index: int, batch: int) -> Tensor:
         arguments, keywords = self._rest[index][batch]
-        return self._blocks[index](self._hidden[batch], *arguments, **keywords)
+        return self._blocks[index].module(self._hidden[batch], *arguments, **keywords)
 
     def _stand_in(self, index: int) -> Callable[..., Tensor]:
         def forward(hidden: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
             if index == 0:
                 self._hidden.append(hidden)
+                self._masks.append(self._mask)
             self._rest[index].append((arguments, keywords))
             return hidden
 

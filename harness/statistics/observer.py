@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from harness.compressor import BlockStatistics
-from harness.errors import NonFiniteError
-from harness.families.family import Family
+from harness.errors import NonFiniteError, UsageError
+from harness.families.stack import Block
 from harness.roles import SITE_OF_ROLE, Site
 from harness.statistics.moments import MomentAccumulator
 from harness.statistics.sample import TokenSample
@@ -24,27 +24,26 @@ MLP_TOKENS = 8192
 class BlockObserver:
     """Accumulates moments of every distinct activation inside ``block``.
 
-    ``name`` is the block's dotted path, for errors. Set ``mask: [batch, length]`` (bool) before
-    each forward pass; only tokens where it is true count. Use as a context manager: the hooks
-    live no longer than that.
+    Set ``mask: [batch, length]`` (bool) before each forward pass; only tokens where it is true
+    count. A vision tower has no padding, there all tokens count. Use as a context manager: the
+    hooks live no longer than that.
     """
 
     mask: Tensor
 
-    def __init__(self, name: str, block: nn.Module, family: Family, keep_mlp_tokens: bool) -> None:
-        self._name = name
+    def __init__(self, block: Block, keep_mlp_tokens: bool) -> None:
         self._block = block
-        self._family = family
+        self._stack = block.stack
         self._moments: dict[Site, MomentAccumulator] = {}
         self._sample = TokenSample(MLP_TOKENS) if keep_mlp_tokens else None
         self._inverse_norms: dict[str, tuple[int, Tensor]] = {}
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
-        watched = {SITE_OF_ROLE[role]: path for role, path in self._family.layers.items()}
+        watched = {SITE_OF_ROLE[role]: self._stack.path(role) for role in self._stack.layers}
         for site, path in watched.items():
             self._watch(path, self._moment_hook(site, path))
-        for norm in (self._family.query_norm, self._family.key_norm):
+        for norm in (self._stack.query_norm, self._stack.key_norm):
             if norm is not None:
                 self._watch(norm, self._norm_hook(norm))
         return self
@@ -65,8 +64,13 @@ class BlockObserver:
         Raises:
             UsageError: no token was seen.
         """
+        if not self._moments:
+            raise UsageError(
+                f"nothing in the calibration reaches {self._block.name}; calibrate a vision "
+                "tower on questions with images, e.g. --calibration scienceqa"
+            )
         norms = {path: total / count for path, (count, total) in self._inverse_norms.items()}
-        query, key = self._family.query_norm, self._family.key_norm
+        query, key = self._stack.query_norm, self._stack.key_norm
         return BlockStatistics(
             moments={site: self._moments.pop(site).moments() for site in list(self._moments)},
             mlp_tokens=self._sample.tokens() if self._sample else None,
@@ -74,19 +78,19 @@ class BlockObserver:
         )
 
     def _watch(self, path: str, hook: Callable[[nn.Module, tuple[Any, ...]], None]) -> None:
-        module = self._block.get_submodule(path)
+        module = self._block.module.get_submodule(path)
         self._handles.append(module.register_forward_pre_hook(hook))
 
     def _moment_hook(self, site: Site, path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
             x = inputs[0].detach()
-            tokens = x.reshape(-1, x.shape[-1])[self.mask.flatten()]
+            tokens = self._counting(x.reshape(-1, x.shape[-1]))
             if site not in self._moments:
                 self._moments[site] = MomentAccumulator(x.shape[-1], x.device)
             try:
                 self._moments[site].add(tokens)
             except NonFiniteError as error:
-                raise NonFiniteError(f"input of {self._name}.{path}: {error}") from error
+                raise NonFiniteError(f"input of {self._block.name}.{path}: {error}") from error
             if site == "mlp_input" and self._sample is not None:
                 self._sample.add(tokens if tokens.dtype == torch.float64 else tokens.float())
 
@@ -94,9 +98,12 @@ class BlockObserver:
 
     def _norm_hook(self, path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            heads = inputs[0].detach().flatten(0, 1)[self.mask.flatten()].double()
+            heads = self._counting(inputs[0].detach().flatten(0, 1)).double()
             inverse = heads.square().mean(-1).clamp_min(1e-12).rsqrt().sum(0)
             count, total = self._inverse_norms.get(path, (0, torch.zeros_like(inverse)))
             self._inverse_norms[path] = (count + len(heads), total + inverse)
 
         return hook
+
+    def _counting(self, tokens: Tensor) -> Tensor:
+        return tokens[self.mask.flatten()] if self._stack.padded else tokens

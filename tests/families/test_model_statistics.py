@@ -16,7 +16,7 @@ from harness.families.family import family_of
 from harness.options import configure
 from harness.progress import silent
 from harness.roles import SITE_OF_ROLE
-from harness.statistics.calibration import Calibration
+from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
 from harness.statistics.moments import Moments
@@ -27,10 +27,14 @@ def name(request, one_thread):
     return request.param
 
 
+def blocks_of(model):
+    return family_of(model.config).blocks(model)
+
+
 def gather(model, calibration, batch_size=4, keep_mlp_tokens=True):
     return collect(
         model,
-        family_of(model.config),
+        family_of(model.config).blocks(model),
         calibration,
         batch_size=batch_size,
         keep_mlp_tokens=keep_mlp_tokens,
@@ -61,7 +65,7 @@ def assert_same_statistics(found, expected, tolerance=1e-12):
 
 def test_moments_equal_those_of_all_activations_at_once(name):
     model, calibration = random_model(name), random_calibration(samples=5, length=13)
-    family = family_of(model.config)
+    family = family_of(model.config).language
     for index, seen in enumerate(gather(model, calibration, batch_size=3)):
         assert set(seen.moments) == set(SITE_OF_ROLE.values())
         for role, path in family.layers.items():
@@ -103,8 +107,8 @@ def test_padding_enters_no_statistic(name, side):
         place = slice(9 - len(tokens), 9) if side == "left" else slice(len(tokens))
         ids[row, place], mask[row, place] = tokens, 1
     facts = random_calibration().facts
-    padded = gather(model, Calibration(ids, mask, facts), batch_size=2)
-    family = family_of(model.config)
+    padded = gather(model, TextCalibration(ids, mask, facts), batch_size=2)
+    family = family_of(model.config).language
     for index, seen in enumerate(padded):
         for role, path in family.layers.items():
             alone = [
@@ -122,7 +126,7 @@ def test_padding_enters_no_statistic(name, side):
             ]
             expected = torch.cat(alone).square().mean(-1).rsqrt().mean(0)
             torch.testing.assert_close(mean, expected, rtol=1e-5, atol=0)
-    flow = BlockFlow(model, family, Calibration(ids, mask, facts), 2)
+    flow = BlockFlow(model, blocks_of(model), TextCalibration(ids, mask, facts), 2)
     for index in range(2):
         measured = flow.measure(index, keep_mlp_tokens=True)
         assert_same_statistics([measured], [padded[index]])
@@ -137,7 +141,7 @@ def test_layers_that_share_their_input_share_their_moments(name):
 
 def test_no_activation_outlives_its_batch():
     model, activations, alive = random_model("llama"), [], []
-    for block in family_of(model.config).block_list(model):
+    for block in family_of(model.config).language.block_list(model):
         for module in block.modules():
             module.register_forward_hook(
                 lambda _, inputs, output: activations.extend(
@@ -152,8 +156,8 @@ def test_no_activation_outlives_its_batch():
             yield pair
             alive.append(sum(not one.expired() for one in activations))
 
-    calibration, family = random_calibration(10, 16), family_of(model.config)
-    collect(model, family, calibration, batch_size=2, keep_mlp_tokens=True, track=track)
+    calibration = random_calibration(10, 16)
+    collect(model, blocks_of(model), calibration, batch_size=2, keep_mlp_tokens=True, track=track)
     assert len(activations) > 100
     assert alive == [0] * 5
 
@@ -169,15 +173,15 @@ def test_statistics_are_no_larger_for_a_longer_calibration():
 
 def test_no_hook_is_left_behind(name):
     model = random_model(name)
-    family = family_of(model.config)
+    family_of(model.config).language
     gather(model, random_calibration())
-    BlockFlow(model, family, random_calibration(), 4).measure(0, keep_mlp_tokens=False)
+    BlockFlow(model, blocks_of(model), random_calibration(), 4).measure(0, keep_mlp_tokens=False)
     broken = random_calibration()
     broken.input_ids[-1, -1] = 10**6
     with pytest.raises(IndexError):
         gather(model, broken)
     with pytest.raises(IndexError):
-        BlockFlow(model, family, broken, 4)
+        BlockFlow(model, blocks_of(model), broken, 4)
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
@@ -187,7 +191,7 @@ def test_activations_that_are_no_numbers_name_the_layer():
     expected = r"input of model\.layers\.1\.mlp\.\w+_proj"
     with pytest.raises(NonFiniteError, match=expected):
         gather(model, random_calibration())
-    flow = BlockFlow(model, family_of(model.config), random_calibration(), 4)
+    flow = BlockFlow(model, blocks_of(model), random_calibration(), 4)
     flow.advance(0)
     with pytest.raises(NonFiniteError, match=expected):
         flow.measure(1, keep_mlp_tokens=False)
@@ -202,8 +206,8 @@ def test_a_weight_that_is_no_number_is_blamed_before_what_it_spoils():
 
 def test_block_by_block_measures_the_same_as_all_at_once(name):
     model, calibration = random_model(name), random_calibration(5, 13)
-    family = family_of(model.config)
-    flow = BlockFlow(model, family, calibration, batch_size=2)
+    family_of(model.config).language
+    flow = BlockFlow(model, blocks_of(model), calibration, batch_size=2)
     found = []
     for index in range(2):
         found.append(flow.measure(index, keep_mlp_tokens=True))
@@ -222,7 +226,7 @@ def test_sequential_compression_equals_a_loop_by_hand(name, tiny):
             subject, "asvd-rootcov", compressor, config, 0.5, calibration, batch_size=4
         )
 
-    by_hand, family = share_copy(subject.model), subject.family
+    by_hand, family = share_copy(subject.model), subject.family.language
     for index, block in enumerate(family.block_list(by_hand)):
         weights = family.weights(by_hand, block)
         seen = statistics_by_hand(by_hand, index, calibration)
@@ -237,7 +241,7 @@ def test_sequential_compression_equals_a_loop_by_hand(name, tiny):
 
 def statistics_by_hand(model, index, calibration):
     """Statistics of one block of a model whose earlier blocks may be compressed."""
-    family = family_of(model.config)
+    family = family_of(model.config).language
     moments = {}
     for role, path in family.layers.items():
         x = stored_inputs(model, f"{family.blocks}.{index}.{path}", calibration.input_ids)

@@ -12,7 +12,7 @@ import torch
 from harness.assets.kinds import TextAsset
 from harness.errors import UsageError
 from harness.spec import CalibrationSpec
-from harness.statistics.calibration import CHARACTERS_PER_TOKEN, draw
+from harness.statistics.calibration import CHARACTERS_PER_TOKEN, draw_text as draw
 
 
 class Characters:

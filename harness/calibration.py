@@ -1,0 +1,73 @@
+"""Where calibration data comes from: a text, or the training split of a task."""
+
+from __future__ import annotations
+
+from harness.assets.kinds import TextAsset
+from harness.assets.texts import resolve_text
+from harness.errors import UsageError
+from harness.model import LanguageModel
+from harness.prompt import PromptSource
+from harness.spec import CalibrationSpec
+from harness.statistics.calibration import Calibration, draw_text
+from harness.statistics.prompts import draw_prompts
+from harness.task import Trained, find_task, tasks
+
+TEXT_CALIBRATION = CalibrationSpec(text="c4-excerpt", samples=24, length=512)
+PROMPT_SAMPLES = 64
+"""As many training questions as the paper calibrates vision-language models on."""
+
+
+def default_calibration(
+    task: str,
+    *,
+    text: CalibrationSpec = TEXT_CALIBRATION,
+    samples: int | None = None,
+    seed: int = 0,
+) -> CalibrationSpec:
+    """What a compression measured by ``task`` is calibrated on unless the user says otherwise.
+
+    Questions with images: the task's own training split. All else: ``text``.
+    """
+    if isinstance(find_task(task), Trained):
+        return prompt_calibration(task, samples or PROMPT_SAMPLES, seed)
+    return text.model_copy(update={"samples": samples or text.samples, "seed": seed})
+
+
+def prompt_calibration(
+    reference: str, samples: int = PROMPT_SAMPLES, seed: int = 0
+) -> CalibrationSpec:
+    """``samples`` questions of the training split that ``reference`` names."""
+    return CalibrationSpec(
+        text=reference, samples=samples, length=None, sampling="prompts", seed=seed
+    )
+
+
+def names_prompts(reference: str) -> bool:
+    """Whether ``reference`` (``TASK`` or ``TASK=DATA``) is a task with a training split."""
+    name = reference.partition("=")[0]
+    return name in tasks.names() and isinstance(tasks.get(name), Trained)
+
+
+def resolve_calibration(spec: CalibrationSpec) -> TextAsset | PromptSource:
+    """Find the data ``spec`` is drawn from, fetching it if need be.
+
+    Raises:
+        UsageError: the reference is malformed or names nothing.
+        AssetError: the data cannot be had; says what to pass instead.
+    """
+    if spec.sampling != "prompts":
+        return resolve_text(spec.text, "calibration")
+    name, _, data = spec.text.partition("=")
+    task = find_task(name)
+    if not isinstance(task, Trained):
+        raise UsageError(f"task '{name}' has no training split to calibrate on; pass a text")
+    return task.training(name, data or None)
+
+
+def draw(
+    source: TextAsset | PromptSource, subject: LanguageModel, spec: CalibrationSpec
+) -> Calibration:
+    """The samples ``spec`` asks for, as inputs of ``subject``."""
+    if isinstance(source, PromptSource):
+        return draw_prompts(source, subject, spec)
+    return draw_text(source, subject.tokenizer, spec)

@@ -1,0 +1,124 @@
+"""Ask a model in memory: prompts to padded inputs, answers as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import BatchFeature, GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from harness.errors import NonFiniteError, UsageError
+from harness.model import LanguageModel
+from harness.prompt import Prompt
+
+
+def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
+    """Model inputs for a batch of prompts, padded on the left, on the model's device.
+
+    Uses the chat template of the model's processor. Each prompt brings its own images and sees
+    no other's.
+
+    Raises:
+        UsageError: the model has no processor, hence cannot see images.
+    """
+    processor: Any = subject.processor
+    if processor is None:
+        raise UsageError(
+            f"{subject.asset.reference} reads text only and this task shows images; pass a "
+            "vision-language --model, e.g. builtin:llava-tiny"
+        )
+    texts = [
+        processor.apply_chat_template(
+            _messages(prompt), add_generation_prompt=prompt.answer is None, tokenize=False
+        )
+        for prompt in prompts
+    ]
+    images = [list(prompt.images) for prompt in prompts if prompt.images]
+    inputs: BatchFeature = processor(
+        text=texts,
+        images=images or None,
+        padding=True,
+        padding_side="left",
+        # The template wrote the special tokens already.
+        add_special_tokens=False,
+        return_tensors="pt",
+    )
+    return dict(inputs.to(subject.model.device, subject.model.dtype))
+
+
+@torch.no_grad()
+def answer(
+    subject: LanguageModel,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
+    stop: Sequence[str] = (),
+    **options: Any,
+) -> tuple[str, ...]:
+    """Answers to a batch of prompts, without special tokens and outer white space.
+
+    Args:
+        subject: the model and its processor.
+        prompts: what to answer.
+        max_new_tokens: an answer ends there.
+        stop: texts before which an answer ends.
+        options: of transformers' generation where it is not plain greedy, e.g. ``num_beams=3``.
+
+    Raises:
+        NonFiniteError: the model gives NaN as scores of a token.
+        UsageError: the model cannot see images.
+    """
+    inputs = encode(subject, prompts)
+    processor: Any = subject.processor
+    model: Any = subject.model
+    with _generating(subject, **{"do_sample": False, "max_new_tokens": max_new_tokens} | options):
+        output = model.generate(**inputs, logits_processor=LogitsProcessorList([_NoNaN()]))
+    new = output[:, inputs["input_ids"].shape[1] :]
+    texts: list[str] = processor.batch_decode(new, skip_special_tokens=True)
+    return tuple(_before(text, stop).strip() for text in texts)
+
+
+def _messages(prompt: Prompt) -> list[dict[str, Any]]:
+    content = [{"type": "image"} for _ in prompt.images] + [{"type": "text", "text": prompt.text}]
+    turns = [{"role": "user", "content": content}]
+    if prompt.answer is not None:
+        turns.append({"role": "assistant", "content": [{"type": "text", "text": prompt.answer}]})
+    return turns
+
+
+def _before(text: str, stop: Sequence[str]) -> str:
+    for end in stop:
+        text = text.partition(end)[0]
+    return text
+
+
+@contextmanager
+def _generating(subject: LanguageModel, **settings: Any) -> Iterator[None]:
+    """Generate by ``settings``; of the model's own only the stop tokens count.
+
+    transformers fills whatever a call leaves open from the model's own settings, such as a
+    penalty for repetition, so they are set aside.
+    """
+    model = subject.model
+    own = model.generation_config
+    ends = own.eos_token_id if own else None
+    model.generation_config = GenerationConfig(
+        eos_token_id=subject.tokenizer.eos_token_id if ends is None else ends,
+        pad_token_id=subject.tokenizer.pad_token_id,
+        **settings,
+    )
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
+class _NoNaN(LogitsProcessor):
+    """Stop at NaN, from which generation would make a word like any other."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
+        if scores.isnan().any():
+            raise NonFiniteError("the model gives NaN as scores of the next token")
+        return scores
