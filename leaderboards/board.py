@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import astuple
 
 from harness.record import RunRecord
 from harness.store import Problem
-from leaderboards.entry import Entry, Measurement, examine
+from leaderboards.entry import LANGUAGE, Entry, Measurement
+from leaderboards.examine import examine
 from leaderboards.rows import dense_cells, grouped, ranked_rows
-from leaderboards.tables import Board, Calibration, Data, Dense, Subject, Table, Unranked
+from leaderboards.tables import Board, Data, Dense, Subject, Table, Unranked
 
 PAPER_TASKS = ("wikitext2", "ptb", "c4")
 
@@ -28,10 +30,11 @@ def board(records: Iterable[RunRecord | Problem]) -> Board:
     entries = [one for one in examined if isinstance(one, Entry)]
     apart = {one for one in examined if isinstance(one, Unranked)}
     tables = [
-        _table(members, calibration)
+        _table(members)
         for comparable in grouped(entries, lambda entry: entry.protocol).values()
         for layer in _layers(comparable)
-        for calibration, members in _by_calibration(layer)
+        for compressed in _split(layer, lambda entry: entry.scope)
+        for members in _split(compressed, lambda entry: entry.calibration)
     ]
     return Board(tuple(sorted(tables, key=_table_order)), tuple(sorted(apart)))
 
@@ -46,16 +49,14 @@ def _layers(entries: list[Entry]) -> list[list[Entry]]:
     return list(grouped(entries, lambda entry: depth[entry.measurement]).values())
 
 
-def _by_calibration(entries: list[Entry]) -> list[tuple[Calibration | None, list[Entry]]]:
-    """Split by calibration; what needs none holds under each and goes with all of them."""
-    groups = grouped(entries, lambda entry: entry.calibration)
+def _split(entries: list[Entry], key: Callable[[Entry], Hashable]) -> list[list[Entry]]:
+    """Split by ``key``; what has none holds under each and goes with all of them."""
+    groups = grouped(entries, key)
     free = groups.pop(None, [])
-    if not groups:
-        return [(None, free)]
-    return [(calibration, [*free, *members]) for calibration, members in groups.items()]
+    return [[*free, *members] for members in groups.values()] or [free]
 
 
-def _table(entries: list[Entry], calibration: Calibration | None) -> Table:
+def _table(entries: list[Entry]) -> Table:
     compressed = [entry for entry in entries if not entry.dense]
     columns = sorted({entry.column for entry in compressed}, key=lambda c: (c.ratio, _task(c.task)))
     by_task = grouped(
@@ -67,8 +68,10 @@ def _table(entries: list[Entry], calibration: Calibration | None) -> Table:
         model=_subject(entries),
         dtype=protocol.dtype,
         metric=protocol.metric,
+        unit=protocol.unit,
         higher_is_better=protocol.higher_is_better,
-        calibration=calibration,
+        scope=next((entry.scope for entry in entries if entry.scope), LANGUAGE),
+        calibration=next((entry.calibration for entry in entries if entry.calibration), None),
         data=_data(entries),
         dense=tuple(dense),
         columns=tuple(columns),
@@ -105,15 +108,20 @@ def _task(name: str) -> tuple[int, str]:
 
 
 def _table_order(table: Table) -> tuple[object, ...]:
-    model, calibration = table.model, table.calibration
+    """By conditions, then by model: the tables of one kind of result follow each other."""
+    model = table.model
+    calibration = astuple(table.calibration) if table.calibration else ()
     return (
+        [(_task(data.task), astuple(data)) for data in table.data],
+        table.metric,
+        table.unit,
+        table.higher_is_better,
+        table.dtype,
+        table.scope,
+        # None sorts with nothing.
+        [(value is not None, value) for value in calibration],
         model.family,
         model.parameters,
         model.references,
         model.fingerprint,
-        table.dtype,
-        table.metric,
-        table.higher_is_better,
-        [(data.task, data.fingerprint, data.options) for data in table.data],
-        [calibration] if calibration else [],
     )

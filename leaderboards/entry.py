@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 from harness.record import RunRecord
 from harness.results import Metric
 from harness.spec import DENSE
+from leaderboards.numbers import QUESTIONS
 from leaderboards.published import beside
-from leaderboards.tables import Calibration, Cell, Column, Unranked
+from leaderboards.tables import Calibration, Cell, Column
+
+LANGUAGE = "language"
+"""The scope that a label does not name."""
+
+Values = tuple[float, tuple[tuple[str, float], ...]]
+"""The value of the whole and of each slice."""
 
 
 class Protocol(NamedTuple):
-    """What every number of a table has in common."""
+    """What every number of a table has in common; ``task`` is empty where tasks share a table."""
 
     fingerprint: str
     dtype: str
     metric: str
+    unit: str
     higher_is_better: bool
+    task: str
 
 
 class Measurement(NamedTuple):
@@ -33,10 +42,11 @@ class Measurement(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """A complete, unlimited record without its bulk, and its headline metric."""
+    """A complete, unlimited record without its bulk, its headline metric and that one's slices."""
 
     record: RunRecord
     metric: Metric
+    slices: tuple[Metric, ...]
     label: str
 
     @property
@@ -49,8 +59,26 @@ class Entry:
         """The conditions that decide the table."""
         record, metric = self.record, self.metric
         return Protocol(
-            record.model.fingerprint, record.spec.dtype, metric.name, metric.higher_is_better
+            record.model.fingerprint,
+            record.spec.dtype,
+            metric.name,
+            metric.unit,
+            metric.higher_is_better,
+            record.spec.task.name if metric.unit == QUESTIONS else "",
         )
+
+    @property
+    def scope(self) -> str | None:
+        """Part of the model that is compressed, None for the dense model.
+
+        The ratio is a share of that part, so that it means something else in each scope.
+        """
+        return None if self.dense else self.record.spec.scope
+
+    @property
+    def values(self) -> Values:
+        """Everything that two runs of one cell agree or disagree on."""
+        return self.metric.value, tuple((part.slice or "", part.value) for part in self.slices)
 
     @cached_property
     def measurement(self) -> Measurement:
@@ -82,12 +110,15 @@ class Entry:
     @property
     def identity(self) -> str:
         """Equal for two runs only where they show the same in a table."""
-        return self.record.run_id + self.metric.model_dump_json()
+        metrics = (self.metric, *self.slices)
+        return self.record.run_id + "".join(metric.model_dump_json() for metric in metrics)
 
     @property
     def cell(self) -> Cell:
-        """The measured value; the paper's is for the task's own data only."""
-        spec, metric = self.record.spec, self.metric
+        """The measured value and its slices."""
+        return replace(self._cell(self.metric), slices=tuple(map(self._cell, self.slices)))
+
+    def _cell(self, metric: Metric) -> Cell:
         return Cell(
             value=metric.value,
             stderr=metric.stderr,
@@ -95,30 +126,14 @@ class Entry:
             unit=metric.unit,
             metric=metric.name,
             run_id=self.record.run_id,
-            published=None
-            if spec.task.data is not None
-            else beside(spec.model, self.label, spec.ratio, spec.task.name, metric.name),
+            published=self._published(metric),
+            interval=metric.interval,
+            slice=metric.slice,
         )
 
-
-def examine(record: RunRecord) -> Entry | Unranked:
-    """An entry for the tables, or why ``record`` cannot be compared."""
-    spec = record.spec
-    metrics = record.result.metrics if record.result else ()
-    label = record.compression.label if record.compression else spec.method.name
-    if record.status == "failed":
-        reason = f"failed: {record.error or 'no reason given'}"
-    elif spec.task.limit is not None:
-        reason = f"limited to {spec.task.limit}"
-    elif not metrics:
-        reason = "no result"
-    elif record.compression is None and spec.method.name != DENSE:
-        reason = "does not say how it was compressed"
-    else:
-        return Entry(_without_bulk(record), metrics[0], label)
-    return Unranked(spec.model, label, spec.ratio, spec.task.name, record.run_id, reason)
-
-
-def _without_bulk(record: RunRecord) -> RunRecord:
-    """No table shows samples or layers, and thousands of records would not fit with them."""
-    return record.model_copy(update={"result": None, "compression": None})
+    def _published(self, metric: Metric) -> float | None:
+        """The paper's value, which is for all of the task's own data."""
+        spec, task = self.record.spec, self.record.spec.task
+        if task.data is not None or task.options.get("subset", "full") != "full":
+            return None
+        return beside(spec.model, self.label, spec.ratio, task.name, metric.name, metric.slice)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from leaderboards.published import source
+from leaderboards.published import UNCERTAIN, source
 from leaderboards.tables import Board
 
 VERSION = 1
@@ -13,5 +13,6 @@ VERSION = 1
 
 def render(board: Board) -> str:
     """JSON text in a fixed order; equal boards give equal bytes."""
-    document = {"version": VERSION, "published_source": source(), **asdict(board)}
+    origin = {"published_source": source(), "published_caveat": UNCERTAIN}
+    document = {"version": VERSION, **origin, **asdict(board)}
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+QUESTIONS = "questions"
+"""The unit of an accuracy that is a share of 1 in a record and a percentage on the page."""
 
-def rounded(value: float, metric: str) -> str:
-    """One decimal for a perplexity (``2.4e5`` from 10,000 on), else four significant digits."""
+
+def rounded(value: float, metric: str, unit: str) -> str:
+    """As the paper does.
+
+    Two decimals of a percentage for an accuracy over questions, one decimal for a perplexity
+    (``2.4e5`` from 10,000 on), else four significant digits.
+    """
+    if unit == QUESTIONS:
+        return f"{100 * value:.2f}"
     if not metric.startswith("perplexity"):
         return f"{value:.4g}"
     text = f"{value:.1f}"
@@ -14,9 +23,9 @@ def rounded(value: float, metric: str) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def exact(value: float) -> str:
-    """Six significant digits."""
-    return f"{value:.6g}"
+def exact(value: float, unit: str) -> str:
+    """Six significant digits, in percent where ``rounded`` is."""
+    return f"{100 * value:.6g}%" if unit == QUESTIONS else f"{value:.6g}"
 
 
 def percent(ratio: float) -> str:

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from harness.spec import DENSE
+from leaderboards.slices import WHOLE
 
-PROTOCOLS = {"perplexity_token@2048": "perplexity_token"}
-"""Our metric for each of the paper's; its perplexities are over windows of 2048 tokens."""
+PERPLEXITY = "perplexity_token@2048"
+"""Our metric that is the paper's perplexity, which is over windows of 2048 tokens."""
+
+ACCURACIES = {
+    "scienceqa": re.compile(r"accuracy\[.*\]"),
+    "textvqa": re.compile(r"vqa_accuracy\[.*\bocr=off\b.*\]"),
+}
+"""Our metric that is the paper's accuracy on a task, as far as the paper says what that is."""
+
+UNCERTAIN = (
+    "The paper does not say which prompt, answer parser and number of new tokens its accuracies "
+    "come from, nor whether TextVQA's prompts held OCR tokens; they stand beside ours with any "
+    "parser and without OCR tokens."
+)
+
+CONVERTED = {"llava-v1.6-vicuna-7b-hf": "LLaVA-7B"}
+"""The paper's name for the same weights stored in the form of transformers."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +50,15 @@ def published(
         method: a method's name without any junction, or ``dense`` with ratio 0.
         ratio: share of parameters removed.
         task: e.g. ``wikitext2``.
-        part: column of a task that the paper reports in slices, e.g. ``Avg`` of ScienceQA.
+        part: slice of a task that the paper reports in slices; ``Avg`` or None is the whole.
     """
-    return _index().get((model, method, round(ratio, 6), task, part))
+    return _index().get((model, method, round(ratio, 6), task, None if part == WHOLE else part))
 
 
-def beside(reference: str, label: str, ratio: float, task: str, metric: str) -> float | None:
-    """The printed value that is comparable with a measured one, if there is one.
+def beside(
+    reference: str, label: str, ratio: float, task: str, metric: str, part: str | None = None
+) -> float | None:
+    """The printed value that is comparable with a measured one, if there is one, in our unit.
 
     A label with options in brackets differs from the paper's form of that method, hence matches
     nothing.
@@ -50,10 +69,15 @@ def beside(reference: str, label: str, ratio: float, task: str, metric: str) -> 
         ratio: share of parameters removed.
         task: task name.
         metric: metric name with its protocol.
+        part: slice of the task, None for the whole.
     """
     model = paper_model(reference)
-    found = published(model, label, ratio, task) if model else None
-    return found.value if found and PROTOCOLS.get(metric) == found.metric else None
+    found = published(model, label, ratio, task, part) if model else None
+    if found and found.metric == "perplexity_token" and metric == PERPLEXITY:
+        return found.value
+    if found and found.metric == "accuracy" and ACCURACIES[task].fullmatch(metric):
+        return found.value / 100
+    return None
 
 
 def paper_model(reference: str) -> str | None:
@@ -78,15 +102,21 @@ def _document() -> dict[str, Any]:
 def _index() -> dict[tuple[str, str, float, str, str | None], Published]:
     dense = [{"method": DENSE, "ratio": 0.0, **row} for row in _document()["dense"]]
     return {
-        (row["model"], row["method"], row["ratio"], row["task"], row.get("slice")): Published(
+        (row["model"], row["method"], row["ratio"], row["task"], _part(row)): Published(
             row["value"], row["metric"], row["table"]
         )
         for row in [*dense, *_document()["compressed"]]
     }
 
 
+def _part(row: dict[str, Any]) -> str | None:
+    name: str | None = row.get("slice")
+    return None if name == WHOLE else name
+
+
 @cache
 def _models() -> dict[str, str]:
     aliases: dict[str, str] = _document()["notes"]["models"]
     names = {row["model"] for row in _document()["dense"]}
-    return {aliases.get(name, name).rpartition("/")[2].casefold(): name for name in names}
+    ours = {aliases.get(name, name).rpartition("/")[2].casefold(): name for name in names}
+    return ours | CONVERTED

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from leaderboards.entry import Entry
+from leaderboards.entry import Entry, Values
+from leaderboards.slices import position
 from leaderboards.tables import Cell, Column, Dense, Row
 
 ORDER = ("svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov", "latentllm")
@@ -40,12 +42,12 @@ def ranked_rows(
 
 def dense_cells(entries: Iterable[Entry]) -> tuple[Cell, ...]:
     """One cell per distinct value, smallest first."""
-    by_value = grouped(entries, lambda entry: entry.metric.value)
+    by_value = grouped(entries, lambda entry: entry.values)
     return tuple(_newest(by_value[value]).cell for value in sorted(by_value))
 
 
 def _method_order(label: str) -> tuple[int, str]:
-    method = label.partition("[")[0].strip()
+    method = re.split(r"[\[(]", label, maxsplit=1)[0].strip()
     return (ORDER.index(method) if method in ORDER else len(ORDER), label)
 
 
@@ -64,11 +66,8 @@ def _agreeing_groups(entries: list[Entry]) -> dict[str, list[Entry]]:
 
 
 def _disagree(entries: Iterable[Entry]) -> bool:
-    values: dict[Column, float] = {}
-    return any(
-        values.setdefault(entry.column, entry.metric.value) != entry.metric.value
-        for entry in entries
-    )
+    values: dict[Column, Values] = {}
+    return any(values.setdefault(entry.column, entry.values) != entry.values for entry in entries)
 
 
 def _row(label: str, entries: list[Entry], columns: Sequence[Column], *, named: bool) -> Row:
@@ -102,8 +101,30 @@ def _marked_column(
 ) -> list[Cell | None]:
     best = max(sign * cell.value for cell in cells if cell)
     bar = max((sign * cell.value for cell in dense), default=math.inf)
+    slices = _marked_slices(cells, dense, sign)
     return [
         cell
-        and replace(cell, best=sign * cell.value == best, better_than_dense=sign * cell.value > bar)
-        for cell in cells
+        and replace(
+            cell,
+            best=sign * cell.value == best,
+            better_than_dense=sign * cell.value > bar,
+            slices=slices[i],
+        )
+        for i, cell in enumerate(cells)
     ]
+
+
+def _marked_slices(
+    cells: Sequence[Cell | None], dense: Sequence[Cell], sign: int
+) -> list[tuple[Cell, ...]]:
+    """The slices of each of ``cells``, each marked among its own kind."""
+    names = {part.slice or "" for cell in cells if cell for part in cell.slices}
+    marked = [
+        _marked_column(
+            [cell and cell.part(name) for cell in cells],
+            [part for cell in dense if (part := cell.part(name))],
+            sign,
+        )
+        for name in sorted(names, key=position)
+    ]
+    return [tuple(filter(None, parts)) for parts in zip(*marked, strict=True)] or [()] * len(cells)

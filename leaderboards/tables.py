@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from harness.spec import DENSE
 
 
 @dataclass(frozen=True)
@@ -10,7 +13,9 @@ class Cell:
     """One measured value.
 
     ``better_than_dense`` is False also where no dense reference was measured under the same
-    conditions. ``published`` is the paper's value where the two are comparable.
+    conditions. ``published`` is the paper's value, in the same unit, where the two are
+    comparable. ``interval`` is the 95% confidence interval. ``slice`` names the part of the data
+    it is about, None for the whole, whose parts are ``slices``.
     """
 
     value: float
@@ -22,6 +27,13 @@ class Cell:
     published: float | None
     better_than_dense: bool = False
     best: bool = False
+    interval: tuple[float, float] | None = None
+    slice: str | None = None
+    slices: tuple[Cell, ...] = ()
+
+    def part(self, name: str) -> Cell | None:
+        """The slice of that name, if it was measured."""
+        return next((cell for cell in self.slices if cell.slice == name), None)
 
 
 @dataclass(frozen=True, order=True)
@@ -63,13 +75,16 @@ class Subject:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Calibration:
-    """As in the run's specification, with the fingerprint of the text that was read."""
+    """As in the run's specification, with the fingerprint of what was read.
+
+    ``length`` is None for whole samples.
+    """
 
     text: str
     samples: int
-    length: int
+    length: int | None
     sampling: str
     seed: int
     fingerprint: str
@@ -87,17 +102,41 @@ class Data:
 
 @dataclass(frozen=True)
 class Table:
-    """Results that differ in method, ratio and task only."""
+    """Results that differ in method, ratio and task only; accuracies in ratio and method only.
+
+    ``scope`` is the part of the model that is compressed.
+    """
 
     model: Subject
     dtype: str
     metric: str
+    unit: str
     higher_is_better: bool
+    scope: str
     calibration: Calibration | None
     data: tuple[Data, ...]
     dense: tuple[Dense, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def conditions(self) -> tuple[object, ...]:
+        """Equal for tables that differ in the model, hence in its results, only."""
+        kind = (self.metric, self.unit, self.higher_is_better)
+        return (self.data, kind, self.dtype, self.scope, self.calibration)
+
+    @property
+    def places(self) -> Iterator[tuple[Row, Column, Cell]]:
+        """Each measured value with its row and column, those of the dense model first."""
+        for dense in self.dense:
+            for cell in dense.cells:
+                runs = (cell.run_id,) if len(dense.cells) > 1 else ()
+                yield Row(DENSE, runs, (cell,)), Column(0.0, dense.task), cell
+        for at, column in enumerate(self.columns):
+            for row in self.rows:
+                found = row.cells[at]
+                if found:
+                    yield row, column, found
 
 
 @dataclass(frozen=True, order=True)

@@ -3,7 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from board_records import PERPLEXITY, dense, make_record, paper_board
+from board_cells import cells, only_table
+from board_records import (
+    COUNTS,
+    PERPLEXITY,
+    PROMPTS,
+    answers,
+    dense,
+    make_record,
+    paper_board,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,21 +20,7 @@ from harness.spec import CalibrationSpec
 from harness.store import Problem
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
-from leaderboards.tables import Cell, Table
-
-
-def only_table(records) -> Table:
-    (table,) = board(records).tables
-    return table
-
-
-def cells(table: Table) -> dict[tuple[str, float, str], Cell]:
-    return {
-        (row.label, column.ratio, column.task): cell
-        for row in table.rows
-        for column, cell in zip(table.columns, row.cells, strict=True)
-        if cell
-    }
+from leaderboards.tables import Table
 
 
 def columns(table: Table) -> list[tuple[float, str]]:
@@ -194,6 +189,9 @@ def test_what_cannot_be_compared_is_listed_apart_with_the_reason():
             make_record(status="failed", error="no memory"),
             make_record(limit=4, task="ptb"),
             dense(limit=4, task="ptb"),
+            answers(task="some", skipped=3, n=4238, status="incomplete"),
+            answers(task="some", skipped=1, n=0, method="dense"),
+            make_record(task="unknown", status="incomplete"),
             nothing,
             unexplained,
             Problem(Path("folder/bad.json"), "cut short"),
@@ -205,6 +203,9 @@ def test_what_cannot_be_compared_is_listed_apart_with_the_reason():
         ("wikitext2", "latentllm"): "failed: no memory",
         ("ptb", "latentllm"): "limited to 4",
         ("ptb", "dense"): "limited to 4",
+        ("some", "latentllm"): "3 of 4,241 questions skipped",
+        ("some", "dense"): "1 of 1 questions skipped",
+        ("unknown", "latentllm"): "incomplete",
         ("nothing", "latentllm"): "no result",
         ("unexplained", "latentllm"): "does not say how it was compressed",
         ("bad.json", ""): "cut short",
@@ -260,9 +261,30 @@ RECORDS = st.lists(
     ),
     max_size=12,
 )
+ANSWERS = st.lists(
+    st.builds(
+        answers,
+        st.sampled_from([0.25, 0.5, 1.0]),
+        method=st.sampled_from(["svd", "latentllm", "dense"]),
+        ratio=st.sampled_from([0.1, 0.3]),
+        task=st.sampled_from(["scienceqa", "textvqa"]),
+        slices=st.dictionaries(
+            st.sampled_from(["NAT", "IMG", "G1-6", "other"]), st.sampled_from([0.0, 0.5])
+        ),
+        counts=st.just(COUNTS | {"other": 7}),
+        scope=st.sampled_from(["language", "vision", "all"]),
+        skipped=st.sampled_from([0, 0, 0, 2]),
+        fingerprint=st.sampled_from(["x", "y"]),
+        calibration=st.sampled_from(
+            [None, PROMPTS, CalibrationSpec(text="c", samples=1, length=2)]
+        ),
+        created=st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
+    ),
+    max_size=12,
+)
 
 
-@given(RECORDS, st.randoms(use_true_random=False))
+@given(RECORDS | ANSWERS, st.randoms(use_true_random=False))
 @settings(max_examples=150, deadline=None)
 def test_the_order_of_records_does_not_matter(records, random):
     shuffled = [*records, *records[:2]]
@@ -272,27 +294,24 @@ def test_the_order_of_records_does_not_matter(records, random):
     assert jsonboard.render(one) == jsonboard.render(other)
 
 
-@given(RECORDS)
+@given(RECORDS | ANSWERS)
 @settings(max_examples=150, deadline=None)
 def test_every_value_is_shown_or_listed_apart(records):
     result = board(records)
     shown = {
-        (cell.value, cell.metric, column.task)
+        (part.value, part.metric, part.slice, column.task, column.ratio, table.scope)
         for table in result.tables
-        for row in table.rows
-        for column, cell in zip(table.columns, row.cells, strict=True)
-        if cell
-    } | {
-        (cell.value, cell.metric, one.task)
-        for table in result.tables
-        for one in table.dense
-        for cell in one.cells
+        for _, column, cell in table.places
+        for part in (cell, *cell.slices)
     }
     apart = {one.run_id for one in result.unranked}
     for record in records:
-        if record.result and record.spec.task.limit is None:
-            metric = record.result.metrics[0]
-            assert (metric.value, metric.name, record.spec.task.name) in shown
+        spec, outcome = record.spec, record.result
+        if outcome and not outcome.skipped and spec.task.limit is None:
+            for metric in outcome.metrics:
+                found = (metric.value, metric.name, metric.slice, spec.task.name, spec.ratio)
+                scopes = {scope for *others, scope in shown if tuple(others) == found}
+                assert scopes if spec.method.name == "dense" else spec.scope in scopes
         else:
             assert record.run_id in apart
 

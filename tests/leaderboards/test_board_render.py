@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from board_records import dense, make_record, paper_board
+from board_records import answers, dense, make_record, paper_board, vision_board
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -13,9 +13,9 @@ from harness.store import Problem
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
 from leaderboards.escape import escape
-from leaderboards.numbers import percent, rounded
+from leaderboards.numbers import exact, percent, rounded
 
-GOLDEN = Path(__file__).with_name("golden.md")
+HERE = Path(__file__).parent
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 AWKWARD = [
     "<script>alert('x')</script>",
@@ -35,9 +35,14 @@ AWKWARD = [
 ]
 
 
-def test_the_rendered_example_is_the_golden_file():
+@pytest.mark.parametrize(
+    ("records", "golden"), [(paper_board, "golden.md"), (vision_board, "golden_vision.md")]
+)
+def test_the_rendered_example_is_the_golden_file(records, golden):
     problem = Problem(Path("folder/bad.json"), "not valid JSON")
-    assert markdown.render(board([*paper_board(), problem])) == GOLDEN.read_text("utf-8")
+    text = markdown.render(board([*records(), problem]))
+    assert text == (HERE / golden).read_text("utf-8")
+    assert_safe(text)
 
 
 def test_an_empty_board_renders():
@@ -59,11 +64,21 @@ def test_an_empty_board_renders():
     ],
 )
 def test_perplexities_look_like_the_papers(value, text):
-    assert rounded(value, "perplexity_token@2048") == text
+    assert rounded(value, "perplexity_token@2048", "windows") == text
 
 
 def test_other_metrics_keep_four_digits():
-    assert rounded(0.612345, "acc") == "0.6123"
+    assert rounded(0.612345, "acc", "documents") == "0.6123"
+    assert exact(0.612345678, "documents") == "0.612346"
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "full"),
+    [(0.0, "0.00", "0%"), (1.0, "100.00", "100%"), (0.61237, "61.24", "61.237%")],
+)
+def test_accuracies_over_questions_are_percentages(value, text, full):
+    assert rounded(value, "vqa_accuracy[prompt=short]", "questions") == text
+    assert exact(value, "questions") == full
 
 
 @pytest.mark.parametrize(
@@ -94,9 +109,30 @@ def test_json_holds_every_cell_and_reads_back():
     assert len(document["unranked"]) == 2
 
 
+def test_json_holds_slices_with_all_that_belongs_to_them():
+    tables = json.loads(jsonboard.render(board(vision_board())))["tables"]
+    language = next(table for table in tables if table["data"][0]["task"] == "scienceqa")
+    assert (language["scope"], language["unit"]) == ("language", "questions")
+    assert language["calibration"]["length"] is None
+    (row,) = (row for row in language["rows"] if row["label"] == "latentllm")
+    found = {part["slice"]: part for part in row["cells"][0]["slices"]}
+    assert list(found) == ["NAT", "SOC", "LAN", "TXT", "IMG", "NO", "G1-6", "G7-12"]
+    image = {key: found["IMG"][key] for key in ("n", "stderr", "published", "best", "metric")}
+    assert image == {
+        "n": 2017,
+        "stderr": 0.0075,
+        "published": 0.652,
+        "best": True,
+        "metric": row["cells"][0]["metric"],
+    }
+    assert found["IMG"]["interval"] == pytest.approx([0.4875, 0.825])
+
+
 def board_named(name: str):
     return board(
         [
+            answers(model=name, method="dense", slices={name: 0.5}, counts={name: 3}),
+            answers(model=name, label=name, slices={"NAT": 0.5}, metric=name, task=name),
             dense(model=name),
             make_record(
                 model=name,
@@ -154,7 +190,8 @@ def test_awkward_names_render_as_text(name):
     text = markdown.render(board_named(name))
     assert_safe(text)
     headings = [line for line in text.splitlines() if line.startswith("#")]
-    assert [line.split()[0] for line in headings] == ["#", *["##"] * (len(headings) - 1)]
+    assert headings[0] == "# Leaderboard"
+    assert {line.split()[0] for line in headings[1:]} == {"##", "###"}
     json.loads(jsonboard.render(board_named(name)))
 
 

@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import pytest
 
+from leaderboards.numbers import rounded
 from leaderboards.published import beside, paper_model, published, source
 
 DOCUMENT = json.loads(files("leaderboards").joinpath("published.json").read_text("utf-8"))
@@ -47,8 +48,47 @@ def test_every_perplexity_row_stands_beside_the_same_protocol_only():
         assert beside(*where, "perplexity_token") is None
 
 
-def test_an_accuracy_stands_beside_nothing_while_no_task_shares_its_protocol():
-    assert beside("Qwen/Qwen2.5-VL-7B-Instruct", "svd", 0.1, "textvqa", "accuracy") is None
+OURS = {
+    "scienceqa": "accuracy[prompt=direct,parse=letter,max_new_tokens=16]",
+    "textvqa": "vqa_accuracy[prompt=short,ocr=off,max_new_tokens=16]",
+}
+
+
+def test_every_accuracy_row_stands_beside_ours_as_a_share():
+    rows = [row for row in DOCUMENT["compressed"] if row["metric"] == "accuracy"]
+    assert len(rows) == 252
+    for row in rows:
+        where = (f"any/{row['model']}", row["method"], row["ratio"], row["task"])
+        if row["model"] == "LLaVA-7B":
+            where = ("llava-hf/llava-v1.6-vicuna-7b-hf", *where[1:])
+        part = row.get("slice")
+        metric = OURS[row["task"]]
+        assert rounded(beside(*where, metric, part), metric, "questions") == f"{row['value']:.2f}"
+        assert beside(*where, "accuracy", part) is None
+        assert beside(*where, "perplexity_token@2048", part) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "stands"),
+    [
+        ("vqa_accuracy[prompt=short,ocr=off,max_new_tokens=16]", True),
+        ("vqa_accuracy[max_new_tokens=32,ocr=off]", True),
+        ("vqa_accuracy[prompt=short,ocr=on,max_new_tokens=16]", False),
+        ("vqa_accuracy[max_new_tokens=16]", False),
+        ("vqa_accuracy", False),
+        ("accuracy[prompt=direct,ocr=off]", False),
+        ("exact_match[ocr=off]", False),
+    ],
+)
+def test_the_papers_textvqa_stands_beside_the_vqa_accuracy_without_ocr_tokens(metric, stands):
+    found = beside("Qwen/Qwen2.5-VL-7B-Instruct", "latentllm", 0.1, "textvqa", metric)
+    assert found == (pytest.approx(0.8085) if stands else None)
+
+
+def test_the_whole_has_one_value_under_both_names():
+    whole = published("LLaVA-7B", "svd", 0.1, "scienceqa")
+    assert whole
+    assert whole == published("LLaVA-7B", "svd", 0.1, "scienceqa", "Avg")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +98,12 @@ def test_an_accuracy_stands_beside_nothing_while_no_task_shares_its_protocol():
         *((f"facebook/opt-{size.lower()}", f"OPT-{size}") for size in ("2.7B", "6.7B", "13B")),
         *((f"Qwen/Qwen3-{size}", f"Qwen3-{size}") for size in ("0.6B", "1.7B", "4B", "8B")),
         ("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen2.5-VL-3B-Instruct"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct@abc", "Qwen2.5-VL-7B-Instruct"),
         ("liuhaotian/llava-v1.6-vicuna-7b", "LLaVA-7B"),
+        ("llava-hf/llava-v1.6-vicuna-7b-hf", "LLaVA-7B"),
+        ("/models/llava-v1.6-vicuna-7b-hf@main", "LLaVA-7B"),
+        ("llava-hf/llava-v1.6-vicuna-13b-hf", None),
+        ("llava-hf/llava-1.5-7b-hf", None),
         ("facebook/opt-125m@27dcfa74d334bc871f3234de431e71c6eeba5dd6", "OPT-125M"),
         ("/models/opt-125m/", "OPT-125M"),
         ("opt-125m", "OPT-125M"),
