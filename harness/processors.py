@@ -44,3 +44,8 @@ def load_processor(folder: Path, config: PretrainedConfig) -> ProcessorMixin:
     opener: Any = _IMAGES_ONLY.get(config.model_type, AutoProcessor)
     processor: ProcessorMixin = opener.from_pretrained(folder, backend="pil")
     return processor
+
+
+def image_processor_name(processor: ProcessorMixin | None) -> str | None:
+    """Class that prepares the images, whose backend decides the last digits of their pixels."""
+    return type(processor.image_processor).__name__ if processor else None

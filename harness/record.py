@@ -16,13 +16,17 @@ Status = Literal["complete", "incomplete", "failed"]
 
 
 class ModelFacts(Document):
-    """The model as it was loaded. ``fingerprint`` is the content hash or hub commit."""
+    """The model as it was loaded. ``fingerprint`` is the content hash or hub commit.
+
+    ``image_processor`` is the class that prepares its images, None for a model of text only.
+    """
 
     reference: str
     fingerprint: str
     family: str
     parameters: int
     bytes: int
+    image_processor: str | None = None
     notes: tuple[str, ...] = ()
 
 

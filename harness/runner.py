@@ -21,6 +21,7 @@ from harness.factors import stored_bytes
 from harness.loading import load_model
 from harness.model import LanguageModel
 from harness.plan import Cell, Plan, Request, Variant, make_plan
+from harness.processors import image_processor_name
 from harness.progress import Tracker, silent
 from harness.record import ModelFacts, RunRecord, Status
 from harness.results import TaskResult
@@ -78,6 +79,7 @@ class _Job:
             family=self.dense.family.model_type,
             parameters=sum(p.numel() for p in model.parameters()),
             bytes=stored_bytes(model),
+            image_processor=image_processor_name(self.dense.processor),
             notes=self.plan.asset.notes,
         )
         sources = {v.source.spec: v.source for v in self.plan.variants if v.pending and v.source}

@@ -104,7 +104,8 @@ class PreparedPerplexity:
         return TaskResult(metrics=(metric,), samples=samples, batch_size=batch_size)
 
     def _check_context(self, subject: LanguageModel) -> None:
-        context = getattr(subject.model.config, "max_position_embeddings", None)
+        decoder = subject.model.config.get_text_config()
+        context = getattr(decoder, "max_position_embeddings", None)
         if context is not None and self.window > context:
             raise UsageError(
                 f"{subject.asset.reference} sees at most {context} tokens, not {self.window}; "

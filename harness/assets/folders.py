@@ -22,6 +22,8 @@ WITHOUT_WEIGHTS = (
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.*",
+    "preprocessor_config.json",
+    "processor_config.json",
 )
 WEIGHTS = ("model*.safetensors",)
 PICKLES = ("pytorch_model*.bin",)

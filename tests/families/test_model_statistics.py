@@ -173,7 +173,6 @@ def test_statistics_are_no_larger_for_a_longer_calibration():
 
 def test_no_hook_is_left_behind(name):
     model = random_model(name)
-    family_of(model.config).language
     gather(model, random_calibration())
     BlockFlow(model, blocks_of(model), random_calibration(), 4).measure(0, keep_mlp_tokens=False)
     broken = random_calibration()
@@ -206,7 +205,6 @@ def test_a_weight_that_is_no_number_is_blamed_before_what_it_spoils():
 
 def test_block_by_block_measures_the_same_as_all_at_once(name):
     model, calibration = random_model(name), random_calibration(5, 13)
-    family_of(model.config).language
     flow = BlockFlow(model, blocks_of(model), calibration, batch_size=2)
     found = []
     for index in range(2):

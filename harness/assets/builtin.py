@@ -1,0 +1,26 @@
+"""Small trained models of our own, shipped with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import unknown
+
+SCHEME = "builtin:"
+SHELF = Path(__file__).parents[1] / "zoo" / "weights"
+
+
+def builtin_models() -> tuple[str, ...]:
+    """Their references, e.g. ``builtin:opt-tiny``."""
+    return tuple(sorted(SCHEME + config.parent.name for config in SHELF.glob("*/config.json")))
+
+
+def builtin_folder(reference: str) -> Path:
+    """Folder of the model ``builtin:NAME``.
+
+    Raises:
+        UsageError: there is none of that name; names those there are.
+    """
+    if reference not in builtin_models():
+        raise unknown("model", reference, builtin_models())
+    return SHELF / reference.removeprefix(SCHEME)
