@@ -19,7 +19,7 @@ def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tenso
     """Model inputs for a batch of prompts, padded on the left, on the model's device.
 
     Uses the chat template of the model's processor. Each prompt brings its own images and sees
-    no other's.
+    no other's: the token that stands for an image is taken out of the text, as lmms-eval does.
 
     Raises:
         UsageError: the model has no processor, hence cannot see images.
@@ -32,7 +32,9 @@ def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tenso
         )
     texts = [
         processor.apply_chat_template(
-            _messages(prompt), add_generation_prompt=prompt.answer is None, tokenize=False
+            _messages(prompt, processor.image_token),
+            add_generation_prompt=prompt.answer is None,
+            tokenize=False,
         )
         for prompt in prompts
     ]
@@ -80,8 +82,9 @@ def answer(
     return tuple(_before(text, stop).strip() for text in texts)
 
 
-def _messages(prompt: Prompt) -> list[dict[str, Any]]:
-    content = [{"type": "image"} for _ in prompt.images] + [{"type": "text", "text": prompt.text}]
+def _messages(prompt: Prompt, image_token: str) -> list[dict[str, Any]]:
+    text = prompt.text.replace(image_token, "")
+    content = [{"type": "image"} for _ in prompt.images] + [{"type": "text", "text": text}]
     turns = [{"role": "user", "content": content}]
     if prompt.answer is not None:
         turns.append({"role": "assistant", "content": [{"type": "text", "text": prompt.answer}]})

@@ -32,8 +32,8 @@ def largest_fitting_batch(evaluate: Callable[[int], T], start: int) -> tuple[T, 
         size //= 2
         if size == 0:
             raise InfrastructureError(
-                "out of memory even with one sequence at a time; pass a smaller window "
-                "or use a device with more memory"
+                "out of memory even with one sequence at a time; pass a smaller window, if "
+                "the task has one, or use a device with more memory"
             )
         return size
 

@@ -11,7 +11,16 @@ import pytest
 
 import harness
 
-HEAVY = ("torch", "transformers", "lm_eval", "datasets", "huggingface_hub", "tokenizers", "pandas")
+HEAVY = (
+    "torch",
+    "transformers",
+    "lm_eval",
+    "lmms_eval",
+    "datasets",
+    "huggingface_hub",
+    "tokenizers",
+    "pandas",
+)
 
 
 def imported_by(code: str, folder: Path) -> list[str]:

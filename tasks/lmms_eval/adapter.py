@@ -1,0 +1,108 @@
+"""A model in memory as lmms-eval wants to see it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from lmms_eval.api.model import lmms
+from PIL import Image
+
+from harness.chat import answer
+from harness.errors import AssetError, HarnessError, UsageError
+from harness.model import LanguageModel
+from harness.progress import Tracker
+from harness.prompt import Prompt
+from tasks.lmms_eval.settings import Settings
+
+IMAGE_FILES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+class InMemory(lmms):  # type: ignore[misc]
+    """Answers by ``harness.chat``: every question with its own images and no other's."""
+
+    is_simple = True
+    accelerator = None
+
+    def __init__(
+        self,
+        subject: LanguageModel,
+        settings: Mapping[str, Settings],
+        batch_size: int,
+        track: Tracker,
+    ) -> None:
+        super().__init__()
+        self.subject = subject
+        self.settings = settings
+        self.batch_size = batch_size
+        self.track = track
+        self.terminal = sys.stderr
+
+    def clean(self) -> None:
+        """Keep the model; lmms-eval would drop every module after the answers."""
+
+    def generate_until(self, requests: Sequence[Any]) -> list[str]:
+        """Answers to ``requests`` in their order."""
+        batches = list(self._batches(requests))
+        answers: list[str] = []
+        with redirect_stderr(self.terminal):
+            for batch in self.track(batches, "answers", len(batches)):
+                settings = self.settings[batch[0].task_name]
+                answers += answer(
+                    self.subject,
+                    [self._prompt(request) for request in batch],
+                    settings.max_new_tokens,
+                    settings.stop,
+                    **settings.options,
+                )
+        return answers
+
+    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+        """Not supported."""
+        raise _unsupported(requests[0].task_name, "scores given answers (loglikelihood)")
+
+    def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
+        """Not supported."""
+        raise _unsupported(requests[0].task_name, "asks in several rounds")
+
+    def _batches(self, requests: Sequence[Any]) -> Iterator[list[Any]]:
+        for name, group in groupby(requests, lambda request: request.task_name):
+            together = list(group)
+            # What is drawn for one question must not depend on the others in its batch.
+            size = 1 if self.settings[name].sampled else self.batch_size
+            for start in range(0, len(together), size):
+                yield together[start : start + size]
+
+    def _prompt(self, request: Any) -> Prompt:
+        text, _, doc_to_visual, document, task, split = request.args
+        try:
+            shown = doc_to_visual(self.task_dict[task][split][document]) or ()
+            images = tuple(_image(one, task) for one in shown)
+        except (HarnessError, MemoryError):
+            raise
+        # Tasks open images in their own ways, which may raise anything.
+        except Exception as error:
+            raise AssetError(
+                f"document {document} of lmms-eval task '{task}' cannot be shown: "
+                f"{type(error).__name__}: {error}; fetch or copy its data again"
+            ) from error
+        # Where a task marks the places of its images; ours come before the text.
+        return Prompt(text.replace("<image>", ""), images)
+
+
+def _image(shown: Any, task: str) -> Image.Image:
+    if isinstance(shown, str | Path) and Path(shown).suffix.lower() in IMAGE_FILES:
+        shown = Image.open(shown)
+    if not isinstance(shown, Image.Image):
+        raise _unsupported(task, f"shows a {type(shown).__name__} that is no image")
+    return shown if shown.mode == "RGB" else shown.convert("RGB")
+
+
+def _unsupported(task: str, what: str) -> UsageError:
+    return UsageError(
+        f"lmms-eval task '{task}' {what}; supported are tasks with images and written answers"
+    )

@@ -1,0 +1,124 @@
+"""Identity of what an lmms-eval task asks: its documents, images, prompts and scoring."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from datasets import Audio, Dataset, Features, Video
+from datasets import Image as ImageFeature
+from PIL import Image
+
+from harness.errors import AssetError
+from harness.record import DataFacts
+
+ELSEWHERE = ("dataset_kwargs", "dataset_name", "dataset_path", "metadata")
+"""Configuration that names places; what lies there is hashed itself."""
+
+
+def data_facts(name: str, tasks: list[Any]) -> DataFacts:
+    """Facts of the documents, images and prompts of ``tasks``, the same on every machine.
+
+    Raises:
+        AssetError: something in them cannot be read.
+    """
+    state = hashlib.sha256()
+    for task in sorted(tasks, key=lambda task: str(task.task_name)):
+        try:
+            for part in _parts(task):
+                state.update(part)
+        # Tasks read their documents in their own ways, which may raise anything.
+        except Exception as error:
+            raise AssetError(
+                f"the documents of lmms-eval task '{task.task_name}' cannot be read: "
+                f"{type(error).__name__}: {error}; fetch or copy its data again"
+            ) from error
+    return DataFacts(
+        reference=name,
+        fingerprint=state.hexdigest(),
+        revision=f"lmms-eval {version('lmms-eval')}",
+    )
+
+
+def _parts(task: Any) -> Iterator[bytes]:
+    yield _canonical(_configuration(task)).encode()
+    yield from sorted(_sources(task))
+    for document in _documents(task):
+        yield _canonical(document).encode()
+    for shown in _opened_by_the_task(task):
+        yield _canonical(shown).encode()
+
+
+def _configuration(task: Any) -> dict[str, Any]:
+    config = {key: value for key, value in task.dump_config().items() if key not in ELSEWHERE}
+    return {"version": task.VERSION, "config": config}
+
+
+def _sources(task: Any) -> set[bytes]:
+    """Text of the files that hold the task's functions."""
+    values = [*vars(task.config).values()]
+    values += [value for row in task.get_config("metric_list") or () for value in row.values()]
+    files = (inspect.getsourcefile(value) for value in values if inspect.isfunction(value))
+    return {Path(file).read_bytes() for file in files if file and Path(file).is_file()}
+
+
+def _documents(task: Any) -> Iterator[tuple[str, Any]]:
+    """Every document with its prompt, images as they are stored."""
+    for text, document in zip(task.eval_docs_no_media, _stored(task.eval_docs), strict=True):
+        yield task.doc_to_text(text), document
+
+
+def _stored(documents: Any) -> Iterator[Any]:
+    """Documents without decoding what is in them."""
+    if not isinstance(documents, Dataset):
+        yield from documents
+        return
+    for table in documents.with_format("arrow").iter(batch_size=64):
+        yield from table.to_pylist()
+
+
+def _opened_by_the_task(task: Any) -> Iterator[Any]:
+    """Images that are not in the documents but behind a name in them."""
+    features = getattr(task.eval_docs, "features", None)
+    if features is not None and not _holds_media(features):
+        for document in task.eval_docs:
+            yield task.doc_to_visual(document)
+
+
+def _holds_media(feature: Any) -> bool:
+    if isinstance(feature, ImageFeature | Audio | Video):
+        return True
+    inner = feature.values() if isinstance(feature, Features | dict) else ()
+    return any(map(_holds_media, inner)) or _holds_media_inside(feature)
+
+
+def _holds_media_inside(feature: Any) -> bool:
+    return hasattr(feature, "feature") and _holds_media(feature.feature)
+
+
+def _canonical(content: Any) -> str:
+    text = json.dumps(_hashed(content), sort_keys=True, default=str)
+    # The text of a function without source holds its address in memory.
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
+def _hashed(content: Any) -> Any:
+    """``content`` with images and bytes replaced by their hashes."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    if isinstance(content, Image.Image):
+        return [content.mode, content.size, _hashed(content.tobytes())]
+    if isinstance(content, dict):
+        if content.keys() == {"bytes", "path"}:
+            stored = content["bytes"]
+            return _hashed(Path(content["path"]).read_bytes() if stored is None else stored)
+        return {str(key): _hashed(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_hashed(value) for value in content]
+    return content

@@ -1,0 +1,105 @@
+"""The lmms-eval plugin; the library itself is imported when a task is prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UsageError
+from harness.model import LanguageModel
+from harness.record import DataFacts
+from harness.results import TaskResult
+from harness.task import PREFIXED, Conditions
+
+if TYPE_CHECKING:
+    from tasks.lmms_eval.settings import Settings
+
+
+@dataclass(frozen=True)
+class LmmsEvalConfig:
+    """Options of every lmms-eval task.
+
+    ``max_new_tokens`` holds where the task sets no limit, and then stands in the metric's name.
+    ``bootstrap_iters`` resamples give the standard errors that have no closed form; 0 leaves
+    those out.
+    """
+
+    max_new_tokens: int = 128
+    bootstrap_iters: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1 or self.bootstrap_iters < 0:
+            raise UsageError("max_new_tokens must be at least 1, bootstrap_iters at least 0")
+
+
+@dataclass(frozen=True)
+class LmmsEvalTask:
+    """Adapter to lmms-eval."""
+
+    summary: str = "any lmms-eval task with images, as lmms-eval:NAME or lmms-eval:FILE.yaml"
+    config: type[LmmsEvalConfig] = LmmsEvalConfig
+
+    def prepare(self, name: str, data: str | None, config: LmmsEvalConfig) -> PreparedLmmsEval:
+        """Find the task and fetch its data; see ``harness.task.Task``.
+
+        Args:
+            name: ``lmms-eval:`` and a name of lmms-eval's own or the path of a task's YAML file.
+            data: must be None.
+            config: the options.
+        """
+        from tasks.lmms_eval.surroundings import contained, require_installed  # noqa: PLC0415
+
+        asked = name.removeprefix(f"{PREFIXED}:")
+        if not asked or asked == PREFIXED:
+            raise UsageError(f"'{name}' names no task; write {PREFIXED}:NAME")
+        if data is not None:
+            raise UsageError(
+                f"lmms-eval task '{asked}' reads the data its YAML file names, not '{data}'; write "
+                "a YAML file of your own that names that data, and pass its path as the task"
+            )
+        require_installed()
+        with contained():
+            from tasks.lmms_eval.fingerprint import data_facts  # noqa: PLC0415
+            from tasks.lmms_eval.loading import leaves, load  # noqa: PLC0415
+            from tasks.lmms_eval.settings import settings_of  # noqa: PLC0415
+
+            loaded = load(asked)
+            settings = {
+                task.task_name: settings_of(task, config.max_new_tokens) for task in leaves(loaded)
+            }
+            facts = data_facts(name, leaves(loaded))
+        return PreparedLmmsEval(facts, loaded, settings, config.bootstrap_iters)
+
+
+@dataclass(frozen=True)
+class PreparedLmmsEval:
+    """lmms-eval tasks with their documents: ``loaded`` is what its ``TaskManager`` gives."""
+
+    data: DataFacts
+    loaded: dict[Any, Any]
+    settings: dict[str, Settings]
+    bootstrap_iters: int
+
+    def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
+        """Measure ``subject`` with lmms-eval; see ``harness.task.PreparedTask``."""
+        from tasks.backoff import largest_fitting_batch  # noqa: PLC0415
+        from tasks.lmms_eval.surroundings import contained  # noqa: PLC0415
+
+        with contained():
+            from tasks.lmms_eval.evaluation import evaluate  # noqa: PLC0415
+            from tasks.lmms_eval.results import task_result  # noqa: PLC0415
+        outcome, batch_size = largest_fitting_batch(
+            lambda size: evaluate(
+                self.loaded,
+                self.settings,
+                subject,
+                conditions,
+                batch_size=size,
+                bootstrap=self.bootstrap_iters,
+            ),
+            conditions.batch_size,
+        )
+        return task_result(outcome, self.loaded, self.settings, batch_size)
+
+
+plugin = LmmsEvalTask()

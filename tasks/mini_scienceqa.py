@@ -1,0 +1,17 @@
+"""mini-scienceqa: generated questions in the form of ScienceQA; needs no hub."""
+
+from __future__ import annotations
+
+from harness.zoo import mini_scienceqa
+from tasks.questions.generated import generated
+from tasks.questions.multiple_choice import ChoiceConfig, multiple_choice
+from tasks.questions.task import QuestionTask
+
+_SOURCE = generated("mini-scienceqa", mini_scienceqa.question, mini_scienceqa.SIZES["test"])
+
+plugin = QuestionTask(
+    summary="accuracy on small generated questions in the form of ScienceQA; needs no hub",
+    config=ChoiceConfig,
+    source=lambda _: _SOURCE,
+    protocol=multiple_choice,
+)

@@ -1,0 +1,1 @@
+"""What the visual question-answering tasks share: reading, asking, scoring."""

@@ -1,0 +1,39 @@
+"""Standard errors and 95% confidence intervals of mean scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist, fmean, stdev
+
+Interval = Callable[[Sequence[float]], tuple[float, float] | None]
+
+Z = NormalDist().inv_cdf(0.975)
+
+
+def standard_error(scores: Sequence[float]) -> float | None:
+    """Standard error of the mean; None for a single score."""
+    return stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else None
+
+
+def wilson(outcomes: Sequence[float]) -> tuple[float, float]:
+    """Wilson's interval of the share of ones among outcomes that are 0 or 1.
+
+    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
+    """
+    n, share = len(outcomes), fmean(outcomes)
+    centre = share + Z**2 / (2 * n)
+    half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    scale = 1 + Z**2 / n
+    # Rounding must not put an end beyond the share or outside 0 to 1.
+    low, high = (centre - half) / scale, (centre + half) / scale
+    return max(0.0, min(share, low)), min(1.0, max(share, high))
+
+
+def normal(scores: Sequence[float]) -> tuple[float, float] | None:
+    """The normal approximation, clipped to what a share can be; None for a single score."""
+    error = standard_error(scores)
+    if error is None:
+        return None
+    mean = fmean(scores)
+    return max(0.0, mean - Z * error), min(1.0, mean + Z * error)

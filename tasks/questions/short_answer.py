@@ -1,0 +1,60 @@
+"""Questions answered by a word or phrase: TextVQA's and those like them.
+
+Source: Singh et al., Towards VQA Models That Can Read, https://arxiv.org/abs/1904.08920. Prompt
+and scoring are those of lmms-eval's ``textvqa``, which leaves the length of an answer open.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+
+from tasks.questions.agreement import vqa_accuracy
+from tasks.questions.asking import Ending
+from tasks.questions.intervals import normal
+from tasks.questions.question import Question
+from tasks.questions.results import Measure, metric_name
+from tasks.questions.rows import Entry
+from tasks.questions.task import Protocol, QuestionConfig
+
+INSTRUCTION = "Answer the question using a single word or phrase."
+NEXT_TURN = "ASSISTANT:"
+"""Where lmms-eval's ``textvqa`` cuts an answer."""
+
+
+@dataclass(frozen=True)
+class ReadingConfig(QuestionConfig):
+    """``ocr`` puts the words that a text recogniser found in the picture into the prompt."""
+
+    ocr: bool = False
+
+
+def reading(config: ReadingConfig) -> Protocol:
+    """Questions about text in pictures, scored by agreement with ten people."""
+    name = metric_name(
+        "vqa_accuracy",
+        prompt="short",
+        ocr="on" if config.ocr else "off",
+        max_new_tokens=config.max_new_tokens,
+    )
+    return Protocol(
+        pose=partial(_pose, ocr=config.ocr),
+        measure=Measure(name, "score", normal),
+        ending=Ending(config.max_new_tokens, (NEXT_TURN,)),
+    )
+
+
+def _pose(entry: Entry, *, ocr: bool) -> Question:
+    people = entry.texts("answers")
+    question = entry.text("question").capitalize()
+    if ocr:
+        question += f"\nReference OCR token: {', '.join(entry.texts('ocr_tokens', least=0))}"
+    return Question(
+        id=entry.id,
+        name=entry.name,
+        text=f"{question}\n{INSTRUCTION}",
+        picture=entry.some_picture(),
+        answer=Counter(people).most_common(1)[0][0],
+        score=partial(vqa_accuracy, people=people),
+    )

@@ -1,0 +1,166 @@
+"""The task behind every set of questions about pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from harness.assets.kinds import Purpose
+from harness.errors import AssetError, UsageError
+from harness.model import LanguageModel
+from harness.prompt import Prompt, PromptSource
+from harness.record import DataFacts
+from harness.results import Sample, TaskResult
+from harness.task import Conditions
+from tasks.backoff import largest_fitting_batch
+from tasks.questions.asking import Ending, ask, require_sight
+from tasks.questions.lazy import Lazy
+from tasks.questions.pictures import UnreadableImageError
+from tasks.questions.question import Question
+from tasks.questions.results import Measure
+from tasks.questions.rows import Entry, QuestionRows
+from tasks.questions.source import Read
+
+
+@dataclass(frozen=True)
+class QuestionConfig:
+    """``max_new_tokens`` ends an answer that does not end by itself."""
+
+    max_new_tokens: int = 16
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise UsageError(
+                f"an answer of {self.max_new_tokens} tokens says nothing; pass --max-new-tokens 16"
+            )
+
+
+C = TypeVar("C", bound=QuestionConfig)
+
+
+def everything(questions: Sequence[Question]) -> Sequence[Question]:
+    """All questions."""
+    return questions
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How questions are put and scored under one set of options.
+
+    ``pose`` makes a row a question; ``choose`` keeps those that are evaluated; ``ending`` is
+    where answers end.
+    """
+
+    pose: Callable[[Entry], Question]
+    measure: Measure
+    ending: Ending
+    choose: Callable[[Sequence[Question]], Sequence[Question]] = everything
+
+
+@dataclass(frozen=True)
+class QuestionTask(Generic[C]):
+    """Questions about pictures, each answered in a few words.
+
+    Attributes:
+        summary: one line for lists.
+        config: the task's options.
+        source: where the questions come from under these options.
+        protocol: how they are put and scored under these options.
+    """
+
+    summary: str
+    config: type[C]
+    source: Callable[[C], Read]
+    protocol: Callable[[C], Protocol]
+
+    def prepare(self, name: str, data: str | None, config: C) -> PreparedQuestions:
+        """Fetch the questions and check every one; see ``harness.task.Task``."""
+        found = _read(self.source(config), name, data, "evaluation")
+        protocol = self.protocol(config)
+        posed = [protocol.pose(found.entry(index)) for index in range(len(found.rows))]
+        _require_different(posed, found.reference)
+        chosen = tuple(protocol.choose(posed))
+        if not chosen:
+            raise UsageError(f"{found.reference} holds no question that {name} asks")
+        return PreparedQuestions(
+            data=DataFacts(
+                reference=found.reference, fingerprint=found.fingerprint, revision=found.revision
+            ),
+            questions=chosen,
+            measure=protocol.measure,
+            ending=protocol.ending,
+        )
+
+    def training(self, name: str, data: str | None) -> PromptSource:
+        """The training split with answers; see ``harness.task.Trained``.
+
+        A question is read, and its image opened, when it is asked for. An image that cannot be
+        opened then raises ``AssetError``.
+        """
+        config = self.config()
+        found = _read(self.source(config), name, data, "calibration")
+        pose = self.protocol(config).pose
+        return PromptSource(
+            reference=found.reference,
+            prompts=Lazy(len(found.rows), lambda index: _shown(pose(found.entry(index)))),
+            fingerprint=found.fingerprint,
+            revision=found.revision,
+        )
+
+
+@dataclass(frozen=True)
+class PreparedQuestions:
+    """Questions at hand."""
+
+    data: DataFacts
+    questions: tuple[Question, ...]
+    measure: Measure
+    ending: Ending
+
+    def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
+        """Ask ``subject`` every question; see ``harness.task.PreparedTask``.
+
+        Raises:
+            UsageError: the model reads text only.
+            AssetError: no image can be shown.
+        """
+        require_sight(subject)
+        asked = self.questions[: conditions.limit]
+        (answered, skipped), batch_size = largest_fitting_batch(
+            lambda size: ask(subject, asked, self.ending, size, conditions.track),
+            conditions.batch_size,
+        )
+        scores = [question.score(answer) for question, answer in answered]
+        samples = tuple(
+            Sample(id=question.id, values={self.measure.value: score}, answer=answer)
+            for (question, answer), score in zip(answered, scores, strict=True)
+        )
+        return TaskResult(
+            metrics=self.measure.metrics([question for question, _ in answered], scores),
+            samples=samples,
+            batch_size=batch_size,
+            skipped=tuple(skipped),
+        )
+
+
+def _read(read: Read, name: str, data: str | None, purpose: Purpose) -> QuestionRows:
+    found = read(name, data, purpose)
+    if not found.rows:
+        raise UsageError(f"{found.reference} is empty: it holds no questions")
+    return found
+
+
+def _require_different(questions: Sequence[Question], reference: str) -> None:
+    seen: set[str] = set()
+    for question in questions:
+        if question.id in seen:
+            raise UsageError(f"{reference} holds two questions with the id {question.id}")
+        seen.add(question.id)
+
+
+def _shown(question: Question) -> Prompt:
+    try:
+        return question.prompt(answered=True)
+    except UnreadableImageError as error:
+        raise AssetError(f"{question.name}: {error}; copy the data again") from error

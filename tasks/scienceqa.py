@@ -1,0 +1,52 @@
+"""ScienceQA: science questions from school, about half of them with a picture.
+
+Source: Lu et al., https://arxiv.org/abs/2209.09513.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from harness.assets.aliases import HubText
+from tasks.questions.multiple_choice import ChoiceConfig, multiple_choice
+from tasks.questions.question import Question
+from tasks.questions.source import HubQuestions
+from tasks.questions.task import Protocol, QuestionTask
+
+_CONFIGS = {"full": "ScienceQA-FULL", "image": "ScienceQA-IMG"}
+
+
+@dataclass(frozen=True)
+class ScienceQAConfig(ChoiceConfig):
+    """``subset`` is ``full``, or ``image`` for the questions with a picture only."""
+
+    subset: Literal["full", "image"] = "full"
+
+
+def _source(config: ScienceQAConfig) -> HubQuestions:
+    return HubQuestions(
+        HubText(
+            "lmms-lab/ScienceQA",
+            splits={"calibration": "train", "evaluation": "test"},
+            config=_CONFIGS[config.subset],
+        )
+    )
+
+
+def _protocol(config: ScienceQAConfig) -> Protocol:
+    everything = multiple_choice(config)
+    return everything if config.subset == "full" else replace(everything, choose=_with_picture)
+
+
+def _with_picture(questions: Sequence[Question]) -> list[Question]:
+    return [question for question in questions if question.picture]
+
+
+plugin = QuestionTask(
+    summary="accuracy on ScienceQA's test split, by subject, context and grade",
+    config=ScienceQAConfig,
+    source=_source,
+    protocol=_protocol,
+)
