@@ -218,9 +218,7 @@ def main() -> None:
         found = small.model(**inputs).logits.double()
         expected = dense_equivalent(small)(**inputs).logits.double()
     deviation = (found - expected).norm() / expected.norm()
-    print(
-        f"{calibration.facts.tokens} calibration tokens, parameters {small.compression.parameters:,}"
-    )
+    print(f"calibrated on {calibration.facts.tokens:,} tokens")
     print(f"logits against the dense equivalent: relative deviation {deviation:.2e}")
 
 
