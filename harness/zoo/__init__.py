@@ -1,0 +1,1 @@
+"""Small models of our own: their data, their training and their weights."""

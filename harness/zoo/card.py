@@ -1,0 +1,84 @@
+"""The model card: what a model was trained on, how, and what it can do."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.results import TaskResult
+from harness.zoo.models import parameters
+from harness.zoo.recipes import Lesson, Recipe
+from harness.zoo.training import Progress
+
+CURVE_ROWS = 12
+
+
+def write(
+    name: str, recipe: Recipe, lesson: Lesson, progress: Progress, results: Mapping[str, TaskResult]
+) -> str:
+    """The card of a trained model as markdown; ``results`` by task."""
+    schedule = lesson.schedule
+    return f"""---
+license: apache-2.0
+library_name: transformers
+---
+
+# {name}
+
+{recipe.architecture}, {parameters(lesson.model):,} parameters, float16. Made to test compression
+methods where no model hub is reachable; of no other use.
+
+- Data: {recipe.data}
+- Command: `python -m harness.zoo train {name}` (commit {_commit()})
+- Seed {schedule.seed}, {schedule.steps} steps, AdamW, learning rate {schedule.learning_rate:g}
+  (warm-up {schedule.warmup}, cosine), weight decay {schedule.weight_decay:g}, bfloat16 autocast
+- {progress.seconds:.0f} seconds on one thread of a shared CPU
+
+## Scores
+
+Of the weights as shipped, read as float32.
+
+{_scores(results)}
+
+## Loss curve
+
+Loss per token or answer in training; scores on held-out training data, of all tokens of an answer
+being the likeliest.
+
+{_curve(progress.curve)}
+"""
+
+
+def _scores(results: Mapping[str, TaskResult]) -> str:
+    lines = ["| task | metric | value | n |", "|---|---|--:|--:|"]
+    for task, result in results.items():
+        metric = result.metrics[0]
+        error = "" if metric.stderr is None else f" ± {metric.stderr:.3f}"
+        value = f"{metric.value:.3f}{error}"
+        lines.append(f"| `{task}` | {metric.name} | {value} | {metric.n} {metric.unit} |")
+    return "\n".join(lines)
+
+
+def _curve(points: list[dict[str, float]]) -> str:
+    columns = list(points[-1])
+    every = max(1, len(points) // CURVE_ROWS)
+    chosen = points[every - 1 :: every]
+    if chosen[-1] is not points[-1]:
+        chosen.append(points[-1])
+    lines = [f"| {' | '.join(columns)} |", f"|{'--:|' * len(columns)}"]
+    for point in chosen:
+        cells = [f"{point['step']:.0f}", *(f"{point[column]:.3f}" for column in columns[1:])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or "unknown"
