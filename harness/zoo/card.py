@@ -31,7 +31,7 @@ methods where no model hub is reachable; of no other use.
 
 - Data: {recipe.data}
 - Command: `python -m harness.zoo train {name}` (commit {_commit()})
-- Seed {schedule.seed}, {schedule.steps} steps, AdamW, learning rate {schedule.learning_rate:g}
+{_seeing(lesson)}- Seed {schedule.seed}, {schedule.steps} steps, AdamW, learning rate {schedule.learning_rate:g}
   (warm-up {schedule.warmup}, cosine), weight decay {schedule.weight_decay:g}, bfloat16 autocast
 - {progress.seconds:.0f} seconds on one thread of a shared CPU
 
@@ -48,6 +48,16 @@ being the likeliest.
 
 {_curve(progress.curve)}
 """
+
+
+def _seeing(lesson: Lesson) -> str:
+    if not lesson.seeing:
+        return ""
+    return (
+        f"- First {lesson.seeing} steps of the vision tower alone: one linear layer on each image "
+        "token names\n  the letter in its cell, others on their mean the shape, colour, number or "
+        "direction shown\n"
+    )
 
 
 def _scores(results: Mapping[str, TaskResult]) -> str:

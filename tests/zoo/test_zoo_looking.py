@@ -1,0 +1,116 @@
+"""Learning to see: targets are where the letters are, and only the tower learns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_vision_models import noise
+
+from harness.progress import silent
+from harness.zoo import looking, mini_scienceqa, mini_textvqa, models, prompts
+from harness.zoo.chance import chance
+from harness.zoo.vision import Answering, batch
+from harness.zoo.vision_processors import llava_processor, qwen_processor
+
+KINDS = {
+    "llava": (llava_processor, models.llava),
+    "qwen2.5-vl": (qwen_processor, models.qwen2_5_vl),
+}
+
+
+@pytest.fixture(params=KINDS)
+def lesson(request, monkeypatch, one_thread):
+    shapes = [
+        looking.View(noise(i, 64, 64), {"shape": "circle", "colour": "teal"}) for i in range(30)
+    ]
+    monkeypatch.setattr(looking, "_shapes", lambda: shapes)
+    make_processor, build = KINDS[request.param]
+    processor = make_processor(["user\nwhich is it?\nassistant\nA"])
+
+    def fresh():
+        torch.manual_seed(0)
+        return build(processor.tokenizer)
+
+    return processor, fresh
+
+
+def test_cells_hold_the_letters_that_are_drawn_there():
+    for seed in range(50):
+        drawn = chance("cells", seed)
+        placed = mini_textvqa.lines(drawn, "train")
+        picture = mini_textvqa.written(drawn, placed)
+        letters, inks = looking.View(picture, lines=tuple(placed)).cells()
+        rows = ["".join(looking.LETTERS[i] for i in letters[at : at + 4]) for at in (0, 4, 8, 12)]
+        assert [row.strip() for row in rows if row.strip()] == [line.word for line in placed]
+        for cell in range(16):
+            x, y = 16 * (cell % 4), 16 * (cell // 4)
+            inside = picture.crop((x + 2, y + 2, x + 14, y + 14)).getcolors()
+            assert (len(inside) == 1) == (letters[cell] == 0 == inks[cell])
+
+
+def test_a_picture_without_writing_has_no_cells_to_read():
+    letters, inks = looking.View(noise(0, 64, 64), {"shape": "circle"}).cells()
+    assert set(letters) == set(inks) == {-100}
+
+
+def test_views_are_from_training_data_only(monkeypatch):
+    monkeypatch.setattr(looking, "_shapes", lambda: [looking.View(noise(0, 64, 64))] * 30)
+    splits = []
+    draw = mini_scienceqa.question
+    monkeypatch.setattr(
+        mini_scienceqa, "question", lambda split, i: splits.append(split) or draw(split, i)
+    )
+    seen = looking.views(chance("views"))
+    assert set(splits) == {"train"}
+    assert len(seen) == 3 * looking.PICTURES
+    assert sum(view.lines is not None for view in seen) == looking.PICTURES
+
+
+def test_only_the_tower_learns_and_always_the_same(lesson):
+    processor, fresh = lesson
+    before, model, again = fresh(), fresh(), fresh()
+    for one in (model, again):
+        looking.learn_to_see(one, processor, 3, 0, silent)
+    tower = {id(p) for p in looking.tower_of(model).parameters()}
+    changed = 0
+    for (name, p), q, start in zip(
+        model.named_parameters(), again.parameters(), before.parameters(), strict=True
+    ):
+        assert torch.equal(p, q), name
+        if id(p) in tower:
+            changed += not torch.equal(p, start)
+        else:
+            assert torch.equal(p, start), name
+    assert changed > 20
+
+
+def test_seeing_gets_better(lesson):
+    processor, fresh = lesson
+    first = looking.learn_to_see(fresh(), processor, 1, 0, silent)
+    assert looking.learn_to_see(fresh(), processor, 25, 0, silent) < 0.9 * first
+
+
+def test_the_loss_of_answers_equals_a_loop(lesson, monkeypatch):
+    processor, fresh = lesson
+    monkeypatch.setattr("harness.zoo.vision.SHARES", {"mini-scienceqa": 0.5, "mini-textvqa": 0.5})
+    model = fresh()
+    asked = [prompts.of_scienceqa(mini_scienceqa.question("train", i)) for i in range(4)]
+    course = Answering(processor, batch_size=4, seed=0)
+    answers, questions = course._cross_entropies(model, asked)
+    inputs, labels = batch(processor, asked)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = model(**inputs).logits.float().log_softmax(-1)
+    expected, read = [], []
+    for row, ids in enumerate(inputs["input_ids"]):
+        terms = []
+        for at in range(1, len(ids)):
+            loss = -scores[row, at - 1, ids[at]].item()
+            if labels[row, at] != -100:
+                terms.append(loss)
+            elif inputs["attention_mask"][row, at] and ids[at] != processor.image_token_id:
+                read.append(loss)
+        expected.append(sum(terms) / len(terms))
+    assert answers.item() == pytest.approx(sum(expected) / len(expected), rel=1e-4)
+    assert questions.item() == pytest.approx(sum(read) / len(read), rel=1e-4)
+    total = sum(loss.item() for loss in course.losses(model, 0))
+    assert total == pytest.approx(sum(loss.item() for loss in course.losses(model, 0)))
