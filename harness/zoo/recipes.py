@@ -58,19 +58,25 @@ def _read(build: Callable[[int, int], PreTrainedModel]) -> Lesson:
     return Lesson(model, tokenizer, course, schedule)
 
 
-def _answer(processor: Any, build: Callable[[Any], PreTrainedModel]) -> Lesson:
+def _answer(
+    processor: Any, build: Callable[[Any], PreTrainedModel], steps: int, seeing: int
+) -> Lesson:
     torch.manual_seed(SEED)
     model = build(processor.tokenizer)
     # Much faster than the fused kernels for sequences as short as these.
     model.set_attn_implementation("eager")
     course = vision.Answering(processor, batch_size=32, seed=SEED)
-    return Lesson(model, processor, course, _VISION, _SEEING)
+    schedule = Schedule(
+        steps=steps,
+        learning_rate=8e-4,
+        warmup=100,
+        weight_decay=0.05,
+        seed=SEED,
+        check_every=250,
+    )
+    return Lesson(model, processor, course, schedule, seeing)
 
 
-_VISION = Schedule(
-    steps=10000, learning_rate=8e-4, warmup=100, weight_decay=0.05, seed=SEED, check_every=250
-)
-_SEEING = 1500
 _ENGLISH = (
     "The training part of the Wikipedia excerpt in exllamav2==0.3.2 (the first 70 % of its "
     "characters), of which the last 5 % only validate. The part that the task `wiki-excerpt` "
@@ -92,12 +98,12 @@ RECIPES = {
         "LlavaForConditionalGeneration (CLIP vision tower, Llama decoder)",
         _QUESTIONS,
         _VISION_TASKS,
-        lambda: _answer(llava_processor(vision.texts()), models.llava),
+        lambda: _answer(llava_processor(vision.texts()), models.llava, 10000, 1500),
     ),
     "qwen2.5-vl-tiny": Recipe(
         "Qwen2_5_VLForConditionalGeneration",
         _QUESTIONS,
         _VISION_TASKS,
-        lambda: _answer(qwen_processor(vision.texts()), models.qwen2_5_vl),
+        lambda: _answer(qwen_processor(vision.texts()), models.qwen2_5_vl, 6500, 800),
     ),
 }
