@@ -31,6 +31,10 @@ class ImagesOnlyQwenProcessor(Qwen2_5_VLProcessor):
         self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
         ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As it is saved: under the name of the whole processor, which others can load."""
+        return super().to_dict() | {"processor_class": Qwen2_5_VLProcessor.__name__}
+
 
 _IMAGES_ONLY = {"qwen2_vl": ImagesOnlyQwenProcessor, "qwen2_5_vl": ImagesOnlyQwenProcessor}
 

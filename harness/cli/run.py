@@ -128,10 +128,10 @@ def _require_complete(records: Sequence[RunRecord]) -> None:
         )
     for record in records:
         if record.result and record.result.skipped:
-            skipped = record.result.skipped
+            whole, skipped = record.result.metrics[0], record.result.skipped
             raise IncompleteError(
-                f"{len(skipped)} {record.result.metrics[0].unit} were skipped, the first: "
-                f"{skipped[0].reason}; {record.spec.task.name} is incomplete and does not rank"
+                f"{record.spec.task.name} is incomplete and does not rank: {len(skipped)} of "
+                f"{whole.n + len(skipped)} {whole.unit} skipped, the first: {skipped[0].reason}"
             )
 
 

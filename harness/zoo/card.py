@@ -31,8 +31,9 @@ methods where no model hub is reachable; of no other use.
 
 - Data: {recipe.data}
 - Command: `python -m harness.zoo train {name}` (commit {_commit()})
-{_seeing(lesson)}- Seed {schedule.seed}, {schedule.steps} steps, AdamW, learning rate {schedule.learning_rate:g}
-  (warm-up {schedule.warmup}, cosine), weight decay {schedule.weight_decay:g}, bfloat16 autocast
+{_seeing(lesson)}- Seed {schedule.seed}, {schedule.steps} steps, AdamW, bfloat16 autocast
+- Learning rate {schedule.learning_rate:g} (warm-up {schedule.warmup}, cosine), weight decay
+  {schedule.weight_decay:g}
 - {progress.seconds:.0f} seconds on one thread of a shared CPU
 
 ## Scores
