@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fixed options, and those of every installed method and task."""
     add = parser.add_argument
     calibration = TEXT_CALIBRATION
-    add("--model", default=DEFAULT_MODEL, help="alias, hub id, folder, .gguf file, or pypi: file")
+    add(
+        "--model",
+        default=DEFAULT_MODEL,
+        help="alias, builtin:NAME, hub id, folder, .gguf file, or pypi: file",
+    )
     add(
         "--method",
         nargs="+",

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track as show_progress
 
 from harness.api import evaluate, load_model
+from harness.assets.builtin import SHELF
 from harness.assets.cache import cache_root
 from harness.schema import digest
 from harness.zoo import card, shelf
@@ -31,7 +32,7 @@ def main() -> None:
     command.add_argument("name", choices=sorted(RECIPES))
     command.add_argument("--output", type=Path, help="folder to write (default: the shipped one)")
     chosen = parser.parse_args()
-    make(chosen.name, chosen.output or shelf.folder_of(chosen.name))
+    make(chosen.name, chosen.output or SHELF / chosen.name)
 
 
 def make(name: str, output: Path) -> None:

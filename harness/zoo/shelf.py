@@ -1,4 +1,4 @@
-"""Where the weights of our small models lie, and putting them there."""
+"""Writing a trained model as ``from_pretrained`` reads it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
-
-WEIGHTS = Path(__file__).parent / "weights"
-
-
-def folder_of(name: str) -> Path:
-    """Folder of the shipped model ``name``."""
-    return WEIGHTS / name
 
 
 def put(model: PreTrainedModel, tools: Any, folder: Path) -> None:

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from harness.assets.builtin import SHELF
 from harness.loading import load_model
-from harness.zoo.shelf import WEIGHTS
 
 MEBIBYTE = 2**20
-SHIPPED = sorted(path.parent for path in WEIGHTS.glob("*/config.json"))
+SHIPPED = sorted(path.parent for path in SHELF.glob("*/config.json"))
 
 
 def size(folder):
