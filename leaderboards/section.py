@@ -49,7 +49,7 @@ def _caption(tables: Sequence[Table]) -> Iterator[str]:
 
 def _caveats(tables: Sequence[Table]) -> Iterator[str]:
     whole = [table for table in tables if not any(cell.slices for _, _, cell in table.places)]
-    if whole:
+    if whole and any("scienceqa" in data.task for data in tables[0].data):
         without = names(name for table in whole for name in table.model.references)
         yield f"No breakdown available for {without}."
     cells = [cell for table in tables for _, _, cell in table.places]
