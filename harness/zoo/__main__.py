@@ -48,6 +48,8 @@ def make(name: str, output: Path) -> None:
     if lesson.seeing and not (checkpoints / CHECKPOINT).exists():
         learn_to_see(lesson.model, lesson.tools, lesson.seeing, lesson.schedule.seed, _track)
     progress = train(lesson.model, lesson.course, lesson.schedule, checkpoints, _track)
+    if lesson.more:
+        progress = progress.then(train(lesson.model, *lesson.more, checkpoints / "more", _track))
     shelf.put(lesson.model, lesson.tools, output)
     subject = load_model(str(output))
     results = {task: evaluate(subject, task) for task in recipe.tasks}

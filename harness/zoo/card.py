@@ -33,7 +33,7 @@ methods where no model hub is reachable; of no other use.
 - Command: `python -m harness.zoo train {name}` (commit {_commit()})
 {_seeing(lesson)}- Seed {schedule.seed}, {schedule.steps} steps, AdamW, bfloat16 autocast
 - Learning rate {schedule.learning_rate:g} (warm-up {schedule.warmup}, cosine), weight decay
-  {schedule.weight_decay:g}
+  {schedule.weight_decay:g}{_more(lesson)}
 - {progress.seconds:.0f} seconds on one thread of a shared CPU
 
 ## Scores
@@ -58,6 +58,16 @@ def _seeing(lesson: Lesson) -> str:
         f"- First {lesson.seeing} steps of the vision tower alone: one linear layer on each image "
         "token names\n  the letter in its cell, others on their mean the shape, colour, number or "
         "direction shown\n"
+    )
+
+
+def _more(lesson: Lesson) -> str:
+    if lesson.more is None:
+        return ""
+    _, schedule = lesson.more
+    return (
+        f"\n- Then {schedule.steps} steps mostly of reading, learning rate "
+        f"{schedule.learning_rate:g}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ class Lesson:
     """A freshly built model and everything its training needs.
 
     ``tools`` is the tokenizer or the processor that is saved beside the weights. ``seeing`` steps
-    train the vision tower alone before the course.
+    train the vision tower alone before the course; ``more`` is a shorter course after it.
     """
 
     model: PreTrainedModel
@@ -29,6 +29,7 @@ class Lesson:
     course: Course
     schedule: Schedule
     seeing: int = 0
+    more: tuple[Course, Schedule] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,12 @@ def _read(build: Callable[[int, int], PreTrainedModel]) -> Lesson:
 
 
 def _answer(
-    processor: Any, build: Callable[[Any], PreTrainedModel], steps: int, seeing: int
+    processor: Any, build: Callable[[Any], PreTrainedModel], steps: int, seeing: int, reading: int
 ) -> Lesson:
     torch.manual_seed(SEED)
     model = build(processor.tokenizer)
     # Much faster than the fused kernels for sequences as short as these.
     model.set_attn_implementation("eager")
-    course = vision.Answering(processor, batch_size=32, seed=SEED)
     schedule = Schedule(
         steps=steps,
         learning_rate=8e-4,
@@ -74,7 +74,10 @@ def _answer(
         seed=SEED,
         check_every=250,
     )
-    return Lesson(model, processor, course, schedule, seeing)
+    course = vision.Answering(processor, batch_size=32, seed=SEED)
+    again = vision.Answering(processor, 32, SEED + 1, vision.MOSTLY_READING)
+    more = (again, replace(schedule, steps=reading, learning_rate=6e-4)) if reading else None
+    return Lesson(model, processor, course, schedule, seeing, more)
 
 
 _ENGLISH = (
@@ -98,12 +101,12 @@ RECIPES = {
         "LlavaForConditionalGeneration (CLIP vision tower, Llama decoder)",
         _QUESTIONS,
         _VISION_TASKS,
-        lambda: _answer(llava_processor(vision.texts()), models.llava, 10000, 1500),
+        lambda: _answer(llava_processor(vision.texts()), models.llava, 10000, 1500, 0),
     ),
     "qwen2.5-vl-tiny": Recipe(
         "Qwen2_5_VLForConditionalGeneration",
         _QUESTIONS,
         _VISION_TASKS,
-        lambda: _answer(qwen_processor(vision.texts()), models.qwen2_5_vl, 6500, 800),
+        lambda: _answer(qwen_processor(vision.texts()), models.qwen2_5_vl, 6500, 800, 1500),
     ),
 }

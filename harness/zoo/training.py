@@ -60,6 +60,11 @@ class Progress:
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
 
+    def then(self, later: Progress) -> Progress:
+        """Both as one, ``later`` counted on."""
+        curve = [{**point, "step": point["step"] + self.step} for point in later.curve]
+        return Progress(self.step + later.step, self.seconds + later.seconds, self.curve + curve)
+
 
 def train(
     model: nn.Module,

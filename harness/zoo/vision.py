@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from harness.zoo.chance import Split, chance
 from harness.zoo.encoding import encode
 
 SHARES = {"mini-scienceqa": 0.4, "mini-textvqa": 0.2, "easy-vqa": 0.4}
+MOSTLY_READING = {"mini-scienceqa": 0.15, "mini-textvqa": 0.7, "easy-vqa": 0.15}
 READING = 0.1
 """Weight of predicting the question beside that of predicting the answer."""
 VALIDATED = 256
@@ -27,10 +28,17 @@ _IGNORED = -100
 class Answering:
     """A mixture of the three tasks; a question of the two generated ones hardly comes twice."""
 
-    def __init__(self, processor: ProcessorMixin, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        processor: ProcessorMixin,
+        batch_size: int,
+        seed: int,
+        shares: Mapping[str, float] = SHARES,
+    ) -> None:
         self._processor: Any = processor
         self._batch_size = batch_size
         self._seed = seed
+        self._shares = shares
 
     def losses(self, model: nn.Module, step: int) -> Iterator[Tensor]:
         """The cross-entropy of the answers of ``step``, and a little of that of their questions.
@@ -39,7 +47,7 @@ class Answering:
         little is padded.
         """
         drawn = chance("answering", self._seed, step)
-        tasks = drawn.choices(list(SHARES), list(SHARES.values()), k=self._batch_size)
+        tasks = drawn.choices(list(self._shares), list(self._shares.values()), k=self._batch_size)
         asked = [example(task, "train", drawn.getrandbits(40)) for task in tasks]
         asked.sort(key=lambda prompt: len(prompt.text))
         half = len(asked) // 2
