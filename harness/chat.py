@@ -24,12 +24,8 @@ def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tenso
     Raises:
         UsageError: the model has no processor, hence cannot see images.
     """
+    require_sight(subject)
     processor: Any = subject.processor
-    if processor is None:
-        raise UsageError(
-            f"{subject.asset.reference} reads text only and this task shows images; pass a "
-            "vision-language --model, e.g. builtin:llava-tiny"
-        )
     texts = [
         processor.apply_chat_template(
             _messages(prompt, processor.image_token),
@@ -49,6 +45,15 @@ def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tenso
         return_tensors="pt",
     )
     return dict(inputs.to(subject.model.device, subject.model.dtype))
+
+
+def require_sight(subject: LanguageModel) -> None:
+    """Raise ``UsageError`` unless the model can see images."""
+    if subject.processor is None:
+        raise UsageError(
+            f"{subject.asset.reference} reads text only and this task shows images; pass a "
+            "vision-language --model, e.g. builtin:llava-tiny"
+        )
 
 
 @torch.no_grad()

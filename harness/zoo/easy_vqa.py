@@ -22,7 +22,6 @@ from harness.assets.archives import fetch_archive
 from harness.assets.pins import EASY_VQA
 
 Split = Literal["train", "test"]
-REVISION = EASY_VQA
 FOLDER = "easy_vqa/data/"
 _HELD_OUT = 20
 

@@ -68,11 +68,6 @@ def question(split: Split, index: int) -> dict[str, Any]:
         attempt += 1
 
 
-def rows(split: Split) -> list[dict[str, Any]]:
-    """All questions of ``split``; for training rather draw them one by one."""
-    return [question(split, index) for index in range(SIZES[split])]
-
-
 def _row(drawn: Random, skill: Skill, grade: int, draft: Draft) -> dict[str, Any]:
     choices = list(draft.choices)
     if not draft.ordered:

@@ -81,11 +81,6 @@ def question(split: Split, index: int) -> dict[str, Any]:
     }
 
 
-def rows(split: Split) -> list[dict[str, Any]]:
-    """All questions of ``split``; for training rather draw them one by one."""
-    return [question(split, index) for index in range(SIZES[split])]
-
-
 def _word(drawn: Random, split: Split) -> str:
     while True:
         word = pseudo_word(drawn, drawn.choice(LENGTHS[split])).upper()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.chat import answer
-from harness.errors import AssetError, UsageError
+from harness.errors import AssetError
 from harness.model import LanguageModel
 from harness.progress import Tracker
 from harness.prompt import Prompt
@@ -53,15 +53,6 @@ def ask(
             f"none of the {len(questions)} questions can be shown; {skipped[0].reason}"
         )
     return answered, skipped
-
-
-def require_sight(subject: LanguageModel) -> None:
-    """Raise ``UsageError`` unless the model can see images."""
-    if subject.processor is None:
-        raise UsageError(
-            f"{subject.asset.reference} reads text only and this task shows images; pass a "
-            "vision-language --model"
-        )
 
 
 def _open(batch: Sequence[Question], skipped: list[Skipped]) -> tuple[list[Question], list[Prompt]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from harness.assets.kinds import Purpose
+from harness.chat import require_sight
 from harness.errors import AssetError, UsageError
 from harness.model import LanguageModel
 from harness.prompt import Prompt, PromptSource
@@ -14,7 +15,7 @@ from harness.record import DataFacts
 from harness.results import Sample, TaskResult
 from harness.task import Conditions
 from tasks.backoff import largest_fitting_batch
-from tasks.questions.asking import Ending, ask, require_sight
+from tasks.questions.asking import Ending, ask
 from tasks.questions.lazy import Lazy
 from tasks.questions.pictures import UnreadableImageError
 from tasks.questions.question import Question
