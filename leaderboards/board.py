@@ -72,6 +72,7 @@ def _table(entries: list[Entry]) -> Table:
         higher_is_better=protocol.higher_is_better,
         scope=next((entry.scope for entry in entries if entry.scope), LANGUAGE),
         calibration=next((entry.calibration for entry in entries if entry.calibration), None),
+        seeds=tuple(sorted({entry.seeds[0] for entry in compressed})),
         data=_data(entries),
         dense=tuple(dense),
         columns=tuple(columns),

@@ -34,7 +34,8 @@ def details(sections: Sequence[Sequence[Table]]) -> Iterator[str]:
             model = names(table.model.references)
             for row, column, cell in table.places:
                 for part in (cell, *cell.slices):
-                    yield _detail(number, model, row, column, part)
+                    for one in (part, *part.members):
+                        yield _detail(number, model, row, column, one)
 
 
 def unranked(several: Iterable[Unranked]) -> Iterator[str]:
@@ -49,6 +50,7 @@ def unranked(several: Iterable[Unranked]) -> Iterator[str]:
 
 def _detail(number: int, model: str, row: Row, column: Column, cell: Cell) -> str:
     error = "n/a" if cell.stderr is None else exact(cell.stderr, cell.unit)
+    runs = f"mean of {cell.seeds} seeds" if cell.members else escape(cell.run_id)
     ends = cell.interval or ()
     return line(
         [
@@ -62,6 +64,6 @@ def _detail(number: int, model: str, row: Row, column: Column, cell: Cell) -> st
             error,
             " to ".join(exact(end, cell.unit) for end in ends) or "n/a",
             f"{cell.n} {escape(cell.unit)}",
-            escape(cell.run_id),
+            runs,
         ]
     )

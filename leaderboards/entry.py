@@ -94,7 +94,13 @@ class Entry:
         if self.dense or spec is None:
             return None
         fingerprint = facts.fingerprint if facts else ""
-        return Calibration(**spec.model_dump(), fingerprint=fingerprint)
+        return Calibration(**spec.model_dump(exclude={"seed"}), fingerprint=fingerprint)
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Of the calibration (0 without one) and of the evaluation."""
+        calibration = self.record.spec.calibration
+        return (calibration.seed if calibration else 0, self.record.spec.seed)
 
     @property
     def column(self) -> Column:
@@ -103,9 +109,9 @@ class Entry:
 
     @property
     def variant(self) -> str:
-        """What tells two runs of one label apart, as text that sorts."""
+        """What tells two runs of one label apart, their seeds aside, as text that sorts."""
         spec = self.record.spec.model_dump(mode="json")
-        return json.dumps([spec["method"], spec["seed"], spec["model"]], sort_keys=True)
+        return json.dumps([spec["method"], spec["model"]], sort_keys=True)
 
     @property
     def identity(self) -> str:

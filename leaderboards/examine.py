@@ -25,6 +25,8 @@ def examine(record: RunRecord) -> Entry | Unranked:
         reason = _incomplete(record.result, metric)
     elif metric is None:
         reason = "no result"
+    elif record.environment.dirty:
+        reason = "measured with uncommitted changes in the code"
     elif record.compression is None and spec.method.name != DENSE:
         reason = "does not say how it was compressed"
     else:

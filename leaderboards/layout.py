@@ -39,6 +39,8 @@ def value(cell: Cell) -> str:
     """A measured value with its marks, and the paper's beside it."""
     text = rounded(cell.value, cell.metric, cell.unit)
     text = (r"\*" if cell.better_than_dense else "") + text
+    if cell.spread is not None:
+        text += f" ± {rounded(cell.spread, cell.metric, cell.unit)} ({cell.seeds} seeds)"
     measured = f"**{text}**" if cell.best else text
     if cell.published is None:
         return measured

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from leaderboards.entry import Entry, Values
+from leaderboards.seeds import mean_cell
 from leaderboards.slices import position
 from leaderboards.tables import Cell, Column, Dense, Row
 
@@ -57,7 +58,7 @@ def _rows(label: str, entries: list[Entry], columns: Sequence[Column]) -> list[R
 
 
 def _agreeing_groups(entries: list[Entry]) -> dict[str, list[Entry]]:
-    """The coarsest split in which no column of a group holds two different values."""
+    """The coarsest split in which no column of a group holds two different values of a seed."""
     whole = {"": entries}
     variants = grouped(entries, lambda entry: entry.variant) if _disagree(entries) else whole
     if any(map(_disagree, variants.values())):
@@ -66,17 +67,25 @@ def _agreeing_groups(entries: list[Entry]) -> dict[str, list[Entry]]:
 
 
 def _disagree(entries: Iterable[Entry]) -> bool:
-    values: dict[Column, Values] = {}
-    return any(values.setdefault(entry.column, entry.values) != entry.values for entry in entries)
+    values: dict[tuple[Column, tuple[int, int]], Values] = {}
+    return any(
+        values.setdefault((entry.column, entry.seeds), entry.values) != entry.values
+        for entry in entries
+    )
 
 
 def _row(label: str, entries: list[Entry], columns: Sequence[Column], *, named: bool) -> Row:
     by_column = grouped(entries, lambda entry: entry.column)
     cells = tuple(
-        _newest(by_column[column]).cell if column in by_column else None for column in columns
+        _over_seeds(by_column[column]) if column in by_column else None for column in columns
     )
     runs = tuple(cell.run_id for cell in cells if cell) if named else ()
     return Row(label, runs, cells)
+
+
+def _over_seeds(entries: list[Entry]) -> Cell:
+    by_seeds = grouped(entries, lambda entry: entry.seeds)
+    return mean_cell([_newest(by_seeds[seeds]).cell for seeds in sorted(by_seeds)])
 
 
 def _newest(entries: list[Entry]) -> Entry:

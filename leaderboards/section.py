@@ -39,7 +39,7 @@ def _caption(tables: Sequence[Table]) -> Iterator[str]:
     yield f"Metric: {escape(shared.metric)}{' in percent' if accuracy else ''},"
     yield f"{'higher' if shared.higher_is_better else 'lower'} is better."
     yield f"Compressed layers: {shared.scope}, {shared.dtype}."
-    yield f"Calibration: {_calibration(shared.calibration)}."
+    yield f"Calibration: {_calibration(shared.calibration, tables)}."
     yield f"Data: {'; '.join(map(_data, shared.data))}."
     for table in tables:
         yield from _model(table.model)
@@ -57,12 +57,18 @@ def _caveats(tables: Sequence[Table]) -> Iterator[str]:
         yield UNCERTAIN
 
 
-def _calibration(one: Calibration | None) -> str:
+def _calibration(one: Calibration | None, tables: Sequence[Table]) -> str:
     if one is None:
         return "none"
     size = "whole samples" if one.length is None else f"x {one.length} tokens"
-    drawn = f"{one.samples} {size} by {escape(one.sampling)}, seed {one.seed}"
+    seeds = sorted({seed for table in tables for seed in table.seeds})
+    drawn = f"{one.samples} {size} by {escape(one.sampling)}, {_seeds(seeds)}"
     return f"{escape(one.text)}, {drawn}, {short(one.fingerprint)}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    several = f"seeds {', '.join(map(str, seeds))} (mean ± standard deviation)"
+    return several if len(seeds) > 1 else f"seed {seeds[0]}"
 
 
 def _data(data: Data) -> str:

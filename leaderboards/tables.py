@@ -16,6 +16,9 @@ class Cell:
     conditions. ``published`` is the paper's value, in the same unit, where the two are
     comparable. ``interval`` is the 95% confidence interval. ``slice`` names the part of the data
     it is about, None for the whole, whose parts are ``slices``.
+
+    Where runs differ in their seed only, ``value`` is their mean, ``spread`` their standard
+    deviation (n - 1), and ``members`` are the single values.
     """
 
     value: float
@@ -30,6 +33,13 @@ class Cell:
     interval: tuple[float, float] | None = None
     slice: str | None = None
     slices: tuple[Cell, ...] = ()
+    spread: float | None = None
+    members: tuple[Cell, ...] = ()
+
+    @property
+    def seeds(self) -> int:
+        """Runs behind the value."""
+        return len(self.members) or 1
 
     def part(self, name: str) -> Cell | None:
         """The slice of that name, if it was measured."""
@@ -77,7 +87,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Calibration:
-    """As in the run's specification, with the fingerprint of what was read.
+    """As in the run's specification but the seed, with the fingerprint of what was read.
 
     ``length`` is None for whole samples.
     """
@@ -86,7 +96,6 @@ class Calibration:
     samples: int
     length: int | None
     sampling: str
-    seed: int
     fingerprint: str
 
 
@@ -104,7 +113,7 @@ class Data:
 class Table:
     """Results that differ in method, ratio and task only; accuracies in ratio and method only.
 
-    ``scope`` is the part of the model that is compressed.
+    ``scope`` is the part of the model that is compressed, ``seeds`` are those of the calibration.
     """
 
     model: Subject
@@ -114,6 +123,7 @@ class Table:
     higher_is_better: bool
     scope: str
     calibration: Calibration | None
+    seeds: tuple[int, ...]
     data: tuple[Data, ...]
     dense: tuple[Dense, ...]
     columns: tuple[Column, ...]

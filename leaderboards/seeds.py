@@ -1,0 +1,33 @@
+"""Runs that differ in their seed only, as one value: mean and spread."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from leaderboards.tables import Cell
+
+
+def mean_cell(cells: Sequence[Cell]) -> Cell:
+    """One cell for the runs of one setting, one run a seed.
+
+    The standard error and the interval are left out: those of one run say nothing about the
+    choice of the calibration sample, which is what the spread is about.
+    """
+    if len(cells) == 1:
+        return cells[0]
+    values = [cell.value for cell in cells]
+    # A slice that a run lacks has no mean over the same seeds.
+    parts = [
+        [part for cell in cells if (part := cell.part(one.slice or ""))] for one in cells[0].slices
+    ]
+    return replace(
+        cells[0],
+        value=statistics.fmean(values),
+        stderr=None,
+        interval=None,
+        spread=statistics.stdev(values),
+        slices=tuple(mean_cell(part) for part in parts if len(part) == len(cells)),
+        members=tuple(cells),
+    )
