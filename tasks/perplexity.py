@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from scipy.stats import bootstrap
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
@@ -20,6 +22,7 @@ from harness.errors import NonFiniteError
 from harness.progress import Tracker, silent
 
 POSITIONS_AT_ONCE = 256
+RESAMPLES = 9999
 
 
 def cut(tokens: Tensor, window: int) -> Tensor:
@@ -75,6 +78,32 @@ def perplexity(losses: Tensor) -> tuple[float, float | None]:
     if len(losses) == 1:
         return value, None
     return value, value * losses.std().item() / math.sqrt(len(losses))
+
+
+def perplexity_interval(losses: Tensor) -> tuple[float, float] | None:
+    """95% confidence interval of the perplexity of window losses ``[n]`` (nats).
+
+    The windows are drawn again with replacement, always in the same way; the ends are
+    bias-corrected and accelerated (Efron 1987), which keeps them right for the few, skewed
+    losses of a short text. None for a single window.
+
+    Raises:
+        NonFiniteError: its upper end exceeds the range of floating point.
+    """
+    if len(losses) == 1:
+        return None
+    if bool((losses == losses[0]).all()):
+        alike = losses[0].exp().item()
+        return alike, alike
+    found = bootstrap(
+        (losses.numpy(),), np.mean, n_resamples=RESAMPLES, batch=1000, method="BCa", rng=0
+    ).confidence_interval
+    try:
+        return math.exp(found.low), math.exp(found.high)
+    except OverflowError as error:
+        raise NonFiniteError(
+            f"a mean loss of up to {found.high:.4g} nats has no finite perplexity"
+        ) from error
 
 
 def _batch_losses(model: nn.Module, batch: Tensor) -> Iterator[float]:

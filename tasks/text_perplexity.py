@@ -14,7 +14,7 @@ from harness.record import DataFacts
 from harness.results import Metric, Sample, TaskResult
 from harness.task import Conditions
 from tasks.backoff import largest_fitting_batch
-from tasks.perplexity import cut, perplexity, window_losses
+from tasks.perplexity import cut, perplexity, perplexity_interval, window_losses
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class PreparedPerplexity:
             n=len(losses),
             unit="windows",
             higher_is_better=False,
+            interval=perplexity_interval(losses),
         )
         samples = tuple(
             Sample(id=str(index), values={"nll": loss, "tokens": self.window - 1})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from harness.errors import NonFiniteError
 from tasks import perplexity as module
-from tasks.perplexity import cut, perplexity, window_losses
+from tasks.perplexity import cut, perplexity, perplexity_interval, window_losses
 
 WINDOW = 32
 VOCABULARY = 300
@@ -124,3 +126,37 @@ def test_standard_error_follows_the_windows() -> None:
 def test_loss_beyond_floating_point_is_an_error() -> None:
     with pytest.raises(NonFiniteError, match="1000 nats"):
         perplexity(torch.tensor([1000.0], dtype=torch.float64))
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    # Skewed losses: 95% of 200 samples of 24 should cover, give or take three standard errors.
+    draws = torch.from_numpy(np.random.default_rng(5).gamma(4.0, 0.75, size=(200, 24)))
+    found = [perplexity_interval(losses) for losses in draws]
+    covered = sum(low <= math.exp(3.0) <= high for low, high in found)
+    assert 200 * 0.90 <= covered <= 200 * 0.99
+
+
+def test_the_interval_agrees_with_the_t_interval_where_losses_are_normal():
+    losses = torch.from_numpy(np.random.default_rng(1).normal(3.0, 0.3, size=2000))
+    low, high = map(math.log, perplexity_interval(losses))
+    wanted = scipy.stats.t.interval(
+        0.95, len(losses) - 1, losses.mean().item(), scipy.stats.sem(losses.numpy())
+    )
+    assert (low, high) == pytest.approx(wanted, rel=2e-3)
+
+
+def test_the_interval_is_the_same_each_time():
+    losses = torch.tensor([3.0, 3.5, 2.5, 4.0], dtype=torch.float64)
+    assert perplexity_interval(losses) == perplexity_interval(losses)
+
+
+def test_alike_losses_have_an_interval_of_no_width_and_one_has_none():
+    alike = torch.full((5,), 2.0, dtype=torch.float64)
+    assert perplexity_interval(alike) == (math.exp(2.0), math.exp(2.0))
+    assert perplexity_interval(alike[:1]) is None
+
+
+def test_an_interval_beyond_floating_point_is_refused():
+    losses = torch.tensor([600.0, 700.0, 800.0, 650.0, 640.0], dtype=torch.float64)
+    with pytest.raises(NonFiniteError, match="no finite perplexity"):
+        perplexity_interval(losses)
