@@ -23,6 +23,7 @@ from harness.calibration import (
     prompt_calibration,
 )
 from harness.cli.display import console, result_table, tracker
+from harness.cli.limited import blind_spots
 from harness.cli.options import add_plugin_options, chosen, split_task
 from harness.compressor import Compressor, compressors
 from harness.errors import IncompleteError, UsageError
@@ -121,6 +122,8 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         output = console(200)
         output.print(result_table(records, output.width))
+    for sentence in blind_spots(records):
+        sys.stderr.write(f"limited run: {sentence}\n")
     _require_complete(records)
     return 0
 
