@@ -244,7 +244,11 @@ def _weighted(sample: Sample, key: str) -> tuple[float, float] | None:
     if key in values:
         return values[key], 1.0
     # Each window counts the same in token perplexity, and all are of one length.
-    return (values["nll"], values["tokens"]) if key.startswith("perplexity_token@") else None
+    if key.startswith("perplexity_token@") and {"nll", "tokens"} <= values.keys():
+        return values["nll"], values["tokens"]
+    # Questions have one score, named by what it is (correct); ``observe`` checks that the
+    # headline is its mean.
+    return (next(iter(values.values())), 1.0) if len(values) == 1 else None
 
 
 def _obstacle(a: Observations, b: Observations) -> str | None:

@@ -148,6 +148,23 @@ def test_what_does_not_pair_says_why(other, reason):
     assert reason in found.reason
 
 
+def test_the_only_score_of_a_question_counts_under_any_name():
+    def scored(values):
+        made = result(values, name="accuracy[prompt=direct,parse=letter,max_new_tokens=16]")
+        named = [one.model_copy(update={"values": {"correct": x}})
+                 for one, x in zip(made.samples, values, strict=True)]  # fmt: skip
+        return made.model_copy(update={"samples": tuple(named)})
+
+    assert compare(scored([1.0, 0.0, 1.0]), scored([0.0, 0.0, 1.0])).effect == pytest.approx(-1 / 3)
+
+
+def test_samples_with_several_values_of_other_names_do_not_pair():
+    made = result([1.0, 0.0])
+    samples = [one.model_copy(update={"values": {"x": 1.0, "y": 0.0}}) for one in made.samples]
+    found = compare(made.model_copy(update={"samples": tuple(samples)}), made)
+    assert found == Unpaired("the samples hold no values of accuracy")
+
+
 def test_a_value_that_is_not_finite_is_refused():
     good = perplexity([3.0, 3.1])
     bad = good.samples[0].model_copy(update={"values": {"nll": math.nan, "tokens": 31}})

@@ -16,7 +16,8 @@ from harness.errors import HarnessError, InfrastructureError, UsageError, unknow
 
 COMMANDS = {
     "run": "compress a model, measure it, record the result",
-    "leaderboard": "rank the recorded results as markdown and JSON",
+    "diff": "what differs between two records or folders, and why",
+    "leaderboard": "rank the recorded results",
     "list": "list methods, models, tasks or families",
     "show": "show one record",
 }
