@@ -16,6 +16,7 @@ from harness.errors import HarnessError, InfrastructureError, UsageError, unknow
 
 COMMANDS = {
     "run": "compress a model, measure it, record the result",
+    "plan": "show the cells of a recipe and which of them are done",
     "diff": "what differs between two records or folders, and why",
     "leaderboard": "rank the recorded results",
     "list": "list methods, models, tasks or families",

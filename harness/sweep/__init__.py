@@ -1,0 +1,1 @@
+"""A whole recipe: its cells, each in a process of its own."""

@@ -1,0 +1,102 @@
+"""What may stand in a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from harness.schema import Document
+from harness.spec import Dtype, Option, Ratio, Scope
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class ModelEntry(Document):
+    """A model by reference; what it sets replaces the recipe's own."""
+
+    name: str
+    dtype: Dtype | None = None
+    batch_size: Count | None = None
+    device: str | None = None
+    scope: Scope | None = None
+
+
+class MethodEntry(Document):
+    """A method with its options; may stand in a recipe several times with different ones."""
+
+    name: str
+    options: dict[str, Option] = Field(default_factory=dict)
+
+
+class TaskEntry(Document):
+    """A task with its options; ``data`` replaces its own data."""
+
+    name: str
+    data: str | None = None
+    limit: Count | None = None
+    options: dict[str, Option] = Field(default_factory=dict)
+
+
+class CalibrationEntry(Document):
+    """What of the standard calibration is replaced."""
+
+    text: str | None = None
+    samples: Count | None = None
+    length: Annotated[int, Field(ge=2)] | None = None
+
+
+class When(Document):
+    """Which cells an override is for; what is absent matches all."""
+
+    model: str | None = None
+    method: str | None = None
+    ratio: Ratio | None = None
+    task: str | None = None
+    seed: int | None = None
+
+
+class Change(Document):
+    """What an override sets; ``options`` are the method's and are added to those it has."""
+
+    skip: bool = False
+    dtype: Dtype | None = None
+    batch_size: Count | None = None
+    device: str | None = None
+    scope: Scope | None = None
+    limit: Count | None = None
+    options: dict[str, Option] = Field(default_factory=dict)
+    task_options: dict[str, Option] = Field(default_factory=dict)
+    calibration: CalibrationEntry = CalibrationEntry()
+
+
+class Override(Document):
+    """A change for the cells that ``when`` matches; a later override wins."""
+
+    when: When
+    set: Change
+
+
+class Recipe(Document):
+    """Models x methods x ratios x calibration seeds x tasks.
+
+    It names no output folder: where records go is said on the command line only.
+    """
+
+    models: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
+    tasks: Annotated[tuple[TaskEntry, ...], Field(min_length=1)]
+    methods: tuple[MethodEntry, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    calibration: CalibrationEntry = CalibrationEntry()
+    scope: Scope = "language"
+    dtype: Dtype = "float32"
+    device: str = "cpu"
+    batch_size: Count = 8
+    overrides: tuple[Override, ...] = ()
+
+    @model_validator(mode="after")
+    def _methods_have_ratios(self) -> Self:
+        if bool(self.methods) != bool(self.ratios):
+            raise ValueError("methods and ratios go together: give both or none")
+        return self
