@@ -20,10 +20,6 @@ from harness.results import Sample, TaskResult
 
 Numbers = NDArray[np.float64]
 
-RESAMPLES = 2000
-_SEED = 20240
-_DRAWS_AT_ONCE = 2_000_000
-
 
 @dataclass(frozen=True)
 class Unpaired:
@@ -196,42 +192,17 @@ def observe(result: TaskResult) -> Observations | Unpaired:
     return seen
 
 
-def bootstrap_interval(
-    result: TaskResult, confidence: float = 0.95
-) -> tuple[float, float] | Unpaired:
-    """Percentile bootstrap interval of the headline metric over its windows or questions.
-
-    The same result gives the same interval. A single sample gives an interval without width.
-
-    Raises:
-        NonFiniteError: a sample's value is NaN or infinite.
-    """
-    seen = observe(result)
-    if isinstance(seen, Unpaired):
-        return seen
-    generator = np.random.default_rng(_SEED)
-    n = len(seen.ids)
-    each = max(1, _DRAWS_AT_ONCE // n)
-    means: list[Numbers] = []
-    for done in range(0, RESAMPLES, each):
-        drawn = generator.integers(0, n, (min(each, RESAMPLES - done), n))
-        weights = seen.weights[drawn]
-        means.append((seen.values[drawn] * weights).sum(1) / weights.sum(1))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
-    return (math.exp(low), math.exp(high)) if seen.logarithmic else (float(low), float(high))
-
-
-def detectable(n: int, spread: float) -> float:
-    """The smallest mean difference that a paired test at 5% finds in 80% of all cases.
+def detectable(n: int, spread: float, confidence: float = 0.95) -> float:
+    """The smallest mean difference that a paired test finds in 80% of all cases.
 
     Args:
         n: pairs.
         spread: standard deviation of one pair's difference.
+        confidence: of the test's two-sided interval.
     """
     if n < 2:
         return math.inf
-    quantiles: Any = stats.t.ppf([0.975, 0.8], n - 1)
+    quantiles: Any = stats.t.ppf([(1 + confidence) / 2, 0.8], n - 1)
     return float(quantiles.sum()) * spread / math.sqrt(n)
 
 

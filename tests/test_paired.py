@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from harness.errors import NonFiniteError
-from harness.paired import Paired, Unpaired, bootstrap_interval, compare
+from harness.paired import Paired, Unpaired, compare
 from harness.results import Metric, Sample, TaskResult
 
 
@@ -170,15 +170,3 @@ def test_a_value_that_is_not_finite_is_refused():
     bad = good.samples[0].model_copy(update={"values": {"nll": math.nan, "tokens": 31}})
     with pytest.raises(NonFiniteError):
         compare(good, good.model_copy(update={"samples": (bad, good.samples[1])}))
-
-
-@pytest.mark.parametrize("make", [perplexity, result])
-def test_bootstrap_percentiles_agree_with_scipy(make):
-    values = np.random.default_rng(3).integers(0, 2, 300).astype(float)
-    found = bootstrap_interval(make(values))
-    scale = math.exp if make is perplexity else float
-    wanted = stats.bootstrap(
-        (values,), np.mean, n_resamples=5000, method="percentile", rng=1
-    ).confidence_interval
-    assert found == pytest.approx([scale(end) for end in wanted], rel=0.02)
-    assert found == bootstrap_interval(make(values))

@@ -41,6 +41,16 @@ def tracker() -> Tracker:
     return _bars if sys.stderr.isatty() else silent
 
 
+def quiet_libraries() -> None:
+    """One progress display: ours. Downloads may show theirs on a terminal."""
+    from datasets import disable_progress_bars  # noqa: PLC0415
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.disable_progress_bar()
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+
+
 def _bars(items: Iterable[T], description: str, total: int) -> Iterator[T]:
     with Progress(
         TextColumn("{task.description:<28}"),

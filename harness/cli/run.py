@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from datasets import disable_progress_bars
-from transformers.utils import logging as transformers_logging
 
 from harness.assets.aliases import DEFAULT_MODEL
 from harness.calibration import (
@@ -22,7 +20,7 @@ from harness.calibration import (
     names_prompts,
     prompt_calibration,
 )
-from harness.cli.display import console, result_table, tracker
+from harness.cli.display import console, quiet_libraries, result_table, tracker
 from harness.cli.limited import blind_spots
 from harness.cli.options import add_plugin_options, chosen, split_task
 from harness.compressor import Compressor, compressors
@@ -112,7 +110,7 @@ def execute(arguments: argparse.Namespace) -> int:
     Raises:
         IncompleteError: some cells failed.
     """
-    _quiet_libraries()
+    quiet_libraries()
     plan = make_plan(_request(arguments))
     _announce(plan)
     records = run_plan(plan, tracker())
@@ -140,13 +138,6 @@ def _require_complete(records: Sequence[RunRecord]) -> None:
                 f"{record.spec.task.name} is incomplete and does not rank: {len(skipped)} of "
                 f"{whole.n + len(skipped)} {whole.unit} skipped, the first: {skipped[0].reason}"
             )
-
-
-def _quiet_libraries() -> None:
-    """One progress display: ours. Downloads may show theirs on a terminal."""
-    transformers_logging.disable_progress_bar()
-    if not sys.stderr.isatty():
-        disable_progress_bars()
 
 
 def _request(arguments: argparse.Namespace) -> Request:

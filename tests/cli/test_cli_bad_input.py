@@ -30,7 +30,7 @@ def assert_one_line(outcome, code, *parts):
     ("arguments", "parts"),
     [
         (["rnu"], ["unknown command 'rnu'", "did you mean run?"]),
-        (["compress"], ["unknown command 'compress'", "known: diff, leaderboard, list, plan, run"]),
+        (["compress"], ["unknown command 'compress'", "known: diff, gate, leaderboard, list, plan, run"]),
         (["--verbose"], ["--verbose", "see 'harness --help'"]),
         (["run", "--mehtod", "svd"], ["unknown option '--mehtod'", "did you mean --method"]),
         (["run", "--ratios=0.3"], ["unknown option '--ratios'", "did you mean --ratio"]),

@@ -1,0 +1,241 @@
+"""``harness gate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from harness.cli.display import console, quiet_libraries, tracker
+from harness.errors import InfrastructureError, UsageError
+
+if TYPE_CHECKING:
+    from harness.gate.baseline import Baseline
+    from harness.gate.verdict import Verdict
+    from harness.record import RunRecord
+
+    Actions = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+SEEDS = 8
+WIDE = 3
+"""A threshold of so many times the minimum effect is worth a word."""
+SUMMARY = "GITHUB_STEP_SUMMARY"
+"""Where GitHub Actions shows the markdown that a step appends."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Three actions, each with its own options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    check = _action(actions, "check", "compare a candidate with the baseline")
+    check.add_argument("--strict", action="store_true", help="inconclusive cells fail too")
+    check.add_argument("--junit", type=Path, metavar="FILE", help="write the verdict as JUnit XML")
+    check.add_argument("--markdown", type=Path, metavar="FILE", help="write it as markdown")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON")
+    accept = _action(actions, "accept", "take the candidate's numbers into the baseline")
+    accept.add_argument("--cell", nargs="+", default=[], help="only those whose title holds this")
+    calibrate = _action(actions, "calibrate", "measure the spread and write the baseline")
+    calibrate.add_argument("--seeds", type=int, default=SEEDS, help="calibration draws a cell")
+    calibrate.add_argument(
+        "--minimum-effect",
+        type=float,
+        default=0.01,
+        help="smallest loss that matters: 0.01 is 1 %% of perplexity, 1 point of accuracy",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run or read the candidate and do the action.
+
+    Raises:
+        UsageError: an option is wrong, or the baseline is missing or damaged.
+    """
+    return {"check": _check, "accept": _accept, "calibrate": _calibrate}[arguments.action](
+        arguments
+    )
+
+
+def _action(actions: Actions, name: str, summary: str) -> argparse.ArgumentParser:
+    parser = actions.add_parser(
+        name,
+        help=summary,
+        description=summary.capitalize() + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("recipe", type=Path, nargs="?", help="recipe whose cells to run")
+    add("--results", type=Path, help="read these records instead of running a recipe")
+    add("--baseline", type=Path, default=Path("gate.json"), help="under version control")
+    add("--output", type=Path, help="keep the records here; otherwise they are thrown away")
+    return parser
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from harness.gate.baseline import read_baseline  # noqa: PLC0415
+    from harness.gate.judge import judge  # noqa: PLC0415
+
+    baseline = read_baseline(arguments.baseline)
+    verdict = judge(baseline, _candidate(arguments))
+    _report(verdict, arguments)
+    return verdict.exit_code(strict=arguments.strict)
+
+
+def _accept(arguments: argparse.Namespace) -> int:
+    from harness.gate.accept import accepted  # noqa: PLC0415
+    from harness.gate.baseline import cell_key, read_baseline  # noqa: PLC0415
+
+    baseline = read_baseline(arguments.baseline)
+    keys = {
+        cell.key
+        for cell in baseline.cells
+        if not arguments.cell or any(part in cell.title for part in arguments.cell)
+    }
+    if not keys:
+        titles = "; ".join(cell.title for cell in baseline.cells)
+        raise UsageError(f"no cell matches {' '.join(arguments.cell)}; there are: {titles}")
+    records = [one for one in _candidate(arguments) if cell_key(one.spec) in keys]
+    updated = accepted(baseline, records)
+    _write_baseline(updated, arguments.baseline)
+    _print_changes(baseline, updated)
+    return 0
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from harness.gate.calibrate import calibrated  # noqa: PLC0415
+
+    if not arguments.minimum_effect > 0:
+        raise UsageError(f"--minimum-effect must be above 0, got {arguments.minimum_effect:g}")
+    baseline = calibrated(_candidate(arguments), arguments.minimum_effect)
+    _write_baseline(baseline, arguments.baseline)
+    table = Table("cell", "metric", "value", "n", "draws", "spread", "fails above", "finds")
+    for cell in baseline.cells:
+        spread = "" if cell.spread is None else f"{cell.spread:.2%}"
+        table.add_row(
+            cell.title,
+            cell.metric,
+            f"{cell.value:.6g}",
+            str(len(cell.values)),
+            str(cell.draws),
+            spread,
+            f"{cell.minimum:.2%}",
+            "" if cell.detectable is None else f"{cell.detectable:.2%}",
+        )
+    console(200).print(table)
+    if wide := [cell for cell in baseline.cells if cell.minimum > WIDE * arguments.minimum_effect]:
+        sys.stderr.write(
+            f"{len(wide)} cells fail only above {max(cell.minimum for cell in wide):.1%} at most, "
+            "for so much may a new calibration sample change them; more --seeds know it better\n"
+        )
+    return 0
+
+
+def _candidate(arguments: argparse.Namespace) -> list[RunRecord]:
+    """Read the records, or run the recipe."""
+    if (arguments.recipe is None) == (arguments.results is None):
+        raise UsageError("pass either a recipe to run or --results with records to read")
+    if arguments.results is not None:
+        if arguments.output is not None:
+            raise UsageError("--output is for the records of a recipe; remove it")
+        return _read(arguments.results)
+    return _run(arguments)
+
+
+def _read(folder: Path) -> list[RunRecord]:
+    from harness import store  # noqa: PLC0415
+
+    records, problems = store.load_all(folder)
+    if problems:
+        raise UsageError(f"{problems[0].path}: {problems[0].message}")
+    if not records:
+        raise UsageError(f"there are no records in {folder}; pass the folder that holds them")
+    return records
+
+
+def _run(arguments: argparse.Namespace) -> list[RunRecord]:
+    from harness.gate.running import run_recipe  # noqa: PLC0415
+    from harness.recipe import read_recipe  # noqa: PLC0415
+
+    quiet_libraries()
+    recipe = read_recipe(arguments.recipe)
+    calibrates = arguments.action == "calibrate"
+    if calibrates:
+        (first, *more) = recipe.seeds
+        if more or arguments.seeds < 1:
+            raise UsageError("a gate's recipe has one seed, and --seeds is at least 1")
+        seeds = tuple(range(first, first + arguments.seeds))
+        recipe = recipe.model_copy(update={"seeds": seeds})
+    with _records_folder(arguments.output) as folder:
+        # A kept record may be of older code: only calibration, which is long, goes on from it.
+        found = run_recipe(recipe, folder, tracker(), force=not calibrates)
+        return [_told(record) for record in found]
+
+
+def _told(record: RunRecord) -> RunRecord:
+    spec, result = record.spec, record.result
+    value = f"{result.metrics[0].value:.6g}" if result else record.error
+    seed = f" seed {spec.calibration.seed}" if spec.calibration else ""
+    name = f"{spec.model} {spec.method.name} {spec.ratio:g}{seed} on {spec.task.name}"
+    sys.stderr.write(f"{name}: {value}\n")
+    return record
+
+
+@contextmanager
+def _records_folder(output: Path | None) -> Iterator[Path]:
+    if output is not None:
+        yield output
+        return
+    with tempfile.TemporaryDirectory(prefix="harness-gate-") as folder:
+        yield Path(folder)
+
+
+def _report(verdict: Verdict, arguments: argparse.Namespace) -> None:
+    from harness.gate import reports  # noqa: PLC0415
+
+    table = Table(*reports.HEAD, title=f"Regression gate: {verdict.summary()}")
+    for cell in verdict.cells:
+        table.add_row(cell.title, *reports.numbers(cell), f"{cell.outcome}: {cell.reason}")
+    console(200).print(table)
+    summary = reports.markdown(verdict)
+    if arguments.markdown:
+        _write(arguments.markdown, summary)
+    if arguments.junit:
+        _write(arguments.junit, reports.junit(verdict, strict=arguments.strict))
+    if arguments.json:
+        plain = {"outcome": verdict.outcome, **verdict.model_dump(mode="json")}
+        _write(arguments.json, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+    if job_summary := os.environ.get(SUMMARY):
+        with Path(job_summary).open("a", encoding="utf-8") as file:
+            file.write(summary + "\n")
+
+
+def _print_changes(old: Baseline, new: Baseline) -> None:
+    table = Table("cell", "was", "is")
+    for before, after in zip(old.cells, new.cells, strict=True):
+        if before != after:
+            table.add_row(after.title, f"{before.value:.6g}", f"{after.value:.6g}")
+    output = console(160)
+    output.print(table if table.row_count else "nothing changed")
+
+
+def _write_baseline(baseline: Baseline, path: Path) -> None:
+    from harness.gate.baseline import baseline_text  # noqa: PLC0415
+
+    _write(path, baseline_text(baseline))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot write {path} ({error.strerror or error}); choose another folder"
+        ) from error

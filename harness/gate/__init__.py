@@ -1,0 +1,1 @@
+"""The regression gate: a candidate against a stored baseline."""

@@ -1,0 +1,208 @@
+"""The baseline: what a gate remembers of each cell, as one file under version control."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from harness.errors import InfrastructureError, UsageError
+from harness.paired import Observations, Unpaired, observe
+from harness.record import RunRecord
+from harness.schema import Document, digest
+from harness.spec import RunSpec
+
+FALSE_ALARM = 0.01
+"""Chance that a gate fails, in any of its cells, although none lost what matters."""
+
+DECIMALS = 6
+"""Of a sample's value: less than any difference that matters, and files stay small."""
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class SampleSet(Document):
+    """The samples that several cells share; a single weight stands for all of them."""
+
+    ids: Annotated[tuple[str, ...], Field(min_length=1)]
+    weights: tuple[float, ...]
+
+
+class BaselineCell(Document):
+    """One cell as it was measured, and when a candidate is another one.
+
+    Effects are changes of the mean for accuracies and the like, and of the logarithm for
+    perplexities (0.01 is one percent).
+
+    Attributes:
+        title: the cell in a few words.
+        spec: what was run; a candidate belongs to the cell by an equal one.
+        commit: of the code, None when it was installed; ``harness`` is its version.
+        weights, calibration, data: fingerprints of what was read.
+        parameters: of the model as evaluated.
+        metric, unit, higher_is_better, logarithmic, value: the headline.
+        samples: name of its ``SampleSet``; ``values`` in the same order.
+        draws: how many draws of the calibration sample ``spread`` is taken over.
+        spread: standard deviation of the headline between them, None where nothing is drawn.
+        minimum: the loss above which a candidate fails.
+        suspicious: the gain above which it fails too.
+        detectable: the loss that the gate finds in 80% of all cases, None where not known.
+    """
+
+    title: str
+    spec: RunSpec
+    harness: str
+    commit: str | None
+    weights: str
+    calibration: str | None
+    data: str
+    parameters: int
+    metric: str
+    unit: str
+    higher_is_better: bool
+    logarithmic: bool
+    value: float
+    samples: str
+    values: tuple[float, ...]
+    draws: int
+    spread: float | None
+    minimum: Positive
+    suspicious: Positive
+    detectable: float | None
+
+    @property
+    def key(self) -> str:
+        """What makes a record the candidate of this cell."""
+        return cell_key(self.spec)
+
+
+class Baseline(Document):
+    """All cells of a gate; ``false_alarm`` holds for all of them together."""
+
+    version: Literal[1] = 1
+    false_alarm: Annotated[float, Field(gt=0, lt=1)] = FALSE_ALARM
+    samples: dict[str, SampleSet]
+    cells: Annotated[tuple[BaselineCell, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Baseline:
+        keys = [cell.key for cell in self.cells]
+        if len(set(keys)) < len(keys):
+            raise ValueError("two cells have the same specification")
+        for cell in self.cells:
+            if cell.samples not in self.samples:
+                raise ValueError(f"the samples of {cell.title} are missing")
+            kept = self.samples[cell.samples]
+            if len(kept.weights) not in {1, len(kept.ids)} or len(cell.values) != len(kept.ids):
+                raise ValueError(f"{cell.title} has another number of values than of samples")
+        return self
+
+    @property
+    def confidence(self) -> float:
+        """Of one cell's two-sided interval (Bonferroni)."""
+        return 1 - self.false_alarm / len(self.cells)
+
+    def observations(self, cell: BaselineCell) -> Observations:
+        """What ``cell`` was taken over."""
+        kept = self.samples[cell.samples]
+        return Observations(
+            cell.metric,
+            cell.unit,
+            cell.higher_is_better,
+            cell.logarithmic,
+            kept.ids,
+            np.array(cell.values),
+            np.array(np.broadcast_to(kept.weights, len(kept.ids))),
+        )
+
+
+def cell_key(spec: RunSpec) -> str:
+    """Hash of a specification; equal ones are one cell."""
+    return digest(spec.model_dump(mode="json"))[:16]
+
+
+def observed(record: RunRecord) -> Observations | Unpaired:
+    """The observations behind a record's headline, as exact as a baseline keeps them.
+
+    Raises:
+        NonFiniteError: a sample's value is NaN or infinite.
+    """
+    if record.result is None:
+        return Unpaired(f"{record.run_id} has no result")
+    seen = observe(record.result)
+    if isinstance(seen, Unpaired):
+        return seen
+    return Observations(
+        seen.metric,
+        seen.unit,
+        seen.higher_is_better,
+        seen.logarithmic,
+        seen.ids,
+        seen.values.round(DECIMALS),
+        seen.weights,
+    )
+
+
+def sample_set(seen: Observations) -> SampleSet:
+    """The samples of ``seen`` without its values."""
+    weights = seen.weights if np.ptp(seen.weights) else seen.weights[:1]
+    return SampleSet(ids=seen.ids, weights=tuple(weights.tolist()))
+
+
+def sample_set_name(samples: SampleSet) -> str:
+    """Its name in a baseline: a hash of its content."""
+    return digest(samples.model_dump(mode="json"))[:12]
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Read a baseline file.
+
+    Raises:
+        UsageError: there is none, or it is not sound.
+        InfrastructureError: it cannot be read.
+    """
+    try:
+        return Baseline.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"there is no baseline {path}; write one with 'harness gate calibrate'"
+        ) from error
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot read {path} ({error.strerror or error}); check its permissions"
+        ) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise UsageError(
+            f"{path} is no sound baseline ({where}: {first['msg']}); restore it from version "
+            "control, or write it anew with 'harness gate calibrate'"
+        ) from error
+
+
+def baseline_text(baseline: Baseline) -> str:
+    """The file's content: one line a sample set and a cell's values, so that changes show."""
+    plain = baseline.model_dump(mode="json")
+    marks: dict[str, str] = {}
+
+    def flat(value: object) -> str:
+        mark = f"@{len(marks)}@"
+        marks[f'"{mark}"'] = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return mark
+
+    for one in plain["samples"].values():
+        one["ids"], one["weights"] = flat(one["ids"]), flat(one["weights"])
+    for cell in plain["cells"]:
+        cell["values"], cell["spec"] = flat(_short(cell["values"])), flat(cell["spec"])
+    text = json.dumps(plain, indent=1, ensure_ascii=False)
+    for mark, content in marks.items():
+        text = text.replace(mark, content, 1)
+    return text + "\n"
+
+
+def _short(values: list[float]) -> list[float]:
+    """Whole numbers without their point."""
+    return [int(value) if value.is_integer() else value for value in values]

@@ -1,0 +1,48 @@
+"""Records with samples as a gate reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from board_records import LETTER, make_record
+
+from harness.record import RunRecord
+from harness.results import Metric, Sample, TaskResult
+from harness.spec import CalibrationSpec
+
+TOKENS = 255.0
+
+
+def with_samples(record: RunRecord, values: Sequence[float], name: str, **changes) -> RunRecord:
+    """``record`` with a headline over ``values``: token losses, or 0 and 1."""
+    loss = name.startswith("perplexity")
+    mean = sum(values) / len(values)
+    metric = Metric(
+        name=name,
+        value=math.exp(mean) if loss else mean,
+        stderr=None,
+        n=len(values),
+        unit="windows" if loss else "questions",
+        higher_is_better=not loss,
+    )
+    samples = tuple(
+        Sample(
+            id=str(place), values={"nll": value, "tokens": TOKENS} if loss else {"correct": value}
+        )
+        for place, value in enumerate(values)
+    )
+    result = TaskResult(metrics=(metric,), samples=samples, batch_size=8)
+    return record.model_copy(update={"result": result, **changes})
+
+
+def perplexity(losses: Sequence[float], seed: int = 0, **changes) -> RunRecord:
+    calibration = CalibrationSpec(text="c4", samples=8, length=64, seed=seed)
+    record = make_record(calibration=calibration, **changes)
+    return with_samples(record, losses, "perplexity_token@256")
+
+
+def accuracy(correct: Sequence[float], seed: int = 0, **changes) -> RunRecord:
+    calibration = CalibrationSpec(text="c4", samples=8, length=64, seed=seed)
+    record = make_record(calibration=calibration, task="scienceqa", metric=LETTER, **changes)
+    return with_samples(record, correct, LETTER)
