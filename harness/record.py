@@ -107,6 +107,14 @@ class RunRecord(Document):
     created: str
     digest: str = ""
 
+    @property
+    def title(self) -> str:
+        """The cell in a few words, for people."""
+        spec = self.spec
+        method = self.compression.label if self.compression else spec.method.name
+        share = f" {spec.ratio:g}" if spec.calibration else ""
+        return f"{spec.model} {method}{share} on {spec.task.name}"
+
     def content_digest(self) -> str:
         """SHA-256 of the record without its ``digest`` field."""
         return digest(self.model_dump(mode="json", exclude={"digest"}))

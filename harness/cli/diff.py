@@ -78,7 +78,7 @@ def _print(found: FolderDifference) -> None:
         output.print(_numbers(found.pairs))
     for name, only in (("A", found.only_a), ("B", found.only_b)):
         for record in only:
-            output.print(f"only in {name}: {_title(record)} ({record.run_id})")
+            output.print(f"only in {name}: {record.title} ({record.run_id})")
     same = [pair for pair in found.pairs if pair.changes and not pair.causes]
     common = found.common_causes
     if common:
@@ -86,7 +86,7 @@ def _print(found: FolderDifference) -> None:
     for pair in found.pairs:
         own = [cause for cause in pair.causes if cause not in common]
         if own:
-            output.print(_why(own, f"why {_title(pair.b)} may differ"))
+            output.print(_why(own, f"why {pair.b.title} may differ"))
     if same:
         output.print(CHANCE)
 
@@ -100,7 +100,7 @@ def _numbers(pairs: Sequence[Difference]) -> Table:
         a, b = (record.result.metrics if record.result else () for record in (pair.a, pair.b))
         name = (a or b)[0].name if a or b else ""
         values = [f"{metrics[0].value:.6g}" if metrics else pair.a.status for metrics in (a, b)]
-        table.add_row(_title(pair.b), name, *values, *_effect(pair.paired))
+        table.add_row(pair.b.title, name, *values, *_effect(pair.paired))
         for metric, part, before, after in pair.changes:
             if part is not None or metric != name:
                 both = ("" if one is None else f"{one:.6g}" for one in (before, after))
@@ -132,12 +132,6 @@ def _why(causes: Sequence[Cause], title: str) -> Table:
     for cause in causes:
         table.add_row(*cause)
     return table
-
-
-def _title(record: RunRecord) -> str:
-    spec, done = record.spec, record.compression
-    method = done.label if done else spec.method.name
-    return f"{spec.model}, {method}, {spec.ratio:g}, {spec.task.name}"
 
 
 def _size(pair: Difference) -> float:

@@ -179,11 +179,10 @@ def _run(arguments: argparse.Namespace) -> list[RunRecord]:
 
 
 def _told(record: RunRecord) -> RunRecord:
-    spec, result = record.spec, record.result
+    calibration, result = record.spec.calibration, record.result
     value = f"{result.metrics[0].value:.6g}" if result else record.error
-    seed = f" seed {spec.calibration.seed}" if spec.calibration else ""
-    name = f"{spec.model} {spec.method.name} {spec.ratio:g}{seed} on {spec.task.name}"
-    sys.stderr.write(f"{name}: {value}\n")
+    seed = f" seed {calibration.seed}" if calibration else ""
+    sys.stderr.write(f"{record.title}{seed}: {value}\n")
     return record
 
 

@@ -205,8 +205,8 @@ def _tasks(arguments: argparse.Namespace, standard: tuple[str, ...]) -> list[Tas
 
 def _device(device: str) -> str:
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()  # the meta device has no values
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device '{device}' cannot be used here; pass --device cpu") from error
     return device
 

@@ -23,8 +23,8 @@ def accepted(baseline: Baseline, records: Iterable[RunRecord]) -> Baseline:
         old = cells.get(cell_key(record.spec))
         if old is None:
             raise UsageError(
-                f"the baseline has no cell for {record.run_id} ({record.spec.model}, "
-                f"{record.spec.method.name}); 'harness gate calibrate' adds it"
+                f"the baseline has no cell {record.title} as it was run for {record.run_id}; "
+                "'harness gate calibrate' adds it"
             )
         draw = draw_of(record)
         if draw.seen.metric != old.metric:

@@ -87,12 +87,9 @@ def measured(draw: Draw) -> dict[str, Any]:
     """The fields of a baseline cell that are read off one record."""
     record, seen = draw
     done = record.compression
-    spec = record.spec
-    method = done.label if done else spec.method.name
-    share = f" {spec.ratio:g}" if done else ""
     return {
-        "title": f"{spec.model} {method}{share} on {spec.task.name}",
-        "spec": spec,
+        "title": record.title,
+        "spec": record.spec,
         "harness": record.environment.harness,
         "commit": record.environment.commit,
         "weights": record.model.fingerprint,
@@ -135,7 +132,7 @@ def _cell(first: Draw, draws: Sequence[Draw], minimum_effect: float, tail: float
     seeds = len({draw.seed for draw in draws})
     if calibrates and seeds < LEAST_DRAWS:
         raise UsageError(
-            f"{measured(first)['title']} has {seeds} calibration seeds, its spread needs at "
+            f"{first.record.title} has {seeds} calibration seeds, its spread needs at "
             f"least {LEAST_DRAWS}; pass --seeds {LEAST_DRAWS} or more"
         )
     spread = float(np.std([draw.level for draw in draws], ddof=1)) if calibrates else None

@@ -107,9 +107,8 @@ def _failed(cell: BaselineCell, reason: str) -> CellVerdict:
 
 
 def _unknown(record: RunRecord) -> CellVerdict:
-    spec = record.spec
     return CellVerdict(
-        title=f"{spec.model} {spec.method.name} {spec.ratio:g} on {spec.task.name}",
+        title=record.title,
         outcome="new",
         reason="not in the baseline; 'harness gate calibrate' adds it",
         candidate=record.result.metrics[0].value if record.result else None,

@@ -14,11 +14,11 @@ HEAD = ("cell", "baseline", "candidate", "loss", "fails above", "verdict")
 
 def numbers(cell: CellVerdict) -> tuple[str, str, str, str]:
     """Baseline, candidate, loss with its interval, and the minimum, as text."""
-    loss = "" if cell.loss is None else f"{cell.loss:+.2%}"
+    loss = "" if cell.loss is None else _signed(cell.loss)
     if cell.interval:
-        low, high = cell.interval
-        loss += f" ({low:+.2%} to {high:+.2%})"
-    return _number(cell.baseline), _number(cell.candidate), loss, _share(cell.minimum)
+        loss += f" ({' to '.join(map(_signed, cell.interval))})"
+    minimum = "" if cell.minimum is None else f"{cell.minimum:.2%}"
+    return _number(cell.baseline), _number(cell.candidate), loss, minimum
 
 
 def markdown(verdict: Verdict) -> str:
@@ -61,9 +61,9 @@ def junit(verdict: Verdict, *, strict: bool) -> str:
 
 def _explained(verdict: Verdict) -> str:
     return (
-        "A loss is a change of the mean, for perplexities of its logarithm, over the same samples; "
-        f"intervals have {verdict.confidence:.4%} confidence, so that a false alarm in any cell "
-        f"has a chance below {verdict.false_alarm:.0%}."
+        "A loss is a change of the mean (accuracies in points, perplexities as logarithms) over "
+        f"the same samples. Intervals have {verdict.confidence:.4%} confidence, so that a false "
+        f"alarm in any cell has a chance below {verdict.false_alarm:.0%}."
     )
 
 
@@ -77,8 +77,8 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.2%}"
+def _signed(effect: float) -> str:
+    return f"{round(effect, 4) + 0.0:+.2%}"  # adding zero turns -0.0 into 0.0
 
 
 def _xml(text: str) -> str:

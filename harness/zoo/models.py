@@ -80,13 +80,6 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def round_to_half(model: nn.Module) -> None:
-    """Round the weights to what float16 can hold, in place."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.half())
-
-
 def llava(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """LLaVA: CLIP's vision tower, two-layer projector, Llama."""
     ends = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.eos_token_id}

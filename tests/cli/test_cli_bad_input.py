@@ -30,7 +30,10 @@ def assert_one_line(outcome, code, *parts):
     ("arguments", "parts"),
     [
         (["rnu"], ["unknown command 'rnu'", "did you mean run?"]),
-        (["compress"], ["unknown command 'compress'", "known: diff, gate, leaderboard, list, plan, run"]),
+        (
+            ["compress"],
+            ["unknown command 'compress'", "known: diff, gate, leaderboard, list, plan, run"],
+        ),
         (["--verbose"], ["--verbose", "see 'harness --help'"]),
         (["run", "--mehtod", "svd"], ["unknown option '--mehtod'", "did you mean --method"]),
         (["run", "--ratios=0.3"], ["unknown option '--ratios'", "did you mean --ratio"]),
@@ -90,6 +93,7 @@ def test_wrong_commands(cli, arguments, parts, tmp_path, monkeypatch):
         (["--calibration", "absent.txt"], ["no such file or folder: absent.txt"]),
         (["--calibration", "c5"], ["unknown text 'c5'", "did you mean c4"]),
         (["--device", "gpu"], ["device 'gpu' cannot be used here", "--device cpu"]),
+        (["--device", "meta"], ["device 'meta' cannot be used here", "--device cpu"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0].startswith("--") else "",
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_lessons import SCHEDULE, trained
 
-from harness.zoo.models import add_dropout, round_to_half
+from harness.zoo.models import add_dropout
 from harness.zoo.training import Schedule
 
 
@@ -47,10 +47,3 @@ def test_added_dropout_acts_in_training_only():
     inputs = torch.randn(2, 64)
     assert (linear.train()(inputs) == 0).float().mean() > 0.2
     assert (linear.eval()(inputs) == 0).sum() == 0
-
-
-def test_rounding_to_half_is_what_a_float16_file_holds():
-    linear = torch.nn.Linear(8, 8)
-    expected = linear.weight.detach().half().float()
-    round_to_half(linear)
-    assert torch.equal(linear.weight.detach(), expected)
