@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import torch
 
@@ -20,12 +21,13 @@ from harness.errors import HarnessError, IncompleteError, InfrastructureError
 from harness.factors import stored_bytes
 from harness.loading import load_model
 from harness.model import LanguageModel
-from harness.plan import Cell, Plan, Request, Variant, make_plan
+from harness.plan import Cell, Plan, Request, Source, Variant, make_plan
 from harness.processors import image_processor_name
 from harness.progress import Tracker, silent
 from harness.record import ModelFacts, RunRecord, Status
 from harness.results import TaskResult
 from harness.spec import CalibrationSpec
+from harness.statistics import saved
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.task import Conditions
@@ -46,14 +48,18 @@ def run(request: Request, track: Tracker = silent) -> list[RunRecord]:
     return run_plan(make_plan(request), track)
 
 
-def run_plan(plan: Plan, track: Tracker = silent) -> list[RunRecord]:
-    """``run`` for a plan already made."""
+def run_plan(plan: Plan, track: Tracker = silent, shared: Path | None = None) -> list[RunRecord]:
+    """``run`` for a plan already made.
+
+    Statistics of the untouched model are shared with other processes through the folder
+    ``shared``, if there is one.
+    """
     records = [cell.done for variant in plan.variants for cell in variant.cells if cell.done]
     pending = [variant for variant in plan.variants if variant.pending]
     if not pending:
         return records
     store.require_writable(plan.request.output)
-    job = _Job(plan, track)
+    job = _Job(plan, track, shared)
     for variant in pending:
         records += job.run(variant)
     order = [cell.run_id for variant in plan.variants for cell in variant.cells]
@@ -66,6 +72,7 @@ class _Job:
 
     plan: Plan
     track: Tracker
+    shared: Path | None
     timings: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -117,7 +124,7 @@ class _Job:
         if self.calibrated_on != variant.source.spec:
             self.calibrated_on, self.statistics = variant.source.spec, None
         if method.config.propagation == "original" and self.statistics is None:
-            self._calibrate(calibration)
+            self._calibrate(variant.source, calibration)
         with self._timed("compress"), failures_explained(f"method '{method.spec.name}'"):
             return compress_model(
                 self.dense,
@@ -132,21 +139,41 @@ class _Job:
                 track=self.track,
             )
 
-    def _calibrate(self, calibration: Calibration) -> None:
+    def _calibrate(self, source: Source, calibration: Calibration) -> None:
         """Collect once what all variants together need."""
+        request, model = self.plan.request, self.dense.model
         methods = [variant.method for variant in self.plan.variants]
-        with self._timed("calibrate"), failures_explained("calibration"):
-            self.statistics = collect(
-                self.dense.model,
-                self.dense.family.blocks(self.dense.model, self.plan.request.scope),
+        # Those of other processes may need the tokens, which are little beside the moments.
+        tokens = self.shared is not None or any(
+            one.compressor is not None and one.compressor.needs_mlp_tokens(one.config)
+            for one in methods
+        )
+
+        def build() -> list[BlockStatistics]:
+            return collect(
+                model,
+                self.dense.family.blocks(model, request.scope),
                 calibration,
-                batch_size=self.plan.request.batch_size,
-                keep_mlp_tokens=any(
-                    m.compressor is not None and m.compressor.needs_mlp_tokens(m.config)
-                    for m in methods
-                ),
+                batch_size=request.batch_size,
+                keep_mlp_tokens=tokens,
                 track=self.track,
             )
+
+        with self._timed("calibrate"), failures_explained("calibration"):
+            if self.shared is None:
+                self.statistics = build()
+                return
+            # All that can change a digit of them.
+            origin = {
+                "weights": self.plan.asset.fingerprint,
+                "data": source.data.fingerprint,
+                "calibration": source.spec.model_dump_json(),
+                "scope": request.scope,
+                "dtype": request.dtype,
+                "batch size": str(request.batch_size),
+                "device": model.device.type,
+            }
+            self.statistics = saved.shared(self.shared, origin, model.device, build)
 
     def _evaluate(self, subject: LanguageModel, cell: Cell) -> TaskResult:
         request = self.plan.request

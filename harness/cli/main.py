@@ -18,6 +18,8 @@ COMMANDS = {
     "run": "compress a model, measure it, record the result",
     "plan": "show the cells of a recipe and which of them are done",
     "diff": "what differs between two records or folders, and why",
+    "merge": "bring the records of several folders together",
+    "sweep": "run the cells of a recipe, each in its own process",
     "gate": "block what lost quality against a stored baseline",
     "leaderboard": "rank the recorded results",
     "list": "list methods, models, tasks or families",

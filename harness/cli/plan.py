@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from harness import store
 from harness.cli.display import console
 from harness.errors import UsageError
-from harness.plan import Cell, make_plan
-from harness.recipe import read_recipe, requests
-from harness.record import RunRecord
+
+if TYPE_CHECKING:
+    from harness.sweep.estimate import Estimate
+    from harness.sweep.survey import Entry
+
+HEADINGS = (
+    "model", "method", "ratio", "seed", "task", "dtype", "parameters", "after", "MFLOPs/token",
+    "memory", "time", "state",
+)  # fmt: skip
+NUMBERS = HEADINGS[6:11]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,31 +32,114 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print every cell of the recipe and whether its record is there; no model is loaded."""
+    """Print every cell of the recipe, its cost, and whether its record is there.
+
+    No model is loaded and nothing is fetched. Parameters and FLOPs come from the configuration,
+    memory is that of weights and statistics, times are those of finished cells of the same
+    model, method and task.
+    """
+    from harness import store  # noqa: PLC0415
+    from harness.recipe import read_recipe, requests  # noqa: PLC0415
+    from harness.sweep.at_hand import nothing_fetched  # noqa: PLC0415
+    from harness.sweep.estimate import expected_seconds  # noqa: PLC0415
+    from harness.sweep.survey import survey  # noqa: PLC0415
+
     wanted = requests(read_recipe(arguments.recipe), arguments.output)
-    cells = [make_plan(request).variants[-1].cells[0] for request in wanted]
-    if not cells:
+    if not wanted:
         raise UsageError(f"{arguments.recipe} skips every cell; remove an override")
-    found = {cell.run_id: store.find(arguments.output, cell.run_id) for cell in cells}
-    table = Table("model", "method", "ratio", "seed", "task", "dtype", "run", "state")
-    for cell in cells:
-        table.add_row(*_row(cell), _state(found[cell.run_id]))
-    output = console(160)
-    output.print(table)
-    done = sum(cell.done is not None for cell in cells)
-    output.print(f"{len(cells)} cells, {done} done, {len(cells) - done} to run")
+    with nothing_fetched():
+        entries = survey(wanted)
+    records = store.load_all(arguments.output)[0] if arguments.output.is_dir() else []
+    costs = _costs(entries)
+    times = {
+        at: expected_seconds(entry.cell.spec, records)
+        for at, entry in enumerate(entries)
+        if entry.cell and entry.status != "complete"
+    }
+    _print(entries, costs, times)
     return 0
 
 
-def _row(cell: Cell) -> tuple[str, ...]:
-    spec = cell.spec
-    seed = str(spec.calibration.seed) if spec.calibration else ""
-    ratio = f"{spec.ratio:g}" if spec.calibration else ""
-    names = (spec.method.name, ratio, seed, spec.task.name, spec.dtype)
-    return (spec.model, *names, cell.run_id)
+def _costs(entries: Sequence[Entry]) -> dict[int, Estimate]:
+    """By position; a model is looked at once for each scope."""
+    from harness.sweep.estimate import estimate  # noqa: PLC0415
+    from harness.sweep.shape import shape_of  # noqa: PLC0415
+
+    shape = cache(shape_of)
+    return {
+        at: estimate(shape(entry.folder, entry.cell.spec.scope), entry.cell.spec)
+        for at, entry in enumerate(entries)
+        if entry.cell and entry.folder
+    }
 
 
-def _state(record: RunRecord | None) -> str:
-    if record is None:
+def _print(
+    entries: Sequence[Entry], costs: Mapping[int, Estimate], times: Mapping[int, float | None]
+) -> None:
+    table = Table(show_footer=True)
+    total = _total(entries, costs, times)
+    for heading in HEADINGS:
+        table.add_column(
+            heading,
+            footer=total.get(heading, ""),
+            justify="right" if heading in NUMBERS else "left",
+            overflow="fold",
+        )
+    for at, entry in enumerate(entries):
+        table.add_row(*_names(entry), *_cost(costs.get(at)), _time(at, times), _state(entry))
+    output = console(180)
+    output.print(table)
+    done = sum(entry.status == "complete" for entry in entries)
+    output.print(f"{len(entries)} cells, {done} done, {len(entries) - done} to run")
+    if missing := sorted({_missing(entry.missing) for entry in entries if entry.missing}):
+        output.print(f"to be fetched: {', '.join(missing)}")
+
+
+def _names(entry: Entry) -> tuple[str, ...]:
+    request = entry.request
+    seed = str(getattr(request.calibration, "seed", 0)) if request.methods else ""
+    ratio = f"{entry.ratio:g}" if request.methods else ""
+    return (request.model, entry.method, ratio, seed, request.tasks[0].name, request.dtype)
+
+
+def _cost(cost: Estimate | None) -> tuple[str, ...]:
+    if cost is None:
+        return ("unknown",) * 4
+    counts = (f"{count / 1e6:.2f}M" for count in (cost.parameters, cost.remaining))
+    return (*counts, f"{cost.flops / 1e6:.2f}", f"{cost.memory / 1e6:.0f} MB")
+
+
+def _time(at: int, times: Mapping[int, float | None]) -> str:
+    if at not in times:
+        return ""
+    seconds = times[at]
+    return "unknown" if seconds is None else f"{seconds:.0f} s"
+
+
+def _state(entry: Entry) -> str:
+    if entry.missing:
+        return "to be fetched, then run"
+    if entry.record is None:
         return "to run"
-    return "done" if record.status == "complete" else f"{record.status}, to run again"
+    return "done" if entry.status == "complete" else f"{entry.status}: sweep --retry-failed"
+
+
+def _total(
+    entries: Sequence[Entry], costs: Mapping[int, Estimate], times: Mapping[int, float | None]
+) -> dict[str, str]:
+    known = [seconds for seconds in times.values() if seconds is not None]
+    unknown = sum(entry.status != "complete" for entry in entries) - len(known)
+    left = [f"{sum(known):.0f} s"] * bool(known) + [f"{unknown} unknown"] * bool(unknown)
+    largest = max((cost.memory for cost in costs.values()), default=None)
+    return {
+        "model": "total",
+        "memory": "" if largest is None else f"at most {largest / 1e6:.0f} MB",
+        "time": " + ".join(left),
+        "state": f"{len(entries)} cells",
+    }
+
+
+def _missing(message: str) -> str:
+    """What an error says cannot be had: the first name it quotes."""
+    quoted = re.search(r"'([^']+)'", message)
+    return quoted[1] if quoted else message

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from harness import store
 from harness.errors import HarnessError
+from harness.locks import locked
 from harness.plan import Cell, Plan, Request, make_plan
-from harness.record import RunRecord
 from harness.runner import failures_explained, run_plan
-from harness.sweep.job import ANSWER, JOB, Answer, Job
-from harness.sweep.locks import cell_locked
+from harness.sweep.job import ANSWER, JOB, Answer, Job, answer_of
 
 
 def do_job(text: bytes | str, device: str | None) -> str:
@@ -18,12 +20,12 @@ def do_job(text: bytes | str, device: str | None) -> str:
     job = JOB.validate_json(text)
     if device:
         job = replace(job, request=replace(job.request, device=device))
-    try:
-        record = _done(job)
-        answer = Answer(record.run_id, record.status, record.error)
-    except HarnessError as error:
-        answer = Answer("", "failed", " ".join(str(error).split()))
-    return ANSWER.dump_json(answer).decode()
+    with _warnings_kept() as kept:
+        try:
+            answer = _done(job)
+        except HarnessError as error:
+            answer = Answer("", "failed", " ".join(str(error).split()))
+    return ANSWER.dump_json(answer.with_notices(tuple(kept))).decode()
 
 
 def plan_of(request: Request) -> tuple[Plan, Cell]:
@@ -36,13 +38,29 @@ def plan_of(request: Request) -> tuple[Plan, Cell]:
     return replace(plan, variants=(variant,)), variant.cells[0]
 
 
-def _done(job: Job) -> RunRecord:
+def _done(job: Job) -> Answer:
     # Whether there is a record counts only under the lock.
     plan, cell = plan_of(replace(job.request, force=True))
     output = job.request.output
-    with cell_locked(output, cell.run_id):
+    with locked(output / ".locks" / f"{cell.run_id}.lock", wait=job.wait) as held:
         found = store.find(output, cell.run_id)
         if found and found.digest != job.replaces:
-            return found
+            return answer_of(found)
+        if not held:
+            return Answer("", "busy")
         with failures_explained("the cell"):
-            return run_plan(plan)[0]
+            return answer_of(run_plan(plan, shared=job.shared)[0])
+
+
+@contextmanager
+def _warnings_kept() -> Iterator[list[str]]:
+    """All that the harness warns of, which a worker's standard error would hide."""
+    kept: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: kept.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("harness")
+    logger.addHandler(handler)
+    try:
+        yield kept
+    finally:
+        logger.removeHandler(handler)

@@ -2,32 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter
 
 from harness.plan import Request
+from harness.record import RunRecord, Status
 
 
 @dataclass(frozen=True)
 class Job:
     """One cell to be done.
 
-    ``replaces`` is the digest of the record that is to be replaced, empty where there is none:
-    whatever else is found in its place was written by somebody else meanwhile and is kept.
+    Attributes:
+        request: of this cell only.
+        replaces: digest of the record that is to be replaced, empty where there is none:
+            whatever else is found in its place was written by somebody else meanwhile and is
+            kept.
+        wait: for whoever is at this cell already, rather than answer ``busy``.
+        shared: folder of statistics that other cells need too.
     """
 
     request: Request
     replaces: str = ""
+    wait: bool = True
+    shared: Path | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a cell; ``run_id`` is empty where it came to no record."""
+    """What became of a cell; ``run_id`` is empty where it came to no record.
+
+    ``notices`` are what a person should know beside.
+    """
 
     run_id: str
-    status: str
-    error: str | None
+    status: Status | Literal["busy"]
+    error: str | None = None
+    value: str = ""
+    notices: tuple[str, ...] = ()
+
+    def with_notices(self, notices: tuple[str, ...]) -> Answer:
+        """The same with ``notices``."""
+        return replace(self, notices=notices)
+
+
+def answer_of(record: RunRecord) -> Answer:
+    """What a record says in short."""
+    return Answer(record.run_id, record.status, record.error, headline(record))
+
+
+def headline(record: RunRecord) -> str:
+    """The first number of a record with its name."""
+    if record.result is None:
+        return ""
+    metric = record.result.metrics[0]
+    return f"{metric.name} {metric.value:.4g}"
 
 
 JOB = TypeAdapter(Job)

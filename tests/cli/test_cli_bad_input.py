@@ -32,7 +32,7 @@ def assert_one_line(outcome, code, *parts):
         (["rnu"], ["unknown command 'rnu'", "did you mean run?"]),
         (
             ["compress"],
-            ["unknown command 'compress'", "known: diff, gate, leaderboard, list, plan, run"],
+            ["unknown command 'compress'", "known: diff, gate, leaderboard, list, merge, plan"],
         ),
         (["--verbose"], ["--verbose", "see 'harness --help'"]),
         (["run", "--mehtod", "svd"], ["unknown option '--mehtod'", "did you mean --method"]),

@@ -1,0 +1,95 @@
+"""``harness sweep``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.engines.engine import engines
+from harness.errors import IncompleteError, UsageError
+
+if TYPE_CHECKING:
+    from harness.sweep.running import Change
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The recipe, where its records go, and who does the work."""
+    add = parser.add_argument
+    add("recipe", type=Path, help="a recipe (.yaml)")
+    add("--output", type=Path, default=Path("results"), help="folder of records")
+    add("--engine", default="local", help=f"any of {', '.join(engines.names())}")
+    add("--workers", type=int, default=1, help="cells at once, each in its own process")
+    add("--devices", nargs="+", default=[], help="torch devices, dealt out among the workers")
+    add(
+        "--retry-failed",
+        action="store_true",
+        help="run cells again whose record is no complete one",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run every cell that has no record yet.
+
+    Raises:
+        UsageError: the recipe or an option is wrong, or a record is damaged.
+        IncompleteError: some cells failed; the others are recorded.
+    """
+    from harness import store  # noqa: PLC0415
+    from harness.cli.display import quiet_libraries  # noqa: PLC0415
+    from harness.recipe import read_recipe, requests  # noqa: PLC0415
+    from harness.sweep.display import display  # noqa: PLC0415
+    from harness.sweep.running import run_cells  # noqa: PLC0415
+    from harness.sweep.survey import survey  # noqa: PLC0415
+
+    if arguments.workers < 1:
+        raise UsageError(f"--workers must be at least 1, got {arguments.workers}")
+    _require_devices(arguments.devices)
+    engine = engines.get(arguments.engine)
+    cells = requests(read_recipe(arguments.recipe), arguments.output)
+    if not cells:
+        raise UsageError(f"{arguments.recipe} skips every cell; remove an override")
+    store.require_writable(arguments.output)
+    quiet_libraries()
+    entries = survey(cells)
+    titles = [entry.title for entry in entries]
+    with display(titles) as show:
+        ends = run_cells(
+            entries,
+            arguments.output,
+            engine,
+            arguments.workers,
+            arguments.devices,
+            retry_failed=arguments.retry_failed,
+            show=show,
+        )
+    _require_complete(titles, ends)
+    sys.stderr.write(
+        f"{len(ends)} cells complete in {arguments.output}; "
+        f"'harness leaderboard --results {arguments.output}' ranks them\n"
+    )
+    return 0
+
+
+def _require_devices(names: Sequence[str]) -> None:
+    """Refuse what is no device anywhere; whether it is there is for the workers to see."""
+    import torch  # noqa: PLC0415
+
+    for name in names:
+        try:
+            torch.device(name)
+        except RuntimeError as error:
+            raise UsageError(f"--devices: '{name}' is no torch device; cuda:0 is one") from error
+
+
+def _require_complete(titles: Sequence[str], ends: Sequence[Change]) -> None:
+    failed = [end for end in ends if end.state != "complete"]
+    if failed:
+        first = failed[0]
+        raise IncompleteError(
+            f"{len(failed)} of {len(titles)} cells did not complete; the first, "
+            f"{titles[first.position]}: {first.error or first.state}; --retry-failed runs them "
+            "again"
+        )

@@ -1,0 +1,54 @@
+"""The engine seam: something that runs workers and says what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from harness.registry import Registry
+
+
+@dataclass(frozen=True)
+class Started:
+    """The job at ``position`` runs, for the ``attempt``-th time."""
+
+    position: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The job at ``position`` is over: the worker's answer, or why there is none."""
+
+    position: int
+    answer: str | None
+    reason: str = ""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A plugin of the ``harness.engines`` group."""
+
+    summary: str
+
+    def run(
+        self, jobs: Sequence[str], workers: int, devices: Sequence[str]
+    ) -> Generator[Started | Ended]:
+        """Run ``harness.sweep.cell.do_job`` on each of ``jobs``, each in a process of its own.
+
+        Every job ends exactly once; one whose worker is killed is started again. When the
+        generator is closed early, the workers still running end too.
+
+        Args:
+            jobs: one line of JSON each.
+            workers: how many run at once.
+            devices: dealt out among the workers; empty leaves each job its own device.
+        """
+
+
+engines: Registry[Engine] = Registry(
+    "harness.engines",
+    "engine",
+    Engine,  # type: ignore[type-abstract]
+)

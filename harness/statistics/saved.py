@@ -1,0 +1,118 @@
+"""Statistics on disk, for processes that need the same ones.
+
+They are of one code and one machine: a folder of them must not outlive the work it was made for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from harness.compressor import BlockStatistics
+from harness.errors import InfrastructureError
+from harness.locks import locked
+from harness.roles import Site
+from harness.schema import digest
+from harness.statistics.moments import Moments
+
+PARTS = ("second", "mean", "magnitude")
+
+_log = logging.getLogger(__name__)
+
+
+def shared(
+    folder: Path,
+    origin: Mapping[str, str],
+    device: torch.device,
+    build: Callable[[], list[BlockStatistics]],
+) -> list[BlockStatistics]:
+    """The statistics of ``origin``, by ``build`` unless another process has put them there.
+
+    Args:
+        folder: where they are kept.
+        origin: all that they depend on; it names the file and is written into it.
+        device: where they are wanted.
+        build: collects them.
+
+    Raises:
+        InfrastructureError: the folder cannot be written, or the disk is full.
+    """
+    path = folder / f"{digest(dict(origin))}.safetensors"
+    with locked(path.with_suffix(".lock")):
+        if path.exists():
+            try:
+                return load(path, origin, device)
+            except (SafetensorError, ValueError) as error:
+                _log.warning("%s is damaged (%s); calibrating again", path, error)
+        blocks = build()
+        partial = path.with_suffix(".partial")
+        try:
+            save(blocks, origin, partial)
+            partial.replace(path)
+        except (OSError, SafetensorError) as error:
+            raise InfrastructureError(
+                f"cannot keep statistics in {folder} ({error}); free some space, choose an "
+                "--output on a larger disk, or use propagation 'sequential'"
+            ) from error
+        return blocks
+
+
+def save(blocks: Sequence[BlockStatistics], origin: Mapping[str, str], path: Path) -> None:
+    """Write ``blocks`` without loss."""
+    tensors: dict[str, Tensor] = {}
+    counts: list[dict[str, int]] = []
+    for number, block in enumerate(blocks):
+        counts.append({site: moments.count for site, moments in block.moments.items()})
+        for site, moments in block.moments.items():
+            for part in PARTS:
+                tensors[f"{number}.{site}.{part}"] = getattr(moments, part)
+        if block.mlp_tokens is not None:
+            tensors[f"{number}.mlp_tokens"] = block.mlp_tokens
+        if block.inverse_norms is not None:
+            query, key = block.inverse_norms
+            tensors |= {f"{number}.query_norms": query, f"{number}.key_norms": key}
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(
+        whole, path, metadata={"counts": json.dumps(counts), "origin": json.dumps(dict(origin))}
+    )
+
+
+def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[BlockStatistics]:
+    """Read what ``save`` wrote.
+
+    Raises:
+        SafetensorError: the file is damaged.
+        ValueError: it holds something else.
+    """
+    with safe_open(path, framework="pt", device=str(device)) as file:
+        facts = file.metadata() or {}
+        if json.loads(facts.get("origin", "null")) != dict(origin):
+            raise ValueError("it says that it comes from something else")
+        counts: list[dict[Site, int]] = json.loads(facts["counts"])
+        there = set(file.keys())
+
+        def stored(name: str) -> Tensor:
+            # Tensors of a mapped file are not aligned as computed ones are, and matrix products
+            # differ in their last digits by that.
+            return file.get_tensor(name).clone()
+
+        def tensor(name: str) -> Tensor | None:
+            return stored(name) if name in there else None
+
+        blocks = []
+        for number, sites in enumerate(counts):
+            moments = {
+                site: Moments(count, *(stored(f"{number}.{site}.{part}") for part in PARTS))
+                for site, count in sites.items()
+            }
+            query, key = tensor(f"{number}.query_norms"), tensor(f"{number}.key_norms")
+            norms = None if query is None or key is None else (query, key)
+            blocks.append(BlockStatistics(moments, tensor(f"{number}.mlp_tokens"), norms))
+        return blocks

@@ -1,0 +1,96 @@
+"""What a person sees of a sweep: a live table on a terminal, else one line a change."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from harness.sweep.running import Change, Show
+
+AROUND = 6
+"""Lines of a terminal that are not for cells: frame, heading, summary, prompt."""
+
+
+@contextmanager
+def display(titles: Sequence[str]) -> Iterator[Show]:
+    """Give a function to call with every change of the cells called ``titles``."""
+    if not sys.stderr.isatty():
+        yield lambda change: _line(titles, change)
+        return
+    console = Console(stderr=True)
+    board = Board(titles)
+    with Live(
+        get_renderable=lambda: board.table(max(1, console.height - AROUND)),
+        console=console,
+        refresh_per_second=2,
+    ):
+
+        def show(change: Change) -> None:
+            for notice in change.notices:
+                console.print(Text(f"{titles[change.position]}: {notice}"))
+            board.show(change)
+
+        yield show
+
+
+def _line(titles: Sequence[str], change: Change) -> None:
+    if change.state == "pending":
+        return
+    name = f"[{change.position + 1}/{len(titles)}] {titles[change.position]}"
+    more = change.error or change.value
+    lines = [*change.notices, f"{change.state}: {more}" if more else change.state]
+    sys.stderr.write("".join(f"{name}: {line}\n" for line in lines))
+    sys.stderr.flush()
+
+
+class Board:
+    """The state of every cell and for how long it has been, or was, at work."""
+
+    def __init__(self, titles: Sequence[str]) -> None:
+        self._titles = titles
+        self._changes = [Change(position, "pending") for position in range(len(titles))]
+        self._started: dict[int, float] = {}
+        self._took: dict[int, float] = {}
+
+    def show(self, change: Change) -> None:
+        """Take in a change; the screen follows by itself."""
+        now = time.monotonic()
+        if change.state.startswith("running"):
+            self._started[change.position] = now
+        elif change.position in self._started:
+            self._took[change.position] = now - self._started.pop(change.position)
+        self._changes[change.position] = change
+
+    def table(self, height: int) -> Table:
+        """The board as it stands in at most ``height`` rows; called from the screen's thread."""
+        counts = Counter(change.state.partition(" ")[0] for change in self._changes)
+        title = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        table = Table("cell", "state", "value", "seconds", title=title, title_justify="left")
+        for position in self._rows(height):
+            change = self._changes[position]
+            start = self._started.get(position)
+            took = self._took.get(position) if start is None else time.monotonic() - start
+            table.add_row(
+                Text(self._titles[position]),
+                change.state,
+                Text(change.error or change.value, overflow="ellipsis", no_wrap=True),
+                "" if took is None else f"{took:.0f}",
+            )
+        return table
+
+    def _rows(self, height: int) -> list[int]:
+        """What matters most, in the order of the recipe: at work, failed, to come, done."""
+        weight = {"running": 0, "failed": 1, "incomplete": 1, "busy": 2, "pending": 3}
+
+        def importance(position: int) -> int:
+            return weight.get(self._changes[position].state.partition(" ")[0], 4)
+
+        return sorted(sorted(range(len(self._titles)), key=importance)[:height])

@@ -1,0 +1,40 @@
+"""A folder in which the workers of one sweep share statistics, gone when the sweep is."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from harness.locks import locked
+
+PREFIX = ".statistics-"
+OWNER = "owner"
+
+
+@contextmanager
+def shelf(output: Path) -> Iterator[Path]:
+    """Make the folder, and remove those whose sweep was killed.
+
+    Raises:
+        InfrastructureError: ``output`` cannot be written.
+    """
+    with ExitStack() as stack:
+        with locked(output / ".locks" / "shelf.lock"):
+            for left in output.glob(f"{PREFIX}*"):
+                _remove_if_abandoned(left)
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=output))
+            folder = Path(name)
+            owner = stack.enter_context((folder / OWNER).open("w"))
+            fcntl.flock(owner, fcntl.LOCK_EX)
+        yield folder
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    # Its sweep may be ending just now.
+    with suppress(BlockingIOError, FileNotFoundError), (folder / OWNER).open("w") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)

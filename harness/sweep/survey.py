@@ -1,0 +1,70 @@
+"""What a folder already holds of a recipe's cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import store
+from harness.errors import AssetError
+from harness.plan import Cell, Request
+from harness.record import RunRecord
+from harness.spec import DENSE
+from harness.sweep.cell import plan_of
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of a sweep as it stands; ``cell`` is None where its data cannot be had."""
+
+    request: Request
+    cell: Cell | None
+    record: RunRecord | None
+    missing: str = ""
+    folder: Path | None = None
+
+    @property
+    def method(self) -> str:
+        """Its method, with the options that the recipe sets."""
+        for name, options in self.request.methods.items():
+            given = ", ".join(f"{key}={value}" for key, value in options.items())
+            return f"{name}[{given}]" if given else name
+        return DENSE
+
+    @property
+    def ratio(self) -> float:
+        """The share to be removed; 0 for the dense reference."""
+        return next(iter(self.request.ratios), 0.0)
+
+    @property
+    def title(self) -> str:
+        """The cell in a few words."""
+        seed = getattr(self.request.calibration, "seed", 0)
+        share = f" {self.ratio:g} seed {seed}" if self.request.methods else ""
+        return f"{self.request.model} {self.method}{share} on {self.request.tasks[0].name}"
+
+    @property
+    def status(self) -> str:
+        """``complete``, ``incomplete``, ``failed``, ``pending``, or ``missing``."""
+        if self.record:
+            return self.record.status
+        return "pending" if self.cell else "missing"
+
+
+def survey(requests: Iterable[Request]) -> list[Entry]:
+    """Every cell with its record; fetches what is not in the caches and can be had.
+
+    Raises:
+        UsageError: an option or a name is wrong, or a record is damaged.
+    """
+    return [_entry(request) for request in requests]
+
+
+def _entry(request: Request) -> Entry:
+    try:
+        plan, cell = plan_of(request)
+    except AssetError as error:
+        return Entry(request, None, None, missing=" ".join(str(error).split()))
+    record = cell.done or store.find(request.output, cell.run_id)
+    return Entry(request, cell, record, folder=plan.asset.folder)

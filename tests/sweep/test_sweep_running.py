@@ -1,0 +1,182 @@
+"""Which cells a sweep runs, and what it shows, with workers in this process."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import pytest
+from rich.console import Console
+from sweep_values import leftovers, values
+
+from harness.cli.main import main
+from harness.engines.engine import Ended, Started
+from harness.engines.local import LocalEngine
+from harness.recipe import read_recipe, requests
+from harness.sweep import cell
+from harness.sweep.cell import do_job
+from harness.sweep.display import Board
+from harness.sweep.job import ANSWER, Answer
+from harness.sweep.running import Change, run_cells
+from harness.sweep.survey import survey
+
+
+class InThisProcess:
+    """An engine whose answers may be made up: by default those of the work itself."""
+
+    summary = "here"
+
+    def __init__(self, answers=None):
+        self.answers = answers
+        self.jobs = []
+
+    def run(self, jobs, workers, devices):
+        for position, job in enumerate(jobs):
+            self.jobs.append(job)
+            yield Started(position, 1)
+            if self.answers:
+                yield Ended(position, ANSWER.dump_json(self.answers.pop(0)).decode())
+            else:
+                yield Ended(position, do_job(job, None))
+
+
+def sweep(recipe, output, engine, **options):
+    entries = survey(requests(read_recipe(recipe), output))
+    shown = []
+    options = {"retry_failed": False, "show": shown.append} | options
+    return run_cells(entries, output, engine, 1, [], **options), shown
+
+
+METHODS = """
+  - {name: latentllm, options: {propagation: original, iterations: 1}}
+  - {name: asvd-l2, options: {propagation: sequential}}"""
+
+
+def test_methods_and_ratios_share_one_calibration_and_nothing_of_it_stays(
+    small_recipe, tmp_path, monkeypatch
+):
+    recipe, output = small_recipe("[0.3, 0.5]"), tmp_path / "results"
+    text = recipe.read_text()
+    recipe.write_text(
+        text.replace("methods: [", "methods:\n  - ").replace("}}]\n", "}}" + METHODS + "\n", 1)
+    )
+    collected = []
+    names = cell.run_plan.__globals__
+    real = names["collect"]
+
+    def counted(*arguments, **named):
+        collected.append(1)
+        return real(*arguments, **named)
+
+    monkeypatch.setitem(names, "collect", counted)
+    ends, _ = sweep(recipe, output, InThisProcess())
+    assert [end.state for end in ends] == ["complete"] * 7
+    assert len(collected) == 1
+    assert leftovers(output) == set()
+    alone = tmp_path / "alone"
+    for request in requests(read_recipe(recipe), alone):
+        names["run"](request)
+    assert values(output) == values(alone)
+
+
+def test_finished_cells_are_not_run_again_whatever_the_clock_says(small_recipe, tmp_path):
+    recipe, output = small_recipe(), tmp_path / "results"
+    first, _ = sweep(recipe, output, InThisProcess())
+    for path in output.glob("*.json"):
+        os.utime(path, (0, 0))
+    engine = InThisProcess()
+    again, shown = sweep(recipe, output, engine)
+    assert again == first == shown
+    assert engine.jobs == []
+
+
+def test_a_clock_that_jumps_back_breaks_nothing(small_recipe, tmp_path, monkeypatch):
+    class Backwards:
+        year = 2030
+
+        @classmethod
+        def now(cls, zone):
+            cls.year -= 10
+            return real(cls.year, 1, 1, tzinfo=zone)
+
+    names = cell.run_plan.__globals__
+    real = names["datetime"]
+    monkeypatch.setitem(names, "datetime", Backwards)
+    ends, _ = sweep(small_recipe("[0.1, 0.3]"), tmp_path / "results", InThisProcess())
+    assert [end.state for end in ends] == ["complete"] * 3
+    assert Backwards.year == 2000
+
+
+def test_cells_that_another_sweep_is_at_come_last(small_recipe, tmp_path):
+    answers = [Answer("", "busy"), Answer("b", "complete"), Answer("a", "complete")]
+    engine = InThisProcess(answers)
+    ends, shown = sweep(small_recipe(), tmp_path / "results", engine)
+    assert [end.state for end in ends] == ["complete", "complete"]
+    assert [change.position for change in shown if change.state == "running"] == [0, 1, 0]
+    assert ['"wait":true' in job for job in engine.jobs] == [False, False, True]
+
+
+def test_what_cannot_be_fetched_fails_its_cells_alone(small_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    recipe = small_recipe()
+    recipe.write_text(recipe.read_text().replace("models: [", "models: [acme/absent, "))
+    ends, _ = sweep(recipe, tmp_path / "results", InThisProcess())
+    states = [end.state for end in ends]
+    assert sorted(states) == ["complete", "complete", "failed", "failed"]
+    assert "acme/absent" in ends[states.index("failed")].error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "0"], "--workers must be at least 1"),
+        (["--devices", "gpu"], "'gpu' is no torch device"),
+        (["--engine", "locale"], "did you mean local"),
+    ],
+)
+def test_wrong_options_are_said_before_any_work(small_recipe, tmp_path, capsys, options, message):
+    output = tmp_path / "results"
+    assert main(["sweep", str(small_recipe()), "--output", str(output), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_any_work(
+    small_recipe, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(LocalEngine, "run", lambda *_: pytest.fail("no work without a folder"))
+    (tmp_path / "file").touch()
+    assert main(["sweep", str(small_recipe()), "--output", str(tmp_path / "file")]) == 3
+    assert "choose another folder" in capsys.readouterr().err
+
+
+def test_a_record_edited_by_hand_stops_the_sweep(small_recipe, tmp_path, capsys):
+    recipe, output = small_recipe(), tmp_path / "results"
+    sweep(recipe, output, InThisProcess())
+    path = min(output.glob("*.json"))
+    path.write_text(path.read_text().replace('"status": "complete"', '"status": "failed"'))
+    assert main(["sweep", str(recipe), "--output", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert str(path) in error
+    assert "changed after it was written" in error
+
+
+def rendered(board: Board, height: int) -> str:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(board.table(height))
+    return console.export_text()
+
+
+def test_the_table_shows_what_matters_when_there_is_no_room_for_all():
+    board = Board([f"cell {number}" for number in range(50)])
+    for position in range(20):
+        board.show(Change(position, "complete", value="perplexity 5"))
+    board.show(Change(30, "running (attempt 2)"))
+    board.show(Change(40, "failed", "no [memory]"))
+    text = rendered(board, 4)
+    assert "20 complete, 1 failed, 28 pending, 1 running" in text
+    for part in ("cell 30", "running (attempt 2)", "cell 40", "no [memory]"):
+        assert part in text
+    assert text.count("cell ") == 5
+    assert "perplexity 5" in rendered(board, 50)
