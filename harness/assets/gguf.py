@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from tokenizers import pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 
-from harness.assets.cache import cached, disk_full
+from harness.assets.cache import disk_full
+from harness.assets.entries import cached
 from harness.assets.gguf_reading import ARCHITECTURES, GgufFile, open_gguf, read_tensors
 from harness.assets.hashing import file_sha256
 from harness.assets.kinds import ModelAsset
@@ -36,7 +37,7 @@ def convert_gguf(path: Path, reference: str) -> ModelAsset:
         InfrastructureError: the disk is full or the cache cannot be written.
     """
     fingerprint = digest({"gguf": file_sha256(path), "conversion": _CONVERSION})
-    folder = cached("models", fingerprint, lambda folder: _convert(path, folder))
+    folder = cached("models", fingerprint, lambda folder: _convert(path, folder), reference)
     note = (folder / _NOTE).read_text(encoding="utf-8")
     return ModelAsset(reference, folder, fingerprint, (note,))
 

@@ -11,6 +11,9 @@ from pathlib import Path
 from harness.assets.cache import cache_root, write_atomically
 from harness.schema import digest
 
+HASHES = "hashes"
+"""Folder of the cache."""
+
 
 def file_sha256(path: Path) -> str:
     """SHA-256 (hex) of a file's content.
@@ -20,7 +23,7 @@ def file_sha256(path: Path) -> str:
     path = path.resolve()
     stat = path.stat()
     state = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-    memo = cache_root() / "hashes" / f"{digest(str(path))[:32]}.json"
+    memo = cache_root() / HASHES / f"{digest(str(path))[:32]}.json"
     with contextlib.suppress(OSError, ValueError):
         remembered = json.loads(memo.read_text(encoding="utf-8"))
         if isinstance(remembered, dict) and remembered.get("state") == state:

@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 from huggingface_hub import HfApi, constants, snapshot_download
 
+from harness import offline
 from harness.assets.aliases import HubText
 from harness.assets.folders import PICKLES, WEIGHTS, WITHOUT_WEIGHTS
 from harness.assets.kinds import Purpose
@@ -119,6 +120,8 @@ def _trouble_explained(what: str, instead: str) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     message = str(error)
+    if offline.is_offline():
+        return f"offline, and it is not in the hub's cache; {offline.FIX}"
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set and it is not in the hub's cache"
     if "ConnectError" in message or type(error).__name__ in {"ConnectError", "ConnectTimeout"}:

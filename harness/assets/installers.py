@@ -11,39 +11,51 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness import offline
+from harness.assets.cache import disk_full
 from harness.errors import AssetError
 
 
-class FetchError(Exception):
-    """The installer failed; the message is its own last word."""
-
-
-def fetch_wheel(requirement: str, folder: Path) -> None:
+def fetch_wheel(requirement: str, folder: Path, what: str, instead: str) -> None:
     """Put the wheel of ``requirement`` (``NAME==VERSION``), or its files, into ``folder``.
 
     pip leaves a ``*.whl``; uv, which cannot download, leaves the unpacked files. Both use
     the user's own package index settings, and neither builds from source nor adds
     dependencies.
 
+    Args:
+        requirement: ``NAME==VERSION``.
+        folder: an empty one.
+        what: what is wanted of it, for errors.
+        instead: what to do if it cannot be had, e.g. ``choose another task``.
+
     Raises:
-        FetchError: the installer ran and failed.
-        AssetError: there is no installer.
+        AssetError: it cannot be had, or there is no installer.
+        InfrastructureError: the disk is full.
     """
+    if offline.is_offline():
+        reason: str | None = f"offline, and it is not in the cache; {offline.FIX}"
+    else:
+        reason = _failure(requirement, folder)
+    if reason and "No space left" in reason:
+        raise disk_full()
+    if reason:
+        raise AssetError(f"cannot fetch '{what}': {reason}; {instead}")
+
+
+def _failure(requirement: str, folder: Path) -> str | None:
+    """Run the installer; if it fails, its own last word."""
     wheels_only = ["--no-deps", "--only-binary=:all:"]
     if pip := _pip():
         options = [*wheels_only, "--no-input", "--disable-pip-version-check", "--quiet"]
-        _run([*pip, "download", *options, "--dest", str(folder), requirement])
-    elif uv := os.environ.get("UV") or shutil.which("uv"):
+        return _run([*pip, "download", *options, "--dest", str(folder), requirement])
+    if uv := os.environ.get("UV") or shutil.which("uv"):
         target = ["--quiet", "--python", sys.executable, "--target", str(folder)]
-        _run([uv, "pip", "install", *wheels_only, *target, requirement])
-    elif bundled := _bundled_pip():
+        return _run([uv, "pip", "install", *wheels_only, *target, requirement])
+    if bundled := _bundled_pip():
         options = [*wheels_only, "--no-input", "--disable-pip-version-check", "--quiet"]
-        _run([*bundled, "download", *options, "--dest", str(folder), requirement])
-    else:
-        raise AssetError(
-            f"cannot fetch {requirement}: this Python has neither pip nor uv nor ensurepip; "
-            "install pip or put uv on PATH"
-        )
+        return _run([*bundled, "download", *options, "--dest", str(folder), requirement])
+    return "this Python has neither pip nor uv nor ensurepip; install pip or put uv on PATH"
 
 
 def _pip() -> list[str] | None:
@@ -61,15 +73,14 @@ def _bundled_pip() -> list[str] | None:
     return [sys.executable, str(wheels[0] / "pip")] if wheels else None
 
 
-def _run(command: Sequence[str]) -> None:
+def _run(command: Sequence[str]) -> str | None:
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False
         )
     except OSError as error:
-        raise FetchError(f"{command[0]} does not start: {error.strerror}") from error
-    if done.returncode != 0:
-        raise FetchError(_last_word(done.stderr or done.stdout))
+        return f"{command[0]} does not start: {error.strerror}"
+    return _last_word(done.stderr or done.stdout) if done.returncode else None
 
 
 def _last_word(output: str) -> str:

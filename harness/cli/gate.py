@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from harness.cli.display import console, quiet_libraries, tracker
+from harness.cli.options import Actions, add_action, add_offline
 from harness.errors import InfrastructureError, UsageError
 
 if TYPE_CHECKING:
     from harness.gate.baseline import Baseline
     from harness.gate.verdict import Verdict
     from harness.record import RunRecord
-
-    Actions = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 SEEDS = 8
 WIDE = 3
@@ -62,19 +61,16 @@ def execute(arguments: argparse.Namespace) -> int:
     )
 
 
-def _action(actions: Actions, name: str, summary: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(
-        name,
-        help=summary,
-        description=summary.capitalize() + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+def _action(
+    actions: Actions[argparse.ArgumentParser], name: str, summary: str
+) -> argparse.ArgumentParser:
+    parser = add_action(actions, name, summary)
     add = parser.add_argument
     add("recipe", type=Path, nargs="?", help="recipe whose cells to run")
     add("--results", type=Path, help="read these records instead of running a recipe")
     add("--baseline", type=Path, default=Path("gate.json"), help="under version control")
     add("--output", type=Path, help="keep the records here; otherwise they are thrown away")
+    add_offline(parser)
     return parser
 
 

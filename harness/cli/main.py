@@ -7,23 +7,27 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
 from harness.errors import HarnessError, InfrastructureError, UsageError, unknown
+from harness.offline import offline
 
 COMMANDS = {
     "run": "compress a model, measure it, record the result",
     "plan": "show the cells of a recipe and which of them are done",
     "diff": "what differs between two records or folders, and why",
     "merge": "bring the records of several folders together",
+    "fetch": "download all that a recipe or run needs",
     "sweep": "run the cells of a recipe, each in its own process",
     "gate": "block what lost quality against a stored baseline",
     "leaderboard": "rank the recorded results",
     "list": "list methods, models, tasks or families",
     "show": "show one record",
+    "cache": "list, remove or verify what was fetched and converted",
 }
 INTERRUPTED = 130
 
@@ -44,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.basicConfig()
         logging.getLogger("harness").setLevel(logging.DEBUG)
     try:
-        return _execute(argv)
+        with offline() if "--offline" in argv else nullcontext(), _notices(debug):
+            return _execute(argv)
     except HarnessError as error:
         return _fail(str(error), error.exit_code, debug)
     except (MemoryError, OSError) as error:
@@ -77,6 +82,21 @@ def _execute(argv: Sequence[str]) -> int:
             own.error(f"unexpected '{extra}'")
         raise unknown("option", extra.partition("=")[0], re.findall("--[a-z-]+", own.format_help()))
     return int(command.execute(parsed))
+
+
+@contextmanager
+def _notices(debug: bool) -> Iterator[None]:
+    """Show what the harness warns of as one line each, unless all is shown anyway."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("harness: %(message)s"))
+    logger = logging.getLogger("harness")
+    if not debug:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _parser() -> argparse.ArgumentParser:

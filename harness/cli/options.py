@@ -10,6 +10,43 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from harness.errors import UsageError
 
+DEFAULT_TASKS = ("wiki-excerpt",)
+"""What ``run`` and ``fetch`` take where no task is named."""
+
+Actions = argparse._SubParsersAction  # noqa: SLF001
+
+
+def add_action(
+    actions: Actions[argparse.ArgumentParser], name: str, summary: str
+) -> argparse.ArgumentParser:
+    """A parser for ``harness COMMAND NAME``."""
+    return actions.add_parser(
+        name,
+        help=summary,
+        description=summary.capitalize() + ".",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_offline(parser: argparse.ArgumentParser) -> None:
+    """The option that ``harness.cli.main`` has obeyed before the command was imported."""
+    parser.add_argument(
+        "--offline",
+        action="store_true",
+        help="fetch nothing and never open a connection; also HARNESS_OFFLINE=1",
+    )
+
+
+def in_units(size: int) -> str:
+    """``size`` bytes as a person reads them, e.g. ``98.4 MB``."""
+    value = float(size)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB"
+
 
 def add_plugin_options(
     parser: argparse.ArgumentParser, kind: str, configs: Mapping[str, type[Any]]

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from harness.cli.display import console
+from harness.cli.options import add_offline
 from harness.errors import UsageError
+from harness.offline import offline
 
 if TYPE_CHECKING:
     from harness.sweep.estimate import Estimate
@@ -29,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which recipe, and where its records are."""
     parser.add_argument("recipe", type=Path, help="recipe file (YAML)")
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder of records")
+    add_offline(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -40,14 +43,13 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     from harness import store  # noqa: PLC0415
     from harness.recipe import read_recipe, requests  # noqa: PLC0415
-    from harness.sweep.at_hand import nothing_fetched  # noqa: PLC0415
     from harness.sweep.estimate import expected_seconds  # noqa: PLC0415
     from harness.sweep.survey import survey  # noqa: PLC0415
 
     wanted = requests(read_recipe(arguments.recipe), arguments.output)
     if not wanted:
         raise UsageError(f"{arguments.recipe} skips every cell; remove an override")
-    with nothing_fetched():
+    with offline():
         entries = survey(wanted)
     records = store.load_all(arguments.output)[0] if arguments.output.is_dir() else []
     costs = _costs(entries)

@@ -22,7 +22,13 @@ from harness.calibration import (
 )
 from harness.cli.display import console, quiet_libraries, result_table, tracker
 from harness.cli.limited import blind_spots
-from harness.cli.options import add_plugin_options, chosen, split_task
+from harness.cli.options import (
+    DEFAULT_TASKS,
+    add_offline,
+    add_plugin_options,
+    chosen,
+    split_task,
+)
 from harness.compressor import Compressor, compressors
 from harness.errors import IncompleteError, UsageError
 from harness.plan import Plan, Request, make_plan
@@ -32,8 +38,6 @@ from harness.registry import Registry
 from harness.runner import run_plan
 from harness.spec import CalibrationSpec, Dtype, Scope, TaskSpec, require_ratio
 from harness.task import Task, plugin_name, tasks
-
-DEFAULT_TASKS = ("wiki-excerpt",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, default=Path("results"), help="folder of records")
     add("--force", action="store_true", help="repeat cells that have a record")
     add("--json", action="store_true", help="print the records as JSON lines")
+    add_offline(parser)
     add_plugin_options(parser, "method", _configs(compressors))
     add_plugin_options(parser, "task", _configs(tasks))
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.cli.options import add_offline
 from harness.engines.engine import engines
 from harness.errors import IncompleteError, UsageError
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run cells again whose record is no complete one",
     )
+    add_offline(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:

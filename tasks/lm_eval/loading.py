@@ -14,6 +14,7 @@ from lm_eval import tasks as lm_eval_tasks
 from lm_eval.tasks import TaskManager
 
 from harness.errors import AssetError, UsageError
+from harness.offline import FIX
 from harness.task import tasks
 
 
@@ -36,9 +37,9 @@ def load(name: str, num_fewshot: int | None) -> Any:
         loaded = manager.load([spec])
     except (OSError, DatasetsError) as error:
         raise AssetError(
-            f"the data of lm-eval task '{name}' cannot be had: {_one_line(error)}; fetch it once "
-            "on a machine that reaches the hub, or pass a task YAML file that names local data "
-            f"(relative paths start at {Path.cwd()})"
+            f"the data of lm-eval task '{name}' cannot be had: {_one_line(error)}; "
+            f"{FIX}, or pass a task YAML file that names local data (relative paths start at "
+            f"{Path.cwd()})"
         ) from error
     except (yaml.YAMLError, ImportError, LookupError, TypeError, ValueError) as error:
         raise UsageError(

@@ -16,6 +16,7 @@ from lmms_eval.tasks import TaskManager
 from lmms_eval.utils import load_yaml_config
 
 from harness.errors import AssetError, HarnessError, UsageError
+from harness.offline import FIX
 from tasks.lmms_eval.surroundings import replaced
 
 VIDEO = ("video", "From_YouTube")
@@ -139,9 +140,9 @@ def _download_once(task: Any, dataset_kwargs: dict[str, Any] | None = None) -> N
         where = " ".join(filter(None, [task.DATASET_PATH, task.DATASET_NAME]))
         raise AssetError(
             f"the data set {where} of lmms-eval task '{task.task_name}' cannot be had: "
-            f"{one_line(error)}; fetch it once on a machine that reaches the hub, without "
-            "HF_HUB_OFFLINE (`hf auth login` where it asks for an account), or pass a task YAML "
-            "file that names local data, as lmms-eval:FILE.yaml"
+            f"{one_line(error)}; {FIX} and HF_HUB_OFFLINE is not set (`hf auth login` where it "
+            "asks for an account), or pass a task YAML file that names local data, as "
+            "lmms-eval:FILE.yaml"
         ) from error
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.assets import hashing
-from harness.assets.cache import cache_root, cached
+from harness.assets.cache import cache_root
+from harness.assets.entries import cached
 from harness.assets.hashing import file_sha256, texts_sha256
 from harness.errors import InfrastructureError
 
@@ -20,8 +21,12 @@ def slow_build(folder: Path) -> None:
     (folder / "b").write_text(str(os.getpid()))
 
 
+def whole_build(folder: Path) -> None:
+    (folder / "whole").write_text("x")
+
+
 def build_in_a_process(results: multiprocessing.Queue[tuple[str, str]]) -> None:
-    entry = cached("things", "one", slow_build)
+    entry = cached("things", "one", slow_build, "a test")
     results.put(((entry / "a").read_text(), (entry / "b").read_text()))
 
 
@@ -54,18 +59,18 @@ def test_a_failed_build_leaves_nothing_and_can_be_repeated(cache: Path) -> None:
         raise ValueError("stop")
 
     with pytest.raises(ValueError, match="stop"):
-        cached("things", "one", fail)
+        cached("things", "one", fail, "a test")
     assert not [p for p in (cache / "things").iterdir() if p.is_dir()]
-    entry = cached("things", "one", lambda folder: (folder / "whole").write_text("x") and None)
-    assert [p.name for p in entry.iterdir()] == ["whole"]
+    entry = cached("things", "one", whole_build, "a test")
+    assert sorted(p.name for p in entry.iterdir()) == [".manifest.json", "whole"]
 
 
 def test_what_a_killed_builder_left_is_cleared(cache: Path) -> None:
     left = cache / "things" / ".one.partial"
     left.mkdir(parents=True)
     (left / "half").write_text("x")
-    entry = cached("things", "one", lambda folder: (folder / "whole").write_text("x") and None)
-    assert [p.name for p in entry.iterdir()] == ["whole"]
+    entry = cached("things", "one", whole_build, "a test")
+    assert sorted(p.name for p in entry.iterdir()) == [".manifest.json", "whole"]
 
 
 def test_a_full_disk_names_the_fix() -> None:
@@ -73,7 +78,7 @@ def test_a_full_disk_names_the_fix() -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / "x"))
 
     with pytest.raises(InfrastructureError, match=r"no space left .* HARNESS_CACHE"):
-        cached("things", "one", fill)
+        cached("things", "one", fill, "a test")
 
 
 @pytest.mark.parametrize("place", ["file", "/proc/nowhere"])
@@ -83,7 +88,7 @@ def test_an_unwritable_cache_names_the_fix(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / place))
     with pytest.raises(InfrastructureError, match=r"cannot be written .* HARNESS_CACHE"):
-        cached("things", "one", lambda _: None)
+        cached("things", "one", lambda _: None, "a test")
 
 
 def test_trouble_elsewhere_is_not_blamed_on_the_cache() -> None:
@@ -91,7 +96,7 @@ def test_trouble_elsewhere_is_not_blamed_on_the_cache() -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/model.gguf")
 
     with pytest.raises(PermissionError):
-        cached("things", "one", read)
+        cached("things", "one", read, "a test")
 
 
 def test_a_file_is_hashed_again_only_when_it_changed(

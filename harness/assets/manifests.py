@@ -1,0 +1,99 @@
+"""What an entry of the cache must hold: every file with its size and SHA-256."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.assets.hashing import content_sha256
+from harness.schema import Document
+
+NAME = ".manifest.json"
+
+
+class FileFacts(Document):
+    """One file of an entry."""
+
+    size: int
+    sha256: str
+
+
+class Manifest(Document):
+    """An entry: what it was made from, when, and its files by their path inside it."""
+
+    source: str
+    made: str
+    files: dict[str, FileFacts]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(facts.size for facts in self.files.values())
+
+
+def write_manifest(folder: Path, source: str) -> None:
+    """Write down what ``folder``, made from ``source``, holds now."""
+    files = {
+        name: FileFacts(size=(folder / name).stat().st_size, sha256=content_sha256(folder / name))
+        for name in sorted(_names(folder))
+    }
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    text = Manifest(source=source, made=made, files=files).model_dump_json()
+    (folder / NAME).write_text(text, encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of ``folder``; None if it has none that can be read."""
+    try:
+        return Manifest.model_validate_json((folder / NAME).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def damage(folder: Path, sha256: Callable[[Path], str] | None) -> str:
+    """What is wrong with an entry, empty if nothing is.
+
+    Args:
+        folder: the entry.
+        sha256: hashes a file; None compares names and sizes only.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return "it has no list of its files"
+    names = _names(folder)
+    if missing := sorted(manifest.files.keys() - names):
+        return f"{missing[0]} is missing"
+    if more := sorted(names - manifest.files.keys()):
+        return f"{more[0]} does not belong to it"
+    differences = (
+        _difference(folder, name, facts, sha256) for name, facts in manifest.files.items()
+    )
+    return next(filter(None, differences), "")
+
+
+def _difference(
+    folder: Path, name: str, facts: FileFacts, sha256: Callable[[Path], str] | None
+) -> str:
+    status = (folder / name).lstat()
+    if not stat.S_ISREG(status.st_mode):
+        return f"{name} is no file"
+    if status.st_size != facts.size:
+        return f"{name} has {status.st_size} bytes instead of {facts.size}"
+    if sha256 and (found := sha256(folder / name)) != facts.sha256:
+        return f"{name} has the SHA-256 {found} instead of {facts.sha256}"
+    return ""
+
+
+def _names(folder: Path) -> set[str]:
+    """Paths of all files inside, links not followed, but for the manifest."""
+    found = set()
+    for place, folders, files in os.walk(folder):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        for name in (*files, *links):
+            found.add(Path(place, name).relative_to(folder).as_posix())
+    return found - {NAME}

@@ -1,0 +1,128 @@
+"""``harness fetch``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.assets.aliases import DEFAULT_MODEL
+from harness.cli.display import console, quiet_libraries
+from harness.cli.options import DEFAULT_TASKS, in_units, split_task
+from harness.errors import AssetError, UsageError
+from harness.offline import is_offline
+
+if TYPE_CHECKING:
+    from harness.fetching import Outcome
+    from harness.plan import Request
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A recipe, or what a run is given."""
+    add = parser.add_argument
+    add("recipe", type=Path, nargs="?", help="recipe whose assets to fetch")
+    add("--model", help=f"as of run (default: {DEFAULT_MODEL})", default=argparse.SUPPRESS)
+    add(
+        "--tasks",
+        nargs="+",
+        metavar="TASK",
+        default=argparse.SUPPRESS,
+        help=f"as of run (default: {' '.join(DEFAULT_TASKS)})",
+    )
+    add(
+        "--calibration",
+        metavar="DATA",
+        default=argparse.SUPPRESS,
+        help="as of run (default: that of the tasks)",
+    )
+    add("--offline", action="store_true", help=argparse.SUPPRESS)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Fetch what is not at hand, print what there is now.
+
+    Raises:
+        UsageError: the recipe or an option is wrong, or nothing may be fetched.
+        AssetError: something could not be had; the rest is here.
+    """
+    if is_offline():
+        raise UsageError("fetch cannot work offline; remove --offline, or unset HARNESS_OFFLINE")
+    from harness.fetching import fetched, needs  # noqa: PLC0415
+
+    wanted = needs(_requests(arguments))
+    quiet_libraries()
+    progress = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    outcomes: list[Outcome] = []
+    for number, need in enumerate(wanted, start=1):
+        # A line and no bar: the libraries show bars of their own while they download.
+        progress.print(f"[{number}/{len(wanted)}] {need.kind} {need.name}", soft_wrap=True)
+        outcomes.append(fetched(need))
+    _print(outcomes)
+    _require_all(outcomes)
+    if all(outcome.state == "there already" for outcome in outcomes):
+        progress.print("nothing to fetch: all of it is here already")
+    return 0
+
+
+def _requests(arguments: argparse.Namespace) -> Sequence[Request]:
+    from harness.recipe import read_recipe, requests  # noqa: PLC0415
+
+    given = vars(arguments)
+    if arguments.recipe is None:
+        return [_of_run(given)]
+    if more := [name for name in ("model", "tasks", "calibration") if name in given]:
+        raise UsageError(f"the recipe names everything; remove it, or --{more[0]}")
+    found = requests(read_recipe(arguments.recipe), Path())
+    if not found:
+        raise UsageError(f"{arguments.recipe} skips every cell; remove an override")
+    return found
+
+
+def _of_run(given: dict[str, Any]) -> Request:
+    """What ``harness run`` would ask for."""
+    from harness import calibration  # noqa: PLC0415
+    from harness.plan import Request  # noqa: PLC0415
+    from harness.spec import TaskSpec  # noqa: PLC0415
+
+    text = given.get("calibration")
+    return Request(
+        # Which method and ratio makes no difference.
+        methods={"svd": {}},
+        ratios=(0.0,),
+        tasks=[
+            TaskSpec(name=name, data=data)
+            for name, data in map(split_task, given.get("tasks", DEFAULT_TASKS))
+        ],
+        model=given.get("model", DEFAULT_MODEL),
+        calibration=calibration.named(text) if text else calibration.default_calibration,
+    )
+
+
+def _print(outcomes: Sequence[Outcome]) -> None:
+    table = Table("what", "asset", "size", "state")
+    table.columns[2].justify = "right"
+    for outcome in outcomes:
+        size = "" if outcome.size is None else in_units(outcome.size)
+        why = f": {' '.join(str(outcome.error).split())}" if outcome.error else ""
+        table.add_row(outcome.need.kind, outcome.need.name, size, outcome.state + why)
+    for column in table.columns:
+        column.overflow = "fold"
+    console(160).print(table)
+
+
+def _require_all(outcomes: Sequence[Outcome]) -> None:
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if not failed:
+        return
+    first = failed[0]
+    message = (
+        f"{len(failed)} of {len(outcomes)} could not be had; the first, {first.need.kind} "
+        f"{first.need.name}: {first.error}"
+    )
+    if all(isinstance(outcome.error, UsageError) for outcome in failed):
+        raise UsageError(message)
+    raise AssetError(message)
