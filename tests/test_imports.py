@@ -59,12 +59,20 @@ except SystemExit as end:
         (["show", "--help"], 0),
         (["show", "0123456789abcdef"], 2),
         (["leaderboard"], 2),
+        (["fetch", "--help"], 0),
+        (["cache", "--help"], 0),
+        (["cache", "verify"], 0),
+        (["cache", "rm", "--all"], 0),
         (["rnu"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_light_commands_import_nothing_heavy(arguments, code, tmp_path):
     assert imported_by(COMMAND.format(arguments, code), tmp_path) == []
+
+
+def test_listing_the_cache_imports_only_what_knows_where_the_hub_keeps_its_own(tmp_path):
+    assert imported_by(COMMAND.format(["cache", "ls"], 0), tmp_path) == ["huggingface_hub"]
 
 
 def test_the_package_itself_is_light(tmp_path):

@@ -20,13 +20,15 @@ def add_action(
     actions: Actions[argparse.ArgumentParser], name: str, summary: str
 ) -> argparse.ArgumentParser:
     """A parser for ``harness COMMAND NAME``."""
-    return actions.add_parser(
+    parser = actions.add_parser(
         name,
         help=summary,
         description=summary.capitalize() + ".",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
+    return parser
 
 
 def add_offline(parser: argparse.ArgumentParser) -> None:

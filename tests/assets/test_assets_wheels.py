@@ -3,10 +3,10 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
+from tiny_wheels import make_wheel
 
 from harness.assets import installers, pins
 from harness.assets.hashing import content_sha256
@@ -15,22 +15,6 @@ from harness.assets.wheels import fetch_wheel_file
 from harness.errors import AssetError, UsageError
 
 REFERENCE = "pypi:tiny-asset==1.0!tiny_asset/text.txt"
-
-
-def make_wheel(folder: Path, text: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    wheel = folder / "tiny_asset-1.0-py3-none-any.whl"
-    info = "tiny_asset-1.0.dist-info"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny_asset/text.txt", text)
-        archive.writestr(
-            f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-asset\nVersion: 1.0\n"
-        )
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{info}/RECORD", "")
-    return wheel
 
 
 @pytest.fixture
