@@ -23,6 +23,7 @@ WITHOUT_WEIGHTS = (
     "added_tokens.json",
     "chat_template.*",
     "preprocessor_config.json",
+    "video_preprocessor_config.json",
     "processor_config.json",
 )
 WEIGHTS = ("model*.safetensors",)

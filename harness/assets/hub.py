@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +14,20 @@ from huggingface_hub import HfApi, constants, snapshot_download
 
 from harness import offline
 from harness.assets.aliases import HubText
-from harness.assets.folders import PICKLES, WEIGHTS, WITHOUT_WEIGHTS
+from harness.assets.blobs import damaged_blobs
+from harness.assets.folders import PICKLES, WEIGHTS, WITHOUT_WEIGHTS, model_files
 from harness.assets.kinds import Purpose
 from harness.errors import AssetError, HarnessError, InfrastructureError
 
+_log = logging.getLogger(__name__)
 _TEXT_COLUMNS = ("text", "sentence", "page")
 
 
 def download_model(repository: str, revision: str | None, instead: str) -> Path:
     """Folder of a model's files; its name is the commit.
 
-    Pickled weights are downloaded only where there are no safetensors.
+    Pickled weights are downloaded only where there are no safetensors. Weights whose content is
+    not what the hub said are downloaded again, with a warning.
 
     Args:
         repository: ``ORG/NAME``.
@@ -42,11 +46,31 @@ def download_model(repository: str, revision: str | None, instead: str) -> Path:
         )
         return Path(found)
 
-    with _trouble_explained(f"the model '{_named(repository, revision)}'", instead):
+    def download() -> Path:
         folder = snapshot((*WITHOUT_WEIGHTS, *WEIGHTS))
         if any(file for pattern in WEIGHTS for file in folder.glob(pattern)):
             return folder
         return snapshot((*WITHOUT_WEIGHTS, *PICKLES))
+
+    name = f"the model '{_named(repository, revision)}'"
+    with _trouble_explained(name, instead):
+        folder = download()
+        if damaged := damaged_blobs(model_files(folder)):
+            _remove_or_refuse(damaged, name)
+            folder = download()
+            _log.warning("%s was damaged in the hub's cache and was downloaded again", name)
+        return folder
+
+
+def _remove_or_refuse(damaged: list[Path], name: str) -> None:
+    """Remove what is not what its name says, if it can be downloaded again."""
+    if constants.HF_HUB_OFFLINE:
+        raise AssetError(
+            f"{name} is damaged in the hub's cache: the content of {damaged[0]} does not have "
+            f"that SHA-256; {offline.FIX}"
+        )
+    for blob in damaged:
+        blob.unlink()
 
 
 def load_rows(text: HubText, purpose: Purpose, name: str, instead: str) -> tuple[list[str], str]:

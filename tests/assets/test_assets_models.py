@@ -11,6 +11,7 @@ from tiny_gguf import random_model, write_gguf
 
 from harness.assets import hub, models
 from harness.assets.aliases import DEFAULT_MODEL, MODELS
+from harness.assets.hashing import content_sha256
 from harness.assets.models import resolve_model
 from harness.errors import AssetError, UsageError
 
@@ -193,3 +194,47 @@ def test_offline_mode_is_named_as_the_cause(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(AssetError, match="HF_HUB_OFFLINE is set"):
         resolve_model("facebook/opt-125m")
+
+
+@pytest.fixture
+def hub_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache with ``org/name`` in it as the hub's library leaves it; gives the weights."""
+    repository = tmp_path / "hub" / "models--org--name"
+    snapshot = repository / "snapshots" / ("a" * 40)
+    for part in (snapshot, repository / "blobs", repository / "refs"):
+        part.mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    for file in folder.iterdir():
+        blob = repository / "blobs" / content_sha256(file)
+        shutil.copyfile(file, blob)
+        (snapshot / file.name).symlink_to(blob)
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return (snapshot / "model.safetensors").resolve()
+
+
+@pytest.mark.parametrize("at", [0, -1])
+def test_weights_in_the_hubs_cache_that_changed_are_not_used(
+    hub_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    at: int,
+) -> None:
+    assert resolve_model("org/name").fingerprint == "a" * 40
+    whole = hub_cache.read_bytes()
+    flipped = bytearray(whole)
+    flipped[at] ^= 1
+    hub_cache.write_bytes(flipped)
+    with pytest.raises(AssetError, match=r"'org/name' is damaged .* 'harness fetch' gets it"):
+        resolve_model("org/name")
+    assert hub_cache.read_bytes() == flipped
+
+    def snapshot_download(*_: object, **__: object) -> str:
+        if not hub_cache.exists():
+            hub_cache.write_bytes(whole)
+        return str(hub_cache.parents[1] / "snapshots" / ("a" * 40))
+
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    assert resolve_model("org/name").fingerprint == "a" * 40
+    assert hub_cache.read_bytes() == whole
+    assert "was damaged in the hub's cache and was downloaded again" in caplog.text

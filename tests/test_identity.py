@@ -1,0 +1,149 @@
+"""A record's name changes with all that can change its numbers, and with nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.assets.models import resolve_model
+from harness.plan import Request, make_plan
+from harness.spec import CalibrationSpec, TaskSpec
+
+Make = Callable[..., Request]
+
+
+@pytest.fixture
+def folder(model_folder, tmp_path) -> Path:
+    return Path(shutil.copytree(model_folder("llama"), tmp_path / "model"))
+
+
+@pytest.fixture
+def request_of(folder, texts, tmp_path) -> Make:
+    for name in ("calibration", "evaluation"):
+        shutil.copyfile(texts / f"{name}.txt", tmp_path / f"{name}.txt")
+    text = str(tmp_path / "calibration.txt")
+    return lambda **changes: replace(
+        Request(
+            methods={"svd": {}},
+            ratios=(0.3,),
+            tasks=(task(tmp_path),),
+            model=str(folder),
+            calibration=CalibrationSpec(text=text, samples=2, length=8),
+            output=tmp_path / "results",
+        ),
+        **changes,
+    )
+
+
+def task(folder: Path, **changes: object) -> TaskSpec:
+    data = str(folder / "evaluation.txt")
+    given = {"name": "wikitext2", "data": data, "options": {"window": 16}}
+    return TaskSpec.model_validate(given | changes)
+
+
+def run_ids(request: Request) -> tuple[str, str]:
+    """Of the dense cell and of the compressed one."""
+    dense, compressed = make_plan(request).variants
+    return dense.cells[0].run_id, compressed.cells[0].run_id
+
+
+def flip(file: Path) -> None:
+    """One bit of the last tensor's last number."""
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def edit(file: Path) -> None:
+    document = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(document | {"edited": True}))
+
+
+PARTS: dict[str, Callable[[Path], None]] = {
+    "model.safetensors": flip,
+    "config.json": edit,
+    "generation_config.json": edit,
+    "tokenizer.json": edit,
+    "tokenizer_config.json": edit,
+    "special_tokens_map.json": edit,
+    "added_tokens.json": edit,
+    "chat_template.jinja": edit,
+    "preprocessor_config.json": edit,
+    "video_preprocessor_config.json": edit,
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_file_of_the_model_counts(request_of, folder, part):
+    before = run_ids(request_of())
+    PARTS[part](folder / part)
+    assert not set(before) & set(run_ids(request_of()))
+
+
+def test_the_same_files_are_the_same_model_wherever_they_lie(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "elsewhere" / "copy")
+    (copy / "README.md").write_text("moved")
+    assert resolve_model(str(copy)).fingerprint == resolve_model(str(folder)).fingerprint
+
+
+def test_the_text_that_is_evaluated_counts(request_of, tmp_path):
+    before = run_ids(request_of())
+    with (tmp_path / "evaluation.txt").open("a") as file:
+        file.write(" ")
+    assert not set(before) & set(run_ids(request_of()))
+
+
+def test_the_calibration_text_counts_for_what_is_compressed_only(request_of, tmp_path):
+    dense, compressed = run_ids(request_of())
+    with (tmp_path / "calibration.txt").open("a") as file:
+        file.write(" ")
+    again = run_ids(request_of())
+    assert again[0] == dense
+    assert again[1] != compressed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"dtype": "float64"}, {"seed": 1}, {"window": 32}, {"limit": 1}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_the_protocol_counts(request_of, tmp_path, changes):
+    before = run_ids(request_of())
+    if "window" in changes:
+        changes = {"tasks": (task(tmp_path, options=changes),)}
+    elif "limit" in changes:
+        changes = {"tasks": (task(tmp_path, **changes),)}
+    assert not set(before) & set(run_ids(request_of(**changes)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"methods": {"svd": {"junction": "right"}}},
+        {"ratios": (0.4,)},
+        {"calibration": {"samples": 3}},
+        {"calibration": {"length": 9}},
+        {"calibration": {"seed": 1}},
+    ],
+    ids=str,
+)
+def test_the_compression_counts_for_what_is_compressed_only(request_of, changes):
+    request = request_of()
+    dense, compressed = run_ids(request)
+    if "calibration" in changes:
+        spec = request.calibration.model_copy(update=changes["calibration"])
+        changes = {"calibration": spec}
+    again = run_ids(replace(request, **changes))
+    assert again[0] == dense
+    assert again[1] != compressed
+
+
+def test_how_fast_it_runs_and_what_is_the_default_do_not_count(request_of, tmp_path):
+    before = run_ids(request_of())
+    assert run_ids(request_of(batch_size=1)) == before
+    assert run_ids(request_of(methods={"svd": {"junction": "left"}})) == before
