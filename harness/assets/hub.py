@@ -58,6 +58,8 @@ def download_model(repository: str, revision: str | None, instead: str) -> Path:
         if damaged := damaged_blobs(model_files(folder)):
             _remove_or_refuse(damaged, name)
             folder = download()
+            if damaged_blobs(model_files(folder)):
+                raise AssetError(f"{name} is damaged again after a second download")
             _log.warning("%s was damaged in the hub's cache and was downloaded again", name)
         return folder
 

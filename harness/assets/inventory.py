@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,28 +137,20 @@ def _folder(kind: str, path: Path, *, content: bool) -> Entry:
     if path.is_dir() and not path.is_symlink():
         why = damage(path, content_sha256 if content else None)
     manifest = None if path.is_symlink() else read_manifest(path)
-    return Entry(
-        kind,
-        path.name,
-        path,
-        manifest.source if manifest else "",
-        _size(path),
-        manifest.made if manifest else _modified(path),
-        f"damaged: {why}" if why else "whole",
-    )
+    source, made = (manifest.source, manifest.made) if manifest else ("", _modified(path))
+    return _entry(kind, path, source, made, why)
 
 
 def _pin(path: Path) -> Entry:
     seen = None if path.is_symlink() else read_pin(path)
-    return Entry(
-        PINS,
-        path.stem,
-        path,
-        seen.reference if seen else "",
-        _size(path),
-        _modified(path),
-        "whole" if seen else "damaged: it is no pin",
-    )
+    source, why = (seen.reference, "") if seen else ("", "it is no pin")
+    return _entry(PINS, path, source, _modified(path), why)
+
+
+def _entry(kind: str, path: Path, source: str, made: str, why: str) -> Entry:
+    """An entry that is damaged if there is a reason ``why``."""
+    key = path.stem if kind == PINS else path.name
+    return Entry(kind, key, path, source, _size(path), made, f"damaged: {why}" if why else "whole")
 
 
 def _hashes(folder: Path) -> Iterator[Entry]:
@@ -169,8 +163,15 @@ def _hashes(folder: Path) -> Iterator[Entry]:
 
 def _size(path: Path) -> int:
     """Bytes of a file, or of all files in a folder; links are not followed."""
-    inside: Iterable[Path] = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
-    return sum(one.lstat().st_size for one in inside if one.is_symlink() or one.is_file())
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_size
+    total = 0
+    for place, _, files in os.walk(path):
+        for name in files:
+            # A build at work may be removing what it no longer needs.
+            with suppress(FileNotFoundError):
+                total += Path(place, name).lstat().st_size
+    return total
 
 
 def _modified(path: Path) -> str:

@@ -228,13 +228,17 @@ def test_weights_in_the_hubs_cache_that_changed_are_not_used(
         resolve_model("org/name")
     assert hub_cache.read_bytes() == flipped
 
+    served = [flipped, whole]
+
     def snapshot_download(*_: object, **__: object) -> str:
         if not hub_cache.exists():
-            hub_cache.write_bytes(whole)
+            hub_cache.write_bytes(served.pop(0))
         return str(hub_cache.parents[1] / "snapshots" / ("a" * 40))
 
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    with pytest.raises(AssetError, match="damaged again after a second download"):
+        resolve_model("org/name")
     assert resolve_model("org/name").fingerprint == "a" * 40
     assert hub_cache.read_bytes() == whole
     assert "was damaged in the hub's cache and was downloaded again" in caplog.text

@@ -32,7 +32,10 @@ def assert_one_line(outcome, code, *parts):
         (["rnu"], ["unknown command 'rnu'", "did you mean run?"]),
         (
             ["compress"],
-            ["unknown command 'compress'", "known: diff, gate, leaderboard, list, merge, plan"],
+            [
+                "unknown command 'compress'",
+                "known: cache, diff, fetch, gate, leaderboard, list, merge, plan",
+            ],
         ),
         (["--verbose"], ["--verbose", "see 'harness --help'"]),
         (["run", "--mehtod", "svd"], ["unknown option '--mehtod'", "did you mean --method"]),
@@ -51,6 +54,9 @@ def assert_one_line(outcome, code, *parts):
         (["show", "0123456789abcdef"], ["there is no record", "check the path"]),
         (["show", "absent.json"], ["there is no record absent.json"]),
         (["leaderboard", "--result", "x"], ["unknown option '--result'", "mean --results"]),
+        (["gate", "check", "--debgu"], ["unknown option '--debgu'", "did you mean --debug"]),
+        (["cache", "rm"], ["name keys that 'harness cache ls' shows", "--kind or --all"]),
+        (["cache", "rm", "a", "--all"], ["name keys", "--kind or --all"]),
         (["leaderboard", "--results", "absent"], ["there is no folder absent"]),
     ],
     ids=" ".join,

@@ -135,6 +135,19 @@ def test_what_is_missing_is_named_with_the_command_that_gets_it(
     assert "'harness fetch' gets it" in line
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["run"], ["sweep"], ["plan"], ["gate", "check"], ["gate", "accept"], ["gate", "calibrate"]],
+    ids=" ".join,
+)
+def test_every_command_that_may_fetch_has_the_option(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    assert "--offline" in capsys.readouterr().out
+
+
 def test_the_option_ends_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("PIP_NO_INDEX", "0")
