@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
 from typing import NoReturn
 
 from harness.errors import HarnessError, InfrastructureError, UsageError, unknown
@@ -24,6 +25,7 @@ COMMANDS = {
     "leaderboard": "rank the recorded results",
     "list": "list methods, models, tasks or families",
     "show": "show one record",
+    "completion": "print a script that completes commands, options and names in a shell",
 }
 INTERRUPTED = 130
 
@@ -62,15 +64,13 @@ def _execute(argv: Sequence[str]) -> int:
     name = argv[0]
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
-    command = import_module(f"harness.cli.{name.replace('list', 'listing')}")
     own = Parser(
         prog=f"harness {name}",
         description=COMMANDS[name].capitalize() + ".",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,  # what is unambiguous today may not be with the next plugin
     )
-    own.add_argument("--debug", action="store_true", help="show the traceback of errors")
-    command.add_arguments(own)
+    command = _equipped(own, name, argv[1:])
     parsed, rest = own.parse_known_args(argv[1:])
     for extra in rest:
         if not extra.startswith("-"):
@@ -79,7 +79,22 @@ def _execute(argv: Sequence[str]) -> int:
     return int(command.execute(parsed))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _equipped(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> ModuleType:
+    """The command called ``name``, once it has added its options to ``parser``."""
+    command = import_module(f"harness.cli.{name.replace('list', 'listing')}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
+    command.add_arguments(parser)
+    if hasattr(command, "add_plugin_arguments"):
+        command.add_plugin_arguments(parser, argv)
+    return command
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """Every command with every option, those of plugins included; takes seconds."""
+    return _parser(whole=True)
+
+
+def _parser(*, whole: bool = False) -> argparse.ArgumentParser:
     parser = Parser(
         prog="harness",
         description="Compress language models by training-free low-rank methods and measure "
@@ -89,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"harness {version('harness')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, summary in COMMANDS.items():
-        commands.add_parser(name, help=summary, add_help=False)
+        own = commands.add_parser(name, help=summary, add_help=whole)
+        if whole:
+            _equipped(own, name, ())
     return parser
 
 
