@@ -15,6 +15,7 @@ from rich.table import Table
 
 from harness import store
 from harness.cli.display import console
+from harness.cli.show import load
 from harness.errors import UsageError
 from harness.record import RunRecord
 from harness.store import Problem
@@ -52,18 +53,13 @@ def execute(arguments: argparse.Namespace) -> int:
     if kinds == {True}:
         found = folder_difference(*map(_records, folders))
     else:
-        a, b = (_record(one, arguments.results) for one in (arguments.a, arguments.b))
+        a, b = (load(one, arguments.results) for one in (arguments.a, arguments.b))
         found = FolderDifference((difference(a, b),), (), ())
     if arguments.json:
         sys.stdout.write(json.dumps(_plain(found), ensure_ascii=False, indent=1) + "\n")
     else:
         _print(found)
     return 0
-
-
-def _record(name: str, results: Path) -> RunRecord:
-    path = Path(name)
-    return store.load(path if path.suffix else results / f"{name}.json")
 
 
 def _records(folder: Path) -> list[RunRecord]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
 import traceback
@@ -28,6 +29,7 @@ COMMANDS = {
     "completion": "print a script that completes commands, options and names in a shell",
 }
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,10 +51,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _execute(argv)
     except HarnessError as error:
         return _fail(str(error), error.exit_code, debug)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except (MemoryError, OSError) as error:
-        return _fail(f"{type(error).__name__}: {error}", InfrastructureError.exit_code, debug)
+        return _fail(_trouble(error), InfrastructureError.exit_code, debug)
     except KeyboardInterrupt:
         return _fail("interrupted; finished cells are kept, run again to go on", INTERRUPTED, debug)
+    except Exception as error:  # noqa: BLE001 - Python's exit code 1 would read as a gate's verdict
+        message = (
+            f"unexpected {type(error).__name__}: {error}; this is a fault in harness or in a "
+            "plugin, --debug shows where"
+        )
+        return _fail(message, InfrastructureError.exit_code, debug)
 
 
 def _execute(argv: Sequence[str]) -> int:
@@ -76,7 +87,9 @@ def _execute(argv: Sequence[str]) -> int:
         if not extra.startswith("-"):
             own.error(f"unexpected '{extra}'")
         raise unknown("option", extra.partition("=")[0], re.findall("--[a-z-]+", own.format_help()))
-    return int(command.execute(parsed))
+    code = int(command.execute(parsed))
+    sys.stdout.flush()
+    return code
 
 
 def _equipped(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> ModuleType:
@@ -108,6 +121,16 @@ def _parser(*, whole: bool = False) -> argparse.ArgumentParser:
         if whole:
             _equipped(own, name, ())
     return parser
+
+
+def _trouble(error: MemoryError | OSError) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory; close other programs, or pass a smaller --batch-size or --model"
+    place = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{place}{error.strerror or error}; check that the path is right and may be read and "
+        "written, or choose another"
+    )
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

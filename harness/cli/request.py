@@ -89,7 +89,9 @@ def _calibration(
 def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     for name in arguments.method:
         compressors.get(name)
-    return chosen(arguments, "method", _configs(compressors), dict.fromkeys(arguments.method))
+    return chosen(
+        arguments, "method", _configs(compressors), {name: name for name in arguments.method}
+    )
 
 
 def _ratios(ratios: list[float]) -> list[float]:
@@ -101,7 +103,8 @@ def _ratios(ratios: list[float]) -> list[float]:
 def _tasks(arguments: argparse.Namespace, standard: tuple[str, ...]) -> list[TaskSpec]:
     named = dict.fromkeys(split_task(text) for text in getattr(arguments, "tasks", standard))
     plugin = {name: plugin_name(name) for name, _ in named}
-    options = chosen(arguments, "task", _configs(tasks), dict.fromkeys(plugin.values()))
+    written = {served: name for name, served in plugin.items()}
+    options = chosen(arguments, "task", _configs(tasks), written)
     return [
         TaskSpec(name=name, data=data, limit=arguments.limit, options=options[plugin[name]])
         for name, data in named
