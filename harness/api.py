@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.calibration import TEXT_CALIBRATION, draw, resolve_calibration
+from harness.calibration import draw, resolve_calibration
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.loading import load_model
 from harness.model import LanguageModel
 from harness.options import configure
+from harness.presets import TEXT_CALIBRATION
 from harness.progress import Tracker, silent
 from harness.results import TaskResult
 from harness.spec import CalibrationSpec, Scope

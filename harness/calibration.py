@@ -6,15 +6,12 @@ from harness.assets.kinds import TextAsset
 from harness.assets.texts import resolve_text
 from harness.errors import UsageError
 from harness.model import LanguageModel
+from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.prompt import PromptSource
 from harness.spec import CalibrationSpec
 from harness.statistics.calibration import Calibration, draw_text
 from harness.statistics.prompts import draw_prompts
 from harness.task import Trained, find_task, tasks
-
-TEXT_CALIBRATION = CalibrationSpec(text="c4-excerpt", samples=24, length=512)
-PROMPT_SAMPLES = 64
-"""As many training questions as the paper calibrates vision-language models on."""
 
 
 def default_calibration(

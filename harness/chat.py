@@ -128,5 +128,8 @@ class _NoNaN(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
         if scores.isnan().any():
-            raise NonFiniteError("the model gives NaN as scores of the next token")
+            raise NonFiniteError(
+                "the model gives NaN as scores of the next token; pass --dtype float32, or a "
+                "smaller --ratio"
+            )
         return scores

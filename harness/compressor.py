@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from harness.algebra.ranks import Junction
-from harness.block import BlockWeights
-from harness.factors import Factor
 from harness.registry import Registry
 from harness.roles import Role, Site
-from harness.statistics.moments import Moments
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.block import BlockWeights
+    from harness.factors import Factor
+    from harness.statistics.moments import Moments
 
 BiasUpdate = Literal["auto", "always", "never"]
 Propagation = Literal["original", "sequential"]

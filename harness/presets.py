@@ -1,10 +1,15 @@
-"""Whole protocols in one word."""
+"""Whole protocols: what a run does unless told otherwise, and others by name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from harness.spec import CalibrationSpec
+
+DEFAULT_TASKS = ("wiki-excerpt",)
+TEXT_CALIBRATION = CalibrationSpec(text="c4-excerpt", samples=24, length=512)
+PROMPT_SAMPLES = 64
+"""As many training questions as the paper calibrates vision-language models on."""
 
 
 @dataclass(frozen=True)

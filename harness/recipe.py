@@ -20,6 +20,12 @@ from harness.yamlfile import YamlFile, read_yaml
 
 __all__ = ["Recipe", "parse_recipe", "read_recipe", "requests"]
 
+_IN_YAML = {
+    "tuple_type": "should be a list, e.g. [one, two]",
+    "model_type": "should be a mapping, e.g. {name: one}",
+    "dict_type": "should be a mapping, e.g. {key: value}",
+}
+"""What people who write YAML call it, by pydantic's kind of error."""
 NAMED = ("models", "methods", "tasks")
 """Lists whose entries may be a bare name."""
 
@@ -67,7 +73,7 @@ def _explained(file: YamlFile, error: ValidationError) -> UsageError:
         hint = unknown(f"key of {owner}", str(name), _document_at(tuple(around)).model_fields)
         return UsageError(f"{where}: {hint}")
     name = ".".join(map(str, place)) or "recipe"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _IN_YAML.get(first["type"], first["msg"].removeprefix("Value error, "))
     given = "" if isinstance(first["input"], Mapping) else f", got {first['input']!r}"
     return UsageError(f"{where}: {name}: {message[:1].lower()}{message[1:]}{given}; correct it")
 

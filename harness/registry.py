@@ -54,7 +54,7 @@ class Registry(Generic[T]):
         if not isinstance(plugin, self.protocol):
             raise UsageError(
                 f"{self.kind} '{name}' of {_distribution(entry)} is a {type(plugin).__name__}, "
-                f"not a {self.protocol.__name__}"
+                f"not a {self.protocol.__name__}; correct its entry point, or remove that package"
             )
         return plugin
 

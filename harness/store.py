@@ -142,6 +142,8 @@ def _trouble_explained(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
+    except FileExistsError as error:
+        raise InfrastructureError(f"{folder} is a file; choose another folder") from error
     except OSError as error:
         fix = _FIX.get(error.errno or 0, "make it writable or choose another folder")
         raise InfrastructureError(

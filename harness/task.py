@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from harness.model import LanguageModel
 from harness.progress import Tracker, silent
-from harness.prompt import PromptSource
 from harness.record import DataFacts
 from harness.registry import Registry
 from harness.results import TaskResult
+
+if TYPE_CHECKING:
+    from harness.model import LanguageModel
+    from harness.prompt import PromptSource
 
 
 @dataclass(frozen=True)

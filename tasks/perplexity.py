@@ -55,7 +55,8 @@ def window_losses(
             for loss in _batch_losses(model, batch.to(model.device)):
                 if not math.isfinite(loss):
                     raise NonFiniteError(
-                        f"the loss of window {len(losses)} is {loss}; the model is broken there"
+                        f"the loss of window {len(losses)} is {loss}; pass --dtype float32, or a "
+                        "smaller --ratio"
                     )
                 losses.append(loss)
     return torch.tensor(losses, dtype=torch.float64)
@@ -73,7 +74,8 @@ def perplexity(losses: Tensor) -> tuple[float, float | None]:
     value = losses.mean().exp().item()
     if not math.isfinite(value):
         raise NonFiniteError(
-            f"the mean loss of {losses.mean().item():.4g} nats has no finite perplexity"
+            f"the mean loss of {losses.mean().item():.4g} nats has no finite perplexity; pass a "
+            "smaller --ratio"
         )
     if len(losses) == 1:
         return value, None
@@ -102,7 +104,8 @@ def perplexity_interval(losses: Tensor) -> tuple[float, float] | None:
         return math.exp(found.low), math.exp(found.high)
     except OverflowError as error:
         raise NonFiniteError(
-            f"a mean loss of up to {found.high:.4g} nats has no finite perplexity"
+            f"a mean loss of up to {found.high:.4g} nats has no finite perplexity; pass a "
+            "smaller --ratio"
         ) from error
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.cli.main import COMMANDS
 
 HEAVY = (
     "torch",
@@ -20,6 +21,8 @@ HEAVY = (
     "huggingface_hub",
     "tokenizers",
     "pandas",
+    "numpy",
+    "scipy",
 )
 
 
@@ -55,12 +58,10 @@ except SystemExit as end:
         (["list", "families"], 0),
         (["list", "models"], 0),
         (["list", "texts"], 0),
-        (["list", "--help"], 0),
-        (["show", "--help"], 0),
+        *(([name, "--help"], 0) for name in COMMANDS),
+        *((["gate", action, "--help"], 0) for action in ("check", "accept", "calibrate")),
         (["show", "0123456789abcdef"], 2),
         (["leaderboard"], 2),
-        (["fetch", "--help"], 0),
-        (["cache", "--help"], 0),
         (["cache", "verify"], 0),
         (["cache", "rm", "--all"], 0),
         (["rnu"], 2),

@@ -96,4 +96,6 @@ def root_covariance(C: Tensor, damping: float) -> Preconditioner:
 
 def _require_finite(moment: Tensor) -> None:
     if not bool(torch.isfinite(moment).all()):
-        raise NonFiniteError("the calibration moments hold NaN or infinity")
+        raise NonFiniteError(
+            "the calibration moments hold NaN or infinity; pass --dtype float32, or check the model"
+        )

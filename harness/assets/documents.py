@@ -40,7 +40,8 @@ def read_documents(path: Path) -> list[str]:
         raise UsageError(f"{path} is not UTF-8 (byte {error.start}); convert it first") from error
     except (OSError, EOFError, ArrowException) as error:
         raise AssetError(f"{path} cannot be read ({error}); fetch or copy it again") from error
-    raise UsageError(f"{path} is not a known text file; known: {', '.join(SUFFIXES)}")
+    what = "is a folder" if path.is_dir() else "is not a known text file"
+    raise UsageError(f"{path} {what}; pass a file ending in {', '.join(SUFFIXES)}")
 
 
 def _json_rows(path: Path) -> Iterator[str]:
@@ -68,9 +69,10 @@ def _parquet_rows(path: Path) -> list[str]:
     column = next((name for name in _FIELDS if name in columns), None)
     if column is None:
         raise UsageError(
-            f"{path} has the columns {', '.join(columns)} but none of {', '.join(_FIELDS)}"
+            f"{path} has the columns {', '.join(columns)} but none of {', '.join(_FIELDS)}; "
+            "rename the one that holds the text"
         )
     rows = pyarrow.parquet.read_table(path, columns=[column]).column(0).to_pylist()
     if not all(isinstance(row, str) for row in rows):
-        raise UsageError(f"the column {column} of {path} holds something other than texts")
+        raise UsageError(f"a row of {path} has no text in column {column}; remove such rows")
     return rows

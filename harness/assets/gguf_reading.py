@@ -94,7 +94,9 @@ def read_tensors(
     stored = {tensor.name: tensor for tensor in file.reader.tensors}
     wanted = {_gguf_name(file, name, config): name for name in shapes}
     if missing := sorted(set(wanted) - set(stored)):
-        raise AssetError(f"{file.path} lacks the tensor '{missing[0]}' and is incomplete")
+        raise AssetError(
+            f"{file.path} is incomplete: it lacks the tensor '{missing[0]}'; fetch or copy it again"
+        )
     if extra := sorted(set(stored) - set(wanted)):
         raise UsageError(
             f"{file.path} holds the tensor '{extra[0]}', which {config.model_type} has no place "

@@ -92,7 +92,9 @@ def load_rows(text: HubText, purpose: Purpose, name: str, instead: str) -> tuple
             )
         documents = list(rows[column])
         if not all(isinstance(document, str) for document in documents):
-            raise AssetError(f"the column {column} of '{name}' holds something other than texts")
+            raise AssetError(
+                f"a row of '{name}' has no text in column {column}; pass {instead} instead"
+            )
         return documents, commit
 
 

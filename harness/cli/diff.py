@@ -9,23 +9,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from harness import store
 from harness.cli.display import console
-from harness.difference import (
-    Cause,
-    Difference,
-    FolderDifference,
-    difference,
-    folder_difference,
-)
+from harness.cli.show import load
 from harness.errors import UsageError
-from harness.paired import Paired, Unpaired
 from harness.record import RunRecord
 from harness.store import Problem
+
+if TYPE_CHECKING:
+    from harness.difference import Cause, Difference, FolderDifference
+    from harness.paired import Paired, Unpaired
 
 CHANCE = (
     "nothing recorded differs: what is left is chance in the computation "
@@ -43,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print what changed from A to B, and why it may have."""
+    from harness.difference import (  # noqa: PLC0415
+        FolderDifference,
+        difference,
+        folder_difference,
+    )
+
     folders = [Path(one) for one in (arguments.a, arguments.b)]
     kinds = {folder.is_dir() for folder in folders}
     if len(kinds) == 2:
@@ -50,18 +53,13 @@ def execute(arguments: argparse.Namespace) -> int:
     if kinds == {True}:
         found = folder_difference(*map(_records, folders))
     else:
-        a, b = (_record(one, arguments.results) for one in (arguments.a, arguments.b))
+        a, b = (load(one, arguments.results) for one in (arguments.a, arguments.b))
         found = FolderDifference((difference(a, b),), (), ())
     if arguments.json:
         sys.stdout.write(json.dumps(_plain(found), ensure_ascii=False, indent=1) + "\n")
     else:
         _print(found)
     return 0
-
-
-def _record(name: str, results: Path) -> RunRecord:
-    path = Path(name)
-    return store.load(path if path.suffix else results / f"{name}.json")
 
 
 def _records(folder: Path) -> list[RunRecord]:
@@ -110,6 +108,8 @@ def _numbers(pairs: Sequence[Difference]) -> Table:
 
 
 def _effect(paired: Paired | Unpaired) -> tuple[str, str, str]:
+    from harness.paired import Unpaired  # noqa: PLC0415
+
     if isinstance(paired, Unpaired):
         return "", f"not paired: {paired.reason}", ""
     if not paired.changed:
@@ -135,6 +135,8 @@ def _why(causes: Sequence[Cause], title: str) -> Table:
 
 
 def _size(pair: Difference) -> float:
+    from harness.paired import Paired  # noqa: PLC0415
+
     return abs(pair.paired.effect) if isinstance(pair.paired, Paired) else -1.0
 
 

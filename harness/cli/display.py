@@ -30,10 +30,18 @@ COLUMNS = (
 ESSENTIAL = ("method", "task", "metric", "value", "± s.e.", "ratio asked", "layers")
 
 
+class _Console(Console):
+    """Leaves it to ``main`` what becomes of a pipe whose reader has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Instead of exit code 1, which would read as a gate's verdict."""
+        raise BrokenPipeError
+
+
 def console(width: int) -> Console:
     """Standard output, as wide as the terminal or ``width``; brackets are no markup."""
     width_if_piped = None if sys.stdout.isatty() else width
-    return Console(width=width_if_piped, markup=False, emoji=False, highlight=False)
+    return _Console(width=width_if_piped, markup=False, emoji=False, highlight=False)
 
 
 def tracker() -> Tracker:

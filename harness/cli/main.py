@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
 import traceback
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
 from typing import NoReturn
 
 from harness.errors import HarnessError, InfrastructureError, UsageError, unknown
@@ -28,8 +30,10 @@ COMMANDS = {
     "list": "list methods, models, tasks or families",
     "show": "show one record",
     "cache": "list, remove or verify what was fetched and converted",
+    "completion": "print a script that completes commands, options and names in a shell",
 }
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,10 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _execute(argv)
     except HarnessError as error:
         return _fail(str(error), error.exit_code, debug)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except (MemoryError, OSError) as error:
-        return _fail(f"{type(error).__name__}: {error}", InfrastructureError.exit_code, debug)
+        return _fail(_trouble(error), InfrastructureError.exit_code, debug)
     except KeyboardInterrupt:
         return _fail("interrupted; finished cells are kept, run again to go on", INTERRUPTED, debug)
+    except Exception as error:  # noqa: BLE001 - Python's exit code 1 would read as a gate's verdict
+        message = (
+            f"unexpected {type(error).__name__}: {error}; this is a fault in harness or in a "
+            "plugin, --debug shows where"
+        )
+        return _fail(message, InfrastructureError.exit_code, debug)
 
 
 def _execute(argv: Sequence[str]) -> int:
@@ -67,21 +80,21 @@ def _execute(argv: Sequence[str]) -> int:
     name = argv[0]
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
-    command = import_module(f"harness.cli.{name.replace('list', 'listing')}")
     own = Parser(
         prog=f"harness {name}",
         description=COMMANDS[name].capitalize() + ".",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,  # what is unambiguous today may not be with the next plugin
     )
-    own.add_argument("--debug", action="store_true", help="show the traceback of errors")
-    command.add_arguments(own)
+    command = _equipped(own, name, argv[1:])
     parsed, rest = own.parse_known_args(argv[1:])
     for extra in rest:
         if not extra.startswith("-"):
             own.error(f"unexpected '{extra}'")
         raise unknown("option", extra.partition("=")[0], re.findall("--[a-z-]+", own.format_help()))
-    return int(command.execute(parsed))
+    code = int(command.execute(parsed))
+    sys.stdout.flush()
+    return code
 
 
 @contextmanager
@@ -99,7 +112,22 @@ def _notices(debug: bool) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _equipped(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> ModuleType:
+    """The command called ``name``, once it has added its options to ``parser``."""
+    command = import_module(f"harness.cli.{name.replace('list', 'listing')}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
+    command.add_arguments(parser)
+    if hasattr(command, "add_plugin_arguments"):
+        command.add_plugin_arguments(parser, argv)
+    return command
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """Every command with every option, those of plugins included; takes seconds."""
+    return _parser(whole=True)
+
+
+def _parser(*, whole: bool = False) -> argparse.ArgumentParser:
     parser = Parser(
         prog="harness",
         description="Compress language models by training-free low-rank methods and measure "
@@ -109,8 +137,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"harness {version('harness')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, summary in COMMANDS.items():
-        commands.add_parser(name, help=summary, add_help=False)
+        own = commands.add_parser(name, help=summary, add_help=whole)
+        if whole:
+            _equipped(own, name, ())
     return parser
+
+
+def _trouble(error: MemoryError | OSError) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory; close other programs, or pass a smaller --batch-size or --model"
+    place = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{place}{error.strerror or error}; check that the path is right and may be read and "
+        "written, or choose another"
+    )
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

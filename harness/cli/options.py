@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from harness.errors import UsageError
-
-DEFAULT_TASKS = ("wiki-excerpt",)
-"""What ``run`` and ``fetch`` take where no task is named."""
 
 Actions = argparse._SubParsersAction  # noqa: SLF001
 
@@ -81,9 +78,15 @@ def chosen(
     arguments: argparse.Namespace,
     kind: str,
     configs: Mapping[str, type[Any]],
-    plugins: Iterable[str],
+    plugins: Mapping[str, str],
 ) -> dict[str, dict[str, Any]]:
     """Options of ``kind`` the user gave for each of ``plugins``.
+
+    Args:
+        arguments: the parsed command line.
+        kind: ``method`` or ``task``.
+        configs: options of every plugin that loads.
+        plugins: what the user wrote for each plugin that was chosen.
 
     Raises:
         UsageError: an option that belongs to none of them.
@@ -101,11 +104,17 @@ def chosen(
         if not takers:
             raise UsageError(
                 f"--{name.replace('_', '-')} is an option of {', '.join(owners[name])}, "
-                f"not of {', '.join(picked)}"
+                f"not of {', '.join(map(_served, plugins.items()))}; remove it, or check the "
+                f"{kind}'s name"
             )
         for plugin in takers:
             picked[plugin][name] = tuple(value) if isinstance(value, list) else value
     return picked
+
+
+def _served(plugin: tuple[str, str]) -> str:
+    name, written = plugin
+    return name if name == written else f"{name} (which serves '{written}')"
 
 
 def _owners(configs: Mapping[str, type[Any]]) -> dict[str, list[str]]:

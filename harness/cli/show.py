@@ -10,6 +10,7 @@ from rich.table import Table
 
 from harness import store
 from harness.cli.display import console
+from harness.errors import UsageError
 from harness.record import RunRecord
 
 
@@ -22,10 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print one record."""
-    path = Path(arguments.record)
-    if not path.suffix:
-        path = arguments.results / f"{arguments.record}.json"
-    record = store.load(path)
+    record = load(arguments.record, arguments.results)
     if arguments.json:
         sys.stdout.write(record.model_dump_json(indent=1) + "\n")
         return 0
@@ -34,6 +32,22 @@ def execute(arguments: argparse.Namespace) -> int:
     if record.compression:
         output.print(_layers(record))
     return 0
+
+
+def load(name: str, results: Path) -> RunRecord:
+    """The record at the path ``name``, or that of the run id ``name`` in ``results``.
+
+    Raises:
+        UsageError: there is none, or it is damaged.
+    """
+    path = Path(name)
+    if path.is_dir():
+        raise UsageError(f"{name} is a folder; pass one of the records in it")
+    if not path.suffix:
+        path = results / f"{name}.json"
+        if not path.exists():
+            raise UsageError(f"there is no record {name} in {results}; check the id and --results")
+    return store.load(path)
 
 
 def _summary(record: RunRecord) -> Table:

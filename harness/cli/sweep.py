@@ -48,11 +48,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
     if arguments.workers < 1:
         raise UsageError(f"--workers must be at least 1, got {arguments.workers}")
-    _require_devices(arguments.devices)
     engine = engines.get(arguments.engine)
     cells = requests(read_recipe(arguments.recipe), arguments.output)
     if not cells:
         raise UsageError(f"{arguments.recipe} skips every cell; remove an override")
+    _require_devices([*arguments.devices, *(cell.device for cell in cells)])
     store.require_writable(arguments.output)
     quiet_libraries()
     entries = survey(cells)
@@ -83,7 +83,7 @@ def _require_devices(names: Sequence[str]) -> None:
         try:
             torch.device(name)
         except RuntimeError as error:
-            raise UsageError(f"--devices: '{name}' is no torch device; cuda:0 is one") from error
+            raise UsageError(f"'{name}' is no torch device; cpu and cuda:0 are") from error
 
 
 def _require_complete(titles: Sequence[str], ends: Sequence[Change]) -> None:

@@ -34,7 +34,7 @@ class Family:
         """
         if scope != "language" and self.vision is None:
             raise UsageError(
-                f"a {self.model_type} model has no vision tower; pass --scope language"
+                f"a model of type '{self.model_type}' has no vision tower; pass --scope language"
             )
         wanted = {"language": (self.language,), "all": (self.vision, self.language)}
         return [
@@ -60,5 +60,5 @@ def family_of(config: PretrainedConfig) -> Family:
     raise UsageError(
         f"no family for model type '{config.model_type}' "
         f"({', '.join(config.architectures or [])}); known: {known}; add one as a Family in an "
-        f"entry point of group '{families.group}' (see CONTRIBUTING.md)"
+        f"entry point of group '{families.group}' (docs/adding.md shows one)"
     )

@@ -53,7 +53,10 @@ class Stack:
         """The blocks of ``model`` in order."""
         blocks = model.get_submodule(self.blocks)
         if not isinstance(blocks, nn.ModuleList):
-            raise UsageError(f"'{self.blocks}' of {type(model).__name__} is no list of blocks")
+            raise UsageError(
+                f"'{self.blocks}' of {type(model).__name__} is no list of blocks; correct "
+                "'blocks' in the family's Stack"
+            )
         return blocks
 
     def weights(self, model: PreTrainedModel, block: nn.Module) -> BlockWeights:

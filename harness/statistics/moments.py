@@ -61,7 +61,10 @@ class MomentAccumulator:
         x = tokens if tokens.dtype == torch.float64 else tokens.float()
         magnitude = x.abs().sum(0)
         if not bool(torch.isfinite(magnitude).all()):
-            raise NonFiniteError("the calibration activations hold NaN or infinity")
+            raise NonFiniteError(
+                "the activations on the calibration data hold NaN or infinity; pass --dtype "
+                "float32, or check the model"
+            )
         if self.count == 0:
             self._origin = x.mean(0).double()
         self.count += len(x)

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.calibration import (
-    PROMPT_SAMPLES,
-    TEXT_CALIBRATION,
     default_calibration,
     names_prompts,
     prompt_calibration,
@@ -19,6 +17,7 @@ from harness.compressor import compressors
 from harness.errors import UsageError
 from harness.options import configure
 from harness.plan import Request
+from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.spec import DENSE, CalibrationSpec, TaskSpec
 from harness.sweep.documents import (
     CalibrationEntry,

@@ -43,7 +43,8 @@ def load(name: str, num_fewshot: int | None) -> Any:
         ) from error
     except (yaml.YAMLError, ImportError, LookupError, TypeError, ValueError) as error:
         raise UsageError(
-            f"lm-eval task '{name}' does not load: {type(error).__name__}: {_one_line(error)}"
+            f"lm-eval task '{name}' does not load: {type(error).__name__}: {_one_line(error)}; "
+            "correct its file, or install what it needs"
         ) from error
     for task in loaded["tasks"].values():
         _require_runnable(task)
@@ -76,8 +77,14 @@ def _local(path: Path) -> tuple[TaskManager, str]:
 
 
 def _unknown(name: str, known: list[str]) -> UsageError:
+    if Path(name).is_file():
+        return UsageError(f"'{name}' is a file, no task; write TASK={name}, e.g. wikitext2={name}")
     near = difflib.get_close_matches(name, dict.fromkeys([*tasks.names(), *known]), cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "'lm-eval ls tasks' lists them"
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else ("'harness list tasks' and 'lm-eval ls tasks' list what there is")
+    )
     return UsageError(f"unknown lm-eval task '{name}'; {hint}")
 
 
@@ -107,7 +114,8 @@ def _whole_index() -> TaskManager:
 def _require_runnable(task: Any) -> None:
     if getattr(task, "UNSAFE_CODE", False):
         raise UsageError(
-            f"lm-eval task '{task.task_name}' runs code that the model writes; it is not supported"
+            f"lm-eval task '{task.task_name}' runs code that the model writes, which is not "
+            "supported; choose another task"
         )
     if getattr(task, "MULTIMODAL", False):
         raise UsageError(f"lm-eval task '{task.task_name}' needs more than text; pass a text task")

@@ -34,7 +34,10 @@ def task_result(outcome: dict[str, Any], batch_size: int) -> TaskResult:
     names = [*groups, *outcome["configs"]]
     metrics = tuple(metric for name in names for metric in _metrics(outcome, name))
     if not metrics:
-        raise UsageError(f"lm-eval task '{names[0]}' declares no metric with a direction")
+        raise UsageError(
+            f"lm-eval task '{names[0]}' does not say of any metric whether higher is better; set "
+            "higher_is_better in a task YAML file of your own, or choose another task"
+        )
     samples = tuple(sample for task in outcome["configs"] for sample in _samples(outcome, task))
     return TaskResult(metrics=metrics, samples=samples, batch_size=batch_size)
 
@@ -48,7 +51,10 @@ def _metrics(outcome: dict[str, Any], name: str) -> Iterator[Metric]:
         if not comma or metric.endswith("_stderr") or higher_is_better is None:
             continue
         if not isinstance(value, Real) or not math.isfinite(value):
-            raise NonFiniteError(f"lm-eval task '{name}': {metric} is {value}, not a finite number")
+            raise NonFiniteError(
+                f"lm-eval task '{name}': {metric} is {value}, not a finite number; pass --dtype "
+                "float32, or a smaller --ratio"
+            )
         stderr = values.get(f"{metric}_stderr,{kept}")
         yield Metric(
             name=_prefix(outcome, name) + _filtered(metric, kept) + _shots(outcome, tasks),
@@ -82,7 +88,8 @@ def _samples(outcome: dict[str, Any], task: str) -> Iterator[Sample]:
 def _require_finite(task: str, row: dict[str, Any]) -> None:
     if not all(math.isfinite(number) for number in _numbers(row["resps"])):
         raise NonFiniteError(
-            f"lm-eval task '{task}': the log-likelihood of document {row['doc_id']} is not finite"
+            f"lm-eval task '{task}': the log-likelihood of document {row['doc_id']} is not "
+            "finite; pass --dtype float32, or a smaller --ratio"
         )
 
 

@@ -45,7 +45,9 @@ def task_result(
     for table in tables:
         metrics += table.metrics(f"{table.name}: " if len(tables) > 1 else "")
     if not metrics:
-        raise UsageError(f"lmms-eval task '{tables[0].name}' reports no number")
+        raise UsageError(
+            f"lmms-eval task '{tables[0].name}' reports no number; choose another task"
+        )
     samples = tuple(sample for table in tables for sample in table.samples())
     return TaskResult(metrics=tuple(metrics), samples=samples, batch_size=batch_size)
 
@@ -170,5 +172,8 @@ def _number(value: Any) -> float | None:
 
 def _finite(task: str, metric: str, value: Any) -> float:
     if not math.isfinite(value):
-        raise NonFiniteError(f"lmms-eval task '{task}': {metric} is {value}, not a finite number")
+        raise NonFiniteError(
+            f"lmms-eval task '{task}': {metric} is {value}, not a finite number; pass --dtype "
+            "float32, or a smaller --ratio"
+        )
     return float(value)

@@ -36,7 +36,11 @@ def read_local(path: Path, split: str, config: str | None, reference: str) -> Qu
     """
     if (path / "dataset_dict.json").is_file():
         if not (path / split).is_dir():
-            raise UsageError(f"{path} has no split '{split}'")
+            splits = sorted(one.name for one in path.iterdir() if one.is_dir())
+            raise UsageError(
+                f"{path} has no split '{split}', only {', '.join(splits) or 'none'}; pass the "
+                "folder of the split you want"
+            )
         path /= split
     if (path / "state.json").is_file():
         table = _opened(path, lambda: datasets.load_from_disk(str(path)))

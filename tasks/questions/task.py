@@ -156,7 +156,9 @@ def _require_different(questions: Sequence[Question], reference: str) -> None:
     seen: set[str] = set()
     for question in questions:
         if question.id in seen:
-            raise UsageError(f"{reference} holds two questions with the id {question.id}")
+            raise UsageError(
+                f"{reference} holds two questions with the id {question.id}; give each its own"
+            )
         seen.add(question.id)
 
 

@@ -30,13 +30,7 @@ def assert_one_line(outcome, code, *parts):
     ("arguments", "parts"),
     [
         (["rnu"], ["unknown command 'rnu'", "did you mean run?"]),
-        (
-            ["compress"],
-            [
-                "unknown command 'compress'",
-                "known: cache, diff, fetch, gate, leaderboard, list, merge, plan",
-            ],
-        ),
+        (["zip"], ["unknown command 'zip'", "known: ", "leaderboard, list, merge"]),
         (["--verbose"], ["--verbose", "see 'harness --help'"]),
         (["run", "--mehtod", "svd"], ["unknown option '--mehtod'", "did you mean --method"]),
         (["run", "--ratios=0.3"], ["unknown option '--ratios'", "did you mean --ratio"]),
@@ -51,7 +45,9 @@ def assert_one_line(outcome, code, *parts):
         (["list"], ["required: what", "see 'harness list --help'"]),
         (["show"], ["required: record"]),
         (["show", "a", "b"], ["unexpected 'b'"]),
-        (["show", "0123456789abcdef"], ["there is no record", "check the path"]),
+        (["show", "0123456789abcdef"], ["no record 0123456789abcdef in results", "check the id"]),
+        (["show", "."], [". is a folder", "one of the records in it"]),
+        (["diff", "a", "b"], ["no record a in results", "check the id"]),
         (["show", "absent.json"], ["there is no record absent.json"]),
         (["leaderboard", "--result", "x"], ["unknown option '--result'", "mean --results"]),
         (["gate", "check", "--debgu"], ["unknown option '--debgu'", "did you mean --debug"]),
@@ -89,6 +85,8 @@ def test_wrong_commands(cli, arguments, parts, tmp_path, monkeypatch):
         (["--method", "latentllm", "--iterations", "1.5"], ["'iterations' of latentllm"]),
         (["--method", "latentllm", "--joint", "qk", "x"], ["'joint' of latentllm", "'vo'"]),
         (["--window", "1"], ["a window of 1 tokens predicts nothing"]),
+        (["--tasks", "wikitex2"], ["not of lm-eval (which serves 'wikitex2')", "check the task's"]),
+        (["--tasks", "wikitext2=."], [". is a folder; pass a file ending in .txt"]),
         (["--window", "many"], ["'window' of wikitext2", "valid integer"]),
         (["--alpha", "0.5"], ["--alpha is an option of asvd-l1, not of svd"]),
         (["--joint", "qk"], ["--joint is an option of latentllm, not of svd"]),
@@ -122,6 +120,12 @@ def test_an_unknown_task(cli, command, monkeypatch):
     monkeypatch.setattr("tasks.lm_eval.loading._whole_index", lambda: index)
     given = command("--tasks", "wikitex2", options=())
     assert_one_line(cli(*given), USAGE, "'wikitex2'", "did you mean wikitext2")
+
+
+def test_a_text_in_the_place_of_a_task(cli, command, texts):
+    path = texts / "other.txt"
+    outcome = cli(*command("--tasks", path, options=()))
+    assert_one_line(outcome, USAGE, f"'{path}' is a file, no task", f"wikitext2={path}")
 
 
 def test_an_absent_task_file(cli, command):
@@ -204,7 +208,7 @@ def test_the_installed_command_without_the_hub(command, tmp_path):
 def test_an_output_folder_that_is_a_file(cli, command, tmp_path):
     (tmp_path / "file").write_text("")
     outcome = cli(*command(output=tmp_path / "file"))
-    assert_one_line(outcome, INFRASTRUCTURE, f"{tmp_path / 'file'}", "choose another folder")
+    assert_one_line(outcome, INFRASTRUCTURE, f"{tmp_path / 'file'} is a file", "another folder")
 
 
 def test_an_output_folder_that_cannot_be_written(cli, command, monkeypatch):
@@ -229,7 +233,7 @@ def test_a_board_that_cannot_be_written(cli, command, tmp_path):
     (tmp_path / "board").write_text("")
     arguments = ("--results", tmp_path / "results", "--output", tmp_path / "board")
     outcome = cli("leaderboard", *arguments)
-    assert_one_line(outcome, INFRASTRUCTURE, str(tmp_path / "board"))
+    assert_one_line(outcome, INFRASTRUCTURE, f"{tmp_path / 'board'}: File exists", "another")
 
 
 def test_no_records_to_rank(cli, tmp_path):
@@ -269,6 +273,34 @@ def test_debugging_shows_where_a_cell_failed(cli, command, monkeypatch, caplog):
     assert outcome.code == INCOMPLETE
     assert "method 'asvd-l2' failed: ValueError: boom" in outcome.err
     assert "in explode" in caplog.text
+
+
+def test_a_fault_of_ours_is_no_verdict_of_a_gate(cli, monkeypatch):
+    def explode(_):
+        raise KeyError("boom")
+
+    monkeypatch.setattr("harness.cli.show.execute", explode)
+    outcome = cli("show", "x")
+    assert_one_line(outcome, INFRASTRUCTURE, "unexpected KeyError: 'boom'", "--debug shows where")
+    assert "in explode" in cli("show", "x", "--debug").err
+
+
+def test_no_memory_is_left(cli, monkeypatch):
+    def exhaust(_):
+        raise MemoryError
+
+    monkeypatch.setattr("harness.cli.show.execute", exhaust)
+    assert_one_line(cli("show", "x"), INFRASTRUCTURE, "out of memory", "--batch-size")
+
+
+def test_a_reader_that_has_seen_enough(tmp_path):
+    """As in ``harness list methods | head -0``: the pipe is closed before anything is written."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "harness.cli.main", "list", "methods"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_debugging_shows_the_traceback(cli, command):

@@ -184,7 +184,9 @@ def test_list_prints_names_and_where_they_come_from(cli, what, names):
         ([], ["run", "leaderboard", "list", "show"]),
         (["--help"], ["compress a model", "rank the recorded results"]),
         (["--version"], ["harness 0."]),
-        (["run", "--help"], ["--ratio", "--junction", "--window", "default left", "latentllm"]),
+        (["run", "--help"], ["--ratio", "latentllm", "'harness run --method NAME"]),
+        (["run", "--method", "svd", "--help"], ["--ratio", "--junction", "default left"]),
+        (["run", "--tasks", "ptb", "arc_easy", "-h"], ["--window", "--num-fewshot"]),
         (["leaderboard", "--help"], ["--results"]),
     ],
     ids=" ".join,
@@ -241,7 +243,7 @@ def test_an_interrupt_is_no_traceback(cli, command, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.cli.run.run_plan", interrupt)
+    monkeypatch.setattr("harness.runner.run_plan", interrupt)
     outcome = cli(*command())
     assert outcome.code == 130
     assert outcome.err.count("\n") == 1

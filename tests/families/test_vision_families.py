@@ -280,7 +280,7 @@ def test_nan_is_no_answer():
 
 def test_a_text_model_has_no_tower(tiny):
     subject = tiny("llama")
-    with pytest.raises(UsageError, match="llama model has no vision tower; pass --scope language"):
+    with pytest.raises(UsageError, match="'llama' has no vision tower; pass --scope language"):
         subject.family.blocks(subject.model, "vision")
     with pytest.raises(UsageError, match="reads text only"):
         encode(subject, PROMPTS)

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 PRELOADED = [
     "harness.cli.main",
-    "harness.cli.run",
+    "harness.cli.request",
     "harness.sweep.running",
     "harness.sweep.display",
     "harness.sweep.worker",

@@ -81,6 +81,8 @@ overrides:
         (GOOD.replace("0.3]", "1.3]"), [":4:", "ratios"]),
         (GOOD.replace("ratios: [0.1, 0.3]", ""), ["methods and ratios go together"]),
         (GOOD + "output: /etc", ["'output'"]),
+        ("models: a\ntasks: [b]", [":1: models: should be a list, e.g. [one, two], got 'a'"]),
+        ("models: [3]\ntasks: [b]", [":1: models.0: should be a mapping"]),
         (GOOD + "ratios: [0.2]", [":8:", "'ratios' twice"]),
         (GOOD.replace("svd,", "svdd,"), ["unknown method 'svdd'", "svd"]),
         (GOOD.replace("junction", "junctoin"), ["junctoin", "junction"]),

@@ -142,6 +142,16 @@ def test_wrong_options_are_said_before_any_work(small_recipe, tmp_path, capsys, 
     assert not output.exists()
 
 
+def test_a_device_of_the_recipe_that_is_none_is_said_before_any_work(
+    small_recipe, tmp_path, capsys
+):
+    recipe = small_recipe()
+    recipe.write_text(recipe.read_text() + "\ndevice: gpu\n")
+    assert main(["sweep", str(recipe), "--output", str(tmp_path / "results")]) == 2
+    assert "'gpu' is no torch device" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_said_before_any_work(
     small_recipe, tmp_path, capsys, monkeypatch
 ):

@@ -1,0 +1,106 @@
+"""The examples of ``docs/adding.md``, installed and run as they stand there."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from plugin_packages import install
+from tiny_models import CONTEXT, SPECIAL, VOCABULARY
+from transformers import Starcoder2Config, Starcoder2ForCausalLM
+
+PAGE = (Path(__file__).parents[2] / "docs/adding.md").read_text(encoding="utf-8")
+LINES = 40
+
+
+def fences(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+EXAMPLES = dict(zip(("method", "family", "task"), fences("python"), strict=True))
+
+
+@pytest.fixture
+def examples(site):
+    """A package that declares all three as the page says."""
+    entries, modules = {}, {}
+    for source, declaration in zip(EXAMPLES.values(), fences("toml"), strict=True):
+        ((group, names),) = tomllib.loads(declaration)["project"]["entry-points"].items()
+        ((name, place),) = names.items()
+        entries[group] = {name: place}
+        modules[place.partition(":")[0]] = source
+    install(site, "acme", entries, modules)
+
+
+@pytest.fixture
+def starcoder(tmp_path, tokenizer):
+    torch.manual_seed(0)
+    config = Starcoder2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        **SPECIAL,
+    )
+    Starcoder2ForCausalLM(config).save_pretrained(tmp_path / "starcoder")
+    tokenizer.save_pretrained(tmp_path / "starcoder")
+    return tmp_path / "starcoder"
+
+
+def records(outcome):
+    assert outcome.code == 0, outcome.err
+    return [json.loads(line) for line in outcome.out.splitlines()]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_short_and_clean(name):
+    source = EXAMPLES[name]
+    assert sum(bool(line.strip()) for line in source.splitlines()) < LINES
+    options = ["--select", "E,F,I,W", "--line-length", "100", "-"]
+    check = [sys.executable, "-m", "ruff", "check", "--isolated", *options]
+    done = subprocess.run(check, input=source, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_method(cli, command, examples):
+    given = ("--method", "asvd-power", "asvd-l2", "--ratio", "0.5", "--json")
+    _, same, l2 = records(cli(*command(*given)))
+    _, other = records(cli(*command(*given[:2], "--power", "0.1", *given[3:])))
+    (same, l2, other) = (one["compression"] | one["result"] for one in (same, l2, other))
+    assert (same["label"], other["label"]) == ("asvd-power", "asvd-power[power=0.1]")
+    assert same["metrics"] == l2["metrics"]
+    assert same["metrics"] != other["metrics"]
+    outcome = cli(*command("--method", "asvd-power", "--power", "-1"))
+    assert (outcome.code, "turns weights round" in outcome.err) == (2, True)
+
+
+def test_the_family(cli, command, examples, starcoder):
+    given = ("--method", "svd", "latentllm", "--ratio", "0.3", "--json")
+    dense, *compressed = records(cli(*command(*given, model=starcoder)))
+    for record in compressed:
+        assert record["status"] == "complete"
+        assert len(record["compression"]["layers"]) == 2 * 6
+        assert record["compression"]["ratio_layers"] >= 0.3
+        assert record["result"]["metrics"] != dense["result"]["metrics"]
+
+
+def test_the_task(cli, command, examples, texts):
+    given = ("--tasks", f"top1={texts / 'evaluation.txt'}", "--ratio", "0.5", "--json")
+    dense, compressed = records(cli(*command(*given)))
+    headline = dense["result"]["metrics"][0]
+    assert (headline["name"], headline["unit"]) == ("top1@32", "windows")
+    assert 0 <= headline["value"] <= 1
+    samples = [sample["values"]["top1"] for sample in dense["result"]["samples"]]
+    assert headline["value"] == pytest.approx(sum(samples) / headline["n"])
+    assert compressed["reference"] == dense["run_id"]
+    limited = records(cli(*command(*given, "--limit", "1")))[0]["result"]["metrics"][0]
+    assert (limited["n"], limited["stderr"]) == (1, None)
