@@ -24,7 +24,7 @@ def do_job(text: bytes | str, device: str | None) -> str:
         try:
             answer = _done(job)
         except HarnessError as error:
-            answer = Answer("", "failed", " ".join(str(error).split()))
+            answer = Answer("failed", " ".join(str(error).split()))
     return ANSWER.dump_json(answer.with_notices(tuple(kept))).decode()
 
 
@@ -47,9 +47,10 @@ def _done(job: Job) -> Answer:
         if found and found.digest != job.replaces:
             return answer_of(found)
         if not held:
-            return Answer("", "busy")
+            return Answer("busy")
+        shared = job.shared if job.shared and job.shared.is_dir() else None
         with failures_explained("the cell"):
-            return answer_of(run_plan(plan, shared=job.shared)[0])
+            return answer_of(run_plan(plan, shared=shared)[0])
 
 
 @contextmanager
