@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,12 +16,15 @@ from harness.assets.kinds import ModelAsset, TextAsset
 from harness.assets.models import resolve_model
 from harness.calibration import default_calibration, resolve_calibration
 from harness.compressor import Compressor, CompressorConfig, compressors
-from harness.errors import UsageError
+from harness.errors import AssetError, UsageError
 from harness.options import configure, spelled_out
 from harness.prompt import PromptSource
 from harness.record import RunRecord
 from harness.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
 from harness.task import PreparedTask, find_task
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -118,22 +121,25 @@ class Plan:
 NamedTask = tuple[TaskSpec, PreparedTask]
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request, lookups: Lookups | None = None) -> Plan:
     """Resolve assets and data, check every option, and look up finished cells.
+
+    ``lookups`` are shared by those who make many plans.
 
     Raises:
         UsageError: a name, option or ratio is wrong, or calibration and evaluation are the same
             data.
         AssetError: a model or data cannot be had.
     """
+    lookups = lookups or Lookups()
     methods = [_method(name, options) for name, options in request.methods.items()]
-    named = [_task(task) for task in request.tasks]
-    asset = resolve_model(request.model)
+    named = [lookups.task(task) for task in request.tasks]
+    asset = lookups.model(request.model)
     cells = partial(_cell, request, asset)
     dense = Method(MethodSpec(name=DENSE))
     references = [cells(dense, 0.0, None, task, None) for task in named]
     variants = [Variant(dense, 0.0, None, tuple(references))]
-    for source, members in _sources(request, named) if methods else ():
+    for source, members in _sources(request, named, lookups) if methods else ():
         for method in methods:
             for ratio in request.ratios:
                 cells_of = tuple(
@@ -160,14 +166,46 @@ def _task(task: TaskSpec) -> NamedTask:
     )
 
 
-def _sources(request: Request, named: Sequence[NamedTask]) -> list[tuple[Source, list[int]]]:
+@dataclass(frozen=True)
+class Lookups:
+    """How the names of a request become assets: each name is looked up once."""
+
+    model: Callable[[str], ModelAsset] = field(default_factory=lambda: once(resolve_model))
+    task: Callable[[TaskSpec], NamedTask] = field(default_factory=lambda: once(_task))
+    calibration: Callable[[CalibrationSpec], TextAsset | PromptSource] = field(
+        default_factory=lambda: once(resolve_calibration)
+    )
+
+
+def once(look_up: Callable[[K], V]) -> Callable[[K], V]:
+    """``look_up`` that is called once for each argument; what cannot be had stays so."""
+    known: dict[str, V | AssetError] = {}
+
+    def remembered(name: K) -> V:
+        key = repr(name)
+        if key not in known:
+            try:
+                known[key] = look_up(name)
+            except AssetError as error:
+                known[key] = error
+        found = known[key]
+        if isinstance(found, AssetError):
+            raise found
+        return found
+
+    return remembered
+
+
+def _sources(
+    request: Request, named: Sequence[NamedTask], lookups: Lookups
+) -> list[tuple[Source, list[int]]]:
     """Each calibration with the positions of the tasks it serves."""
     members: dict[CalibrationSpec, list[int]] = {}
     for position, (task, _) in enumerate(named):
         given = request.calibration
         spec = given if isinstance(given, CalibrationSpec) else given(task.name)
         members.setdefault(spec, []).append(position)
-    sources = [(Source(spec, resolve_calibration(spec)), some) for spec, some in members.items()]
+    sources = [(Source(spec, lookups.calibration(spec)), some) for spec, some in members.items()]
     for source, some in sources:
         if any(named[i][1].data.fingerprint == source.data.fingerprint for i in some):
             raise UsageError(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from harness import store
 from harness.errors import HarnessError
 from harness.locks import locked
-from harness.plan import Cell, Plan, Request, make_plan
+from harness.plan import Cell, Lookups, Plan, Request, make_plan
 from harness.runner import failures_explained, run_plan
 from harness.sweep.job import ANSWER, JOB, Answer, Job, answer_of
 
@@ -28,12 +28,12 @@ def do_job(text: bytes | str, device: str | None) -> str:
     return ANSWER.dump_json(answer.with_notices(tuple(kept))).decode()
 
 
-def plan_of(request: Request) -> tuple[Plan, Cell]:
+def plan_of(request: Request, lookups: Lookups | None = None) -> tuple[Plan, Cell]:
     """The plan of nothing but the last cell of ``request``, and that cell.
 
     The dense reference of a compressed cell is another worker's.
     """
-    plan = make_plan(request)
+    plan = make_plan(request, lookups)
     variant = plan.variants[-1]
     return replace(plan, variants=(variant,)), variant.cells[0]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import store
 from harness.errors import AssetError
-from harness.plan import Cell, Request
+from harness.plan import Cell, Lookups, Request
 from harness.record import RunRecord
 from harness.spec import DENSE
 from harness.sweep.cell import plan_of
@@ -55,15 +55,18 @@ class Entry:
 def survey(requests: Iterable[Request]) -> list[Entry]:
     """Every cell with its record; fetches what is not in the caches and can be had.
 
+    Cells share models and data, so each is looked up and hashed once.
+
     Raises:
         UsageError: an option or a name is wrong, or a record is damaged.
     """
-    return [_entry(request) for request in requests]
+    lookups = Lookups()
+    return [_entry(request, lookups) for request in requests]
 
 
-def _entry(request: Request) -> Entry:
+def _entry(request: Request, lookups: Lookups) -> Entry:
     try:
-        plan, cell = plan_of(request)
+        plan, cell = plan_of(request, lookups)
     except AssetError as error:
         return Entry(request, None, None, missing=" ".join(str(error).split()))
     record = cell.done or store.find(request.output, cell.run_id)
