@@ -21,7 +21,7 @@ from harness.options import configure, spelled_out
 from harness.prompt import PromptSource
 from harness.record import RunRecord
 from harness.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
-from harness.task import PreparedTask, find_task
+from harness.task import PreparedTask, Task, find_task
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -149,6 +149,21 @@ def make_plan(request: Request, lookups: Lookups | None = None) -> Plan:
     return Plan(request, asset, tuple(variants))
 
 
+def spec_of(request: Request) -> RunSpec:
+    """The spec of a request for a single cell, whether or not its model and data can be had.
+
+    Raises:
+        UsageError: a name, option or ratio is wrong.
+    """
+    (task,) = request.tasks
+    spelled = _spelled_out(task)[0]
+    for name, options in request.methods.items():
+        (ratio,) = request.ratios
+        calibration = _calibration(request, task.name)
+        return _spec(request, _method(name, options).spec, ratio, calibration, spelled)
+    return _spec(request, MethodSpec(name=DENSE), 0.0, None, spelled)
+
+
 def _method(name: str, options: Mapping[str, Any]) -> Method:
     compressor = compressors.get(name)
     config = configure(compressor.config, options, name)
@@ -157,13 +172,20 @@ def _method(name: str, options: Mapping[str, Any]) -> Method:
 
 def _task(task: TaskSpec) -> NamedTask:
     """The task with every option spelled out, and its data at hand."""
+    spelled, plugin, config = _spelled_out(task)
+    return spelled, plugin.prepare(task.name, task.data, config)
+
+
+def _spelled_out(task: TaskSpec) -> tuple[TaskSpec, Task, Any]:
     plugin = find_task(task.name)
     config = configure(plugin.config, task.options, task.name)
     options = spelled_out(config, task.name)
-    return (
-        task.model_copy(update={"options": options}),
-        plugin.prepare(task.name, task.data, config),
-    )
+    return task.model_copy(update={"options": options}), plugin, config
+
+
+def _calibration(request: Request, task: str) -> CalibrationSpec:
+    given = request.calibration
+    return given if isinstance(given, CalibrationSpec) else given(task)
 
 
 @dataclass(frozen=True)
@@ -202,9 +224,7 @@ def _sources(
     """Each calibration with the positions of the tasks it serves."""
     members: dict[CalibrationSpec, list[int]] = {}
     for position, (task, _) in enumerate(named):
-        given = request.calibration
-        spec = given if isinstance(given, CalibrationSpec) else given(task.name)
-        members.setdefault(spec, []).append(position)
+        members.setdefault(_calibration(request, task.name), []).append(position)
     sources = [(Source(spec, lookups.calibration(spec)), some) for spec, some in members.items()]
     for source, some in sources:
         if any(named[i][1].data.fingerprint == source.data.fingerprint for i in some):
@@ -225,14 +245,30 @@ def _cell(
     reference: str | None,
 ) -> Cell:
     task, prepared = named
+    spec = _spec(request, method.spec, ratio, source.spec if source else None, task)
+    run_id = spec.run_id(
+        asset.fingerprint, source.data.fingerprint if source else "", prepared.data.fingerprint
+    )
+    found = None if request.force else store.find(request.output, run_id)
+    done = found if found and found.status == "complete" else None
+    return Cell(spec, run_id, prepared, reference, done)
+
+
+def _spec(
+    request: Request,
+    method: MethodSpec,
+    ratio: float,
+    calibration: CalibrationSpec | None,
+    task: TaskSpec,
+) -> RunSpec:
     try:
-        spec = RunSpec(
+        return RunSpec(
             model=request.model,
-            method=method.spec,
+            method=method,
             ratio=ratio,
-            calibration=source.spec if source else None,
+            calibration=calibration,
             task=task,
-            scope=request.scope if source else "language",
+            scope=request.scope if calibration else "language",
             dtype=request.dtype,
             seed=request.seed,
         )
@@ -241,9 +277,3 @@ def _cell(
         raise UsageError(
             f"{first['loc'][0]} of the request: {first['msg'].lower()}, got {first['input']!r}"
         ) from error
-    run_id = spec.run_id(
-        asset.fingerprint, source.data.fingerprint if source else "", prepared.data.fingerprint
-    )
-    found = None if request.force else store.find(request.output, run_id)
-    done = found if found and found.status == "complete" else None
-    return Cell(spec, run_id, prepared, reference, done)

@@ -93,12 +93,11 @@ class SlurmEngine:
                 "engine 'slurm' needs Slurm, and there is no sbatch and srun here; start the "
                 "sweep on a login node, or pass --engine local"
             )
-        executor = submitit.AutoExecutor(folder / "slurm", cluster=self.cluster)
-        executor.update_parameters(**_parameters(config))
-        return deal(_Jobs(executor, config.gpus, self.pause), jobs, workers, devices)
+        pool = _Jobs(self.cluster, folder / "slurm", config, self.pause)
+        return deal(pool, jobs, workers, devices)
 
 
-def _parameters(config: SlurmConfig) -> dict[str, Any]:
+def _parameters(config: SlurmConfig, gpus: int) -> dict[str, Any]:
     """``config`` in the names of submitit."""
     named = {
         "name": "harness",
@@ -107,6 +106,7 @@ def _parameters(config: SlurmConfig) -> dict[str, Any]:
         "timeout_min": config.time,
         "mem_gb": config.memory,
         "cpus_per_task": config.cpus,
+        "gpus_per_node": gpus or None,
         "slurm_partition": config.partition,
         "slurm_account": config.account,
         "slurm_setup": [f"export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{config.cpus}}}"],
@@ -124,15 +124,18 @@ def _work(job: str, device: str | None) -> str:
 class _Jobs:
     """See ``harness.engines.dealing.Pool``."""
 
-    executor: submitit.AutoExecutor
-    gpus: int | None
+    cluster: str
+    folder: Path
+    config: SlurmConfig
     pause: float
 
     def start(self, job: str, device: str | None) -> submitit.Job[str]:
-        self.executor.update_parameters(gpus_per_node=gpus_for(job, device, self.gpus))
+        executor = submitit.AutoExecutor(self.folder, cluster=self.cluster)
+        gpus = gpus_for(job, device, self.config.gpus)
+        executor.update_parameters(**_parameters(self.config, gpus))
         try:
-            return self.executor.submit(_work, job, device)
-        except FailedSubmissionError as error:
+            return executor.submit(_work, job, device)
+        except (FailedJobError, FailedSubmissionError) as error:
             raise InfrastructureError(
                 f"Slurm takes no job: {last_line(str(error))}; correct the --engine-option, or "
                 "wait until the cluster is up"

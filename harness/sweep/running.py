@@ -107,7 +107,7 @@ def _sharing(entries: Sequence[Entry], todo: Sequence[int]) -> set[int]:
 
 def _statistics(entry: Entry) -> str | None:
     """What tells apart the statistics a cell needs; None if no other cell has use of them."""
-    if entry.cell is None or entry.cell.spec.method.options.get("propagation") != "original":
+    if entry.spec.method.options.get("propagation") != "original":
         return None
     request = entry.request
     return repr((request.model, request.calibration, request.scope, request.dtype,
