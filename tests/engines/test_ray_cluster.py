@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.engines.ray import RayConfig, RayEngine
 from harness.errors import InfrastructureError, UsageError
 
 ray = pytest.importorskip("ray", reason="needs harness[ray]")
+from harness.engines.ray import RayConfig, RayEngine  # noqa: E402
 
 SCRIPT = """
 import json, sys, psutil
