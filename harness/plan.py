@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,12 +16,15 @@ from harness.assets.kinds import ModelAsset, TextAsset
 from harness.assets.models import resolve_model
 from harness.calibration import default_calibration, resolve_calibration
 from harness.compressor import Compressor, CompressorConfig, compressors
-from harness.errors import UsageError
+from harness.errors import AssetError, UsageError
 from harness.options import configure, spelled_out
 from harness.prompt import PromptSource
 from harness.record import RunRecord
 from harness.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
-from harness.task import PreparedTask, find_task
+from harness.task import PreparedTask, Task, find_task
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -118,22 +121,25 @@ class Plan:
 NamedTask = tuple[TaskSpec, PreparedTask]
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request, lookups: Lookups | None = None) -> Plan:
     """Resolve assets and data, check every option, and look up finished cells.
+
+    ``lookups`` are shared by those who make many plans.
 
     Raises:
         UsageError: a name, option or ratio is wrong, or calibration and evaluation are the same
             data.
         AssetError: a model or data cannot be had.
     """
+    lookups = lookups or Lookups()
     methods = [_method(name, options) for name, options in request.methods.items()]
-    named = [prepared_task(task) for task in request.tasks]
-    asset = resolve_model(request.model)
+    named = [lookups.task(task) for task in request.tasks]
+    asset = lookups.model(request.model)
     cells = partial(_cell, request, asset)
     dense = Method(MethodSpec(name=DENSE))
     references = [cells(dense, 0.0, None, task, None) for task in named]
     variants = [Variant(dense, 0.0, None, tuple(references))]
-    for source, members in _sources(request, named) if methods else ():
+    for source, members in _sources(request, named, lookups) if methods else ():
         for method in methods:
             for ratio in request.ratios:
                 cells_of = tuple(
@@ -141,6 +147,21 @@ def make_plan(request: Request) -> Plan:
                 )
                 variants.append(Variant(method, ratio, source, cells_of))
     return Plan(request, asset, tuple(variants))
+
+
+def spec_of(request: Request) -> RunSpec:
+    """The spec of a request for a single cell, whether or not its model and data can be had.
+
+    Raises:
+        UsageError: a name, option or ratio is wrong.
+    """
+    (task,) = request.tasks
+    spelled = _spelled_out(task)[0]
+    for name, options in request.methods.items():
+        (ratio,) = request.ratios
+        calibration = _calibration(request, task.name)
+        return _spec(request, _method(name, options).spec, ratio, calibration, spelled)
+    return _spec(request, MethodSpec(name=DENSE), 0.0, None, spelled)
 
 
 def _method(name: str, options: Mapping[str, Any]) -> Method:
@@ -156,23 +177,60 @@ def prepared_task(task: TaskSpec) -> NamedTask:
         UsageError: there is no such task, or an option or the data does not fit.
         AssetError: the data cannot be had.
     """
+    spelled, plugin, config = _spelled_out(task)
+    return spelled, plugin.prepare(task.name, task.data, config)
+
+
+def _spelled_out(task: TaskSpec) -> tuple[TaskSpec, Task, Any]:
     plugin = find_task(task.name)
     config = configure(plugin.config, task.options, task.name)
     options = spelled_out(config, task.name)
-    return (
-        task.model_copy(update={"options": options}),
-        plugin.prepare(task.name, task.data, config),
+    return task.model_copy(update={"options": options}), plugin, config
+
+
+def _calibration(request: Request, task: str) -> CalibrationSpec:
+    given = request.calibration
+    return given if isinstance(given, CalibrationSpec) else given(task)
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """How the names of a request become assets: each name is looked up once."""
+
+    model: Callable[[str], ModelAsset] = field(default_factory=lambda: once(resolve_model))
+    task: Callable[[TaskSpec], NamedTask] = field(default_factory=lambda: once(prepared_task))
+    calibration: Callable[[CalibrationSpec], TextAsset | PromptSource] = field(
+        default_factory=lambda: once(resolve_calibration)
     )
 
 
-def _sources(request: Request, named: Sequence[NamedTask]) -> list[tuple[Source, list[int]]]:
+def once(look_up: Callable[[K], V]) -> Callable[[K], V]:
+    """``look_up`` that is called once for each argument; what cannot be had stays so."""
+    known: dict[str, V | AssetError] = {}
+
+    def remembered(name: K) -> V:
+        key = repr(name)
+        if key not in known:
+            try:
+                known[key] = look_up(name)
+            except AssetError as error:
+                known[key] = error
+        found = known[key]
+        if isinstance(found, AssetError):
+            raise found
+        return found
+
+    return remembered
+
+
+def _sources(
+    request: Request, named: Sequence[NamedTask], lookups: Lookups
+) -> list[tuple[Source, list[int]]]:
     """Each calibration with the positions of the tasks it serves."""
     members: dict[CalibrationSpec, list[int]] = {}
     for position, (task, _) in enumerate(named):
-        given = request.calibration
-        spec = given if isinstance(given, CalibrationSpec) else given(task.name)
-        members.setdefault(spec, []).append(position)
-    sources = [(Source(spec, resolve_calibration(spec)), some) for spec, some in members.items()]
+        members.setdefault(_calibration(request, task.name), []).append(position)
+    sources = [(Source(spec, lookups.calibration(spec)), some) for spec, some in members.items()]
     for source, some in sources:
         if any(named[i][1].data.fingerprint == source.data.fingerprint for i in some):
             raise UsageError(
@@ -192,14 +250,30 @@ def _cell(
     reference: str | None,
 ) -> Cell:
     task, prepared = named
+    spec = _spec(request, method.spec, ratio, source.spec if source else None, task)
+    run_id = spec.run_id(
+        asset.fingerprint, source.data.fingerprint if source else "", prepared.data.fingerprint
+    )
+    found = None if request.force else store.find(request.output, run_id)
+    done = found if found and found.status == "complete" else None
+    return Cell(spec, run_id, prepared, reference, done)
+
+
+def _spec(
+    request: Request,
+    method: MethodSpec,
+    ratio: float,
+    calibration: CalibrationSpec | None,
+    task: TaskSpec,
+) -> RunSpec:
     try:
-        spec = RunSpec(
+        return RunSpec(
             model=request.model,
-            method=method.spec,
+            method=method,
             ratio=ratio,
-            calibration=source.spec if source else None,
+            calibration=calibration,
             task=task,
-            scope=request.scope if source else "language",
+            scope=request.scope if calibration else "language",
             dtype=request.dtype,
             seed=request.seed,
         )
@@ -208,9 +282,3 @@ def _cell(
         raise UsageError(
             f"{first['loc'][0]} of the request: {first['msg'].lower()}, got {first['input']!r}"
         ) from error
-    run_id = spec.run_id(
-        asset.fingerprint, source.data.fingerprint if source else "", prepared.data.fingerprint
-    )
-    found = None if request.force else store.find(request.output, run_id)
-    done = found if found and found.status == "complete" else None
-    return Cell(spec, run_id, prepared, reference, done)

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from harness.errors import UsageError, unknown
+from harness.errors import HarnessError, UsageError, unknown
 
 T = TypeVar("T")
 
@@ -42,10 +42,13 @@ class Registry(Generic[T]):
         Raises:
             UsageError: there is none (near names are suggested), it does not import,
                 or it is not a ``protocol``.
+            HarnessError: raised by the plugin itself, such as for a package that it lacks.
         """
         entry = self._entry(name)
         try:
             plugin = entry.load()
+        except HarnessError:  # it knows what it lacks
+            raise
         except Exception as error:
             raise UsageError(
                 f"{self.kind} '{name}' of {_distribution(entry)} does not load: "

@@ -54,9 +54,9 @@ def execute(arguments: argparse.Namespace) -> int:
     records = store.load_all(arguments.output)[0] if arguments.output.is_dir() else []
     costs = _costs(entries)
     times = {
-        at: expected_seconds(entry.cell.spec, records)
+        at: expected_seconds(entry.spec, records)
         for at, entry in enumerate(entries)
-        if entry.cell and entry.status != "complete"
+        if entry.status != "complete"
     }
     _print(entries, costs, times)
     return 0
@@ -69,9 +69,9 @@ def _costs(entries: Sequence[Entry]) -> dict[int, Estimate]:
 
     shape = cache(shape_of)
     return {
-        at: estimate(shape(entry.folder, entry.cell.spec.scope), entry.cell.spec)
+        at: estimate(shape(entry.folder, entry.spec.scope), entry.spec)
         for at, entry in enumerate(entries)
-        if entry.cell and entry.folder
+        if entry.folder
     }
 
 

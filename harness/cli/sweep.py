@@ -22,6 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("recipe", type=Path, help="a recipe (.yaml)")
     add("--output", type=Path, default=Path("results"), help="folder of records")
     add("--engine", default="local", help=f"any of {', '.join(engines.names())}")
+    add(
+        "--engine-option",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what the engine asks a cluster for, such as cpus=8 gpus=1",
+    )
     add("--workers", type=int, default=1, help="cells at once, each in its own process")
     add("--devices", nargs="+", default=[], help="torch devices, dealt out among the workers")
     add(
@@ -41,14 +48,18 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     from harness import store  # noqa: PLC0415
     from harness.cli.display import quiet_libraries  # noqa: PLC0415
+    from harness.options import configure  # noqa: PLC0415
     from harness.recipe import read_recipe, requests  # noqa: PLC0415
     from harness.sweep.display import display  # noqa: PLC0415
-    from harness.sweep.running import run_cells  # noqa: PLC0415
+    from harness.sweep.running import Workers, run_cells  # noqa: PLC0415
     from harness.sweep.survey import survey  # noqa: PLC0415
 
     if arguments.workers < 1:
         raise UsageError(f"--workers must be at least 1, got {arguments.workers}")
     engine = engines.get(arguments.engine)
+    options = _options(arguments.engine_option)
+    config = configure(engine.config, options, f"engine '{arguments.engine}'")
+    workers = Workers(engine, config, arguments.workers, tuple(arguments.devices))
     cells = requests(read_recipe(arguments.recipe), arguments.output)
     if not cells:
         raise UsageError(f"{arguments.recipe} skips every cell; remove an override")
@@ -61,9 +72,7 @@ def execute(arguments: argparse.Namespace) -> int:
         ends = run_cells(
             entries,
             arguments.output,
-            engine,
-            arguments.workers,
-            arguments.devices,
+            workers,
             retry_failed=arguments.retry_failed,
             show=show,
         )
@@ -73,6 +82,15 @@ def execute(arguments: argparse.Namespace) -> int:
         f"'harness leaderboard --results {arguments.output}' ranks them\n"
     )
     return 0
+
+
+def _options(given: Sequence[str]) -> dict[str, str]:
+    """Each NAME=VALUE of the command line."""
+    pairs = [one.partition("=") for one in given]
+    for name, equals, _ in pairs:
+        if not (name and equals):
+            raise UsageError(f"--engine-option: '{name}' is no NAME=VALUE; cpus=8 is one")
+    return {name: value for name, _, value in pairs}
 
 
 def _require_devices(names: Sequence[str]) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from harness.registry import Registry
 
 
 @dataclass(frozen=True)
 class Started:
-    """The job at ``position`` runs, for the ``attempt``-th time."""
+    """The job at ``position`` was given to a worker, for the ``attempt``-th time."""
 
     position: int
     attempt: int
@@ -28,22 +29,34 @@ class Ended:
 
 @runtime_checkable
 class Engine(Protocol):
-    """A plugin of the ``harness.engines`` group."""
+    """A plugin of the ``harness.engines`` group.
+
+    ``config`` is a frozen dataclass of its options with a default for each.
+    """
 
     summary: str
+    config: type[Any]
 
     def run(
-        self, jobs: Sequence[str], workers: int, devices: Sequence[str]
+        self,
+        jobs: Sequence[str],
+        workers: int,
+        devices: Sequence[str],
+        config: Any,
+        folder: Path,
     ) -> Generator[Started | Ended]:
         """Run ``harness.sweep.cell.do_job`` on each of ``jobs``, each in a process of its own.
 
         Every job ends exactly once; one whose worker is killed is started again. When the
         generator is closed early, the workers still running end too.
+        ``harness.engines.dealing.deal`` does all of this for whoever can start a worker.
 
         Args:
             jobs: one line of JSON each.
             workers: how many run at once.
             devices: dealt out among the workers; empty leaves each job its own device.
+            config: the options, an instance of ``self.config``.
+            folder: for files of the engine, beside the records; gone after the sweep.
         """
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from harness import store
 from harness.errors import HarnessError
 from harness.locks import locked
-from harness.plan import Cell, Plan, Request, make_plan
+from harness.plan import Cell, Lookups, Plan, Request, make_plan
 from harness.runner import failures_explained, run_plan
 from harness.sweep.job import ANSWER, JOB, Answer, Job, answer_of
 
@@ -24,16 +24,16 @@ def do_job(text: bytes | str, device: str | None) -> str:
         try:
             answer = _done(job)
         except HarnessError as error:
-            answer = Answer("", "failed", " ".join(str(error).split()))
+            answer = Answer("failed", " ".join(str(error).split()))
     return ANSWER.dump_json(answer.with_notices(tuple(kept))).decode()
 
 
-def plan_of(request: Request) -> tuple[Plan, Cell]:
+def plan_of(request: Request, lookups: Lookups | None = None) -> tuple[Plan, Cell]:
     """The plan of nothing but the last cell of ``request``, and that cell.
 
     The dense reference of a compressed cell is another worker's.
     """
-    plan = make_plan(request)
+    plan = make_plan(request, lookups)
     variant = plan.variants[-1]
     return replace(plan, variants=(variant,)), variant.cells[0]
 
@@ -47,9 +47,10 @@ def _done(job: Job) -> Answer:
         if found and found.digest != job.replaces:
             return answer_of(found)
         if not held:
-            return Answer("", "busy")
+            return Answer("busy")
+        shared = job.shared if job.shared and job.shared.is_dir() else None
         with failures_explained("the cell"):
-            return answer_of(run_plan(plan, shared=job.shared)[0])
+            return answer_of(run_plan(plan, shared=shared)[0])
 
 
 @contextmanager

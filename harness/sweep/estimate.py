@@ -22,7 +22,8 @@ class Estimate:
         parameters: of the dense model.
         remaining: after compression: the compressed layers scaled by ``1 - ratio``.
         flops: see ``flops_per_token``.
-        memory: bytes of the weights, the factors, and the statistics; activations come on top.
+        memory: bytes of the weights, the factors, and the most that statistics can take;
+            activations come on top.
     """
 
     parameters: int
@@ -48,12 +49,13 @@ def estimate(shape: Shape, spec: RunSpec) -> Estimate:
 def flops_per_token(shape: Shape, spec: RunSpec) -> int:
     """Floating-point operations that one token of the decoder costs.
 
-    Counted are two for each weight of the decoder's linear layers and of the output head, the
-    compressed ones scaled by ``1 - ratio``; and attention: per layer and position seen, two for
-    each query channel for the scores and two for the values, over the mean of ``(window + 1) / 2``
-    positions of a causal window. A task without a window leaves attention out, since the length of
-    its questions is not known. Norms, activations, softmax, embeddings and the vision tower are
-    not counted.
+    Counted are two for each weight of the linear layers of the decoder's blocks and of the output
+    head, the compressed ones scaled by ``1 - ratio``; and attention: per layer and position seen,
+    two for each query channel for the scores and two for the values, over the mean of
+    ``(window + 1) / 2`` positions of a causal window, whether or not a layer sees all of it. A
+    task without a window leaves attention out, since the length of its questions is not known.
+    Norms, activations, softmax, embeddings (with their projections) and the vision tower are not
+    counted.
     """
     scale = 1 - spec.ratio if spec.scope != "vision" else 1.0
     layers = round(scale * sum(block.weights for block in shape.decoder))
@@ -83,15 +85,19 @@ def _kept(shape: Shape, ratio: float) -> int:
 
 
 def _statistics(shape: Shape, spec: RunSpec) -> int:
-    """Bytes of the moments: of all blocks at once, or of one at a time."""
+    """Bytes of the statistics: of all blocks at once, or of one at a time."""
     if spec.calibration is None:
         return 0
-    sizes = [_moments(block) for block in shape.compressed]
+    length = spec.calibration.length
+    tokens = min(MLP_TOKENS, spec.calibration.samples * length) if length else MLP_TOKENS
+    sizes = [
+        _moments(block) + tokens * block.mlp_width * BYTES[spec.dtype] for block in shape.compressed
+    ]
     if spec.method.options.get("propagation") != "original":
         return max(sizes)
     return sum(sizes)
 
 
 def _moments(block: BlockShape) -> int:
-    moments = sum(width * width + 2 * width for width in block.sites)
-    return moments * BYTES["float64"] + MLP_TOKENS * block.mlp_width * BYTES["float32"]
+    """Bytes of the second moment, mean and magnitude of each activation, in float64."""
+    return sum(width * width + 2 * width for width in block.sites) * BYTES["float64"]

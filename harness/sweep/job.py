@@ -22,7 +22,7 @@ class Job:
             whatever else is found in its place was written by somebody else meanwhile and is
             kept.
         wait: for whoever is at this cell already, rather than answer ``busy``.
-        shared: folder of statistics that other cells need too.
+        shared: folder of statistics that other cells need too; none on machines without it.
     """
 
     request: Request
@@ -33,15 +33,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a cell; ``run_id`` is empty where it came to no record.
+    """What became of a cell.
 
-    ``notices`` are what a person should know beside.
+    Attributes:
+        status: of its record, or why there is none.
+        error: why it failed.
+        record: travels along, since the worker's machine need not share the folder of records.
+        notices: what a person should know beside.
     """
 
-    run_id: str
     status: Status | Literal["busy"]
     error: str | None = None
-    value: str = ""
+    record: RunRecord | None = None
     notices: tuple[str, ...] = ()
 
     def with_notices(self, notices: tuple[str, ...]) -> Answer:
@@ -50,8 +53,8 @@ class Answer:
 
 
 def answer_of(record: RunRecord) -> Answer:
-    """What a record says in short."""
-    return Answer(record.run_id, record.status, record.error, headline(record))
+    """The answer that ``record`` is."""
+    return Answer(record.status, record.error, record)
 
 
 def headline(record: RunRecord) -> str:

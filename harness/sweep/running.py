@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from harness import store
 from harness.engines.engine import Ended, Engine, Started
+from harness.record import RunRecord
 from harness.sweep.job import ANSWER, JOB, Job, headline
 from harness.sweep.shelf import shelf
 from harness.sweep.survey import Entry
@@ -28,46 +31,54 @@ class Change:
 Show = Callable[[Change], None]
 
 
+@dataclass(frozen=True)
+class Workers:
+    """Who does the work: ``count`` workers of ``engine`` at once.
+
+    ``config`` are the engine's options; ``devices`` are dealt out, if there are any.
+    """
+
+    engine: Engine
+    config: Any
+    count: int = 1
+    devices: tuple[str, ...] = ()
+
+    def work(self, jobs: Sequence[Job], folder: Path) -> Iterator[Started | Ended]:
+        """Do ``jobs``; whoever stops listening ends them."""
+        lines = [JOB.dump_json(job).decode() for job in jobs]
+        run = self.engine.run(lines, self.count, self.devices, self.config, folder)
+        with closing(run) as events:
+            yield from events
+
+
 def run_cells(
-    entries: Sequence[Entry],
-    output: Path,
-    engine: Engine,
-    workers: int,
-    devices: Sequence[str],
-    *,
-    retry_failed: bool,
-    show: Show,
+    entries: Sequence[Entry], output: Path, workers: Workers, *, retry_failed: bool, show: Show
 ) -> list[Change]:
     """Do what is not done, in order, and return how every cell ended.
 
     A cell that fails fails alone. Cells that another sweep is at come last, when it will
     have finished most of them.
+
+    Raises:
+        UsageError: the engine cannot be used here, or a record is damaged.
+        InfrastructureError: no record can be written, or no cluster answers.
     """
     ends = [_standing(position, entry) for position, entry in enumerate(entries)]
     for change in ends:
         show(change)
     todo = [at for at, entry in enumerate(entries) if _wanted(entry, retry_failed)]
+    if not todo:
+        return ends
     sharing = _sharing(entries, todo)
-    with ExitStack() as stack:
-        shared = stack.enter_context(shelf(output)) if todo else None
+    with shelf(output) as folder:
         for wait in (False, True):
-            jobs = [_job(entries[at], wait, shared if at in sharing else None) for at in todo]
-            for change in _changes(engine, jobs, workers, devices):
-                at = todo[change.position]
-                ends[at] = replace(change, position=at)
+            jobs = [_job(entries[at], wait, folder if at in sharing else None) for at in todo]
+            for event in workers.work(jobs, folder) if jobs else ():
+                at = todo[event.position]
+                ends[at] = _change(event, at, entries[at], output)
                 show(ends[at])
             todo = [at for at in todo if ends[at].state == "busy"]
     return ends
-
-
-def _changes(
-    engine: Engine, jobs: Sequence[Job], workers: int, devices: Sequence[str]
-) -> Iterator[Change]:
-    if not jobs:
-        return
-    lines = [JOB.dump_json(job).decode() for job in jobs]
-    with closing(engine.run(lines, workers, devices)) as events:
-        yield from map(_change, events)
 
 
 def _standing(position: int, entry: Entry) -> Change:
@@ -96,18 +107,38 @@ def _sharing(entries: Sequence[Entry], todo: Sequence[int]) -> set[int]:
 
 def _statistics(entry: Entry) -> str | None:
     """What tells apart the statistics a cell needs; None if no other cell has use of them."""
-    if entry.cell is None or entry.cell.spec.method.options.get("propagation") != "original":
+    if entry.spec.method.options.get("propagation") != "original":
         return None
     request = entry.request
     return repr((request.model, request.calibration, request.scope, request.dtype,
                  request.batch_size, request.device))  # fmt: skip
 
 
-def _change(event: Started | Ended) -> Change:
+def _change(event: Started | Ended, at: int, entry: Entry, output: Path) -> Change:
+    """What ``event`` says about the cell at ``at``; its record is in ``output`` afterwards."""
     if isinstance(event, Started):
         again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
-        return Change(event.position, f"running{again}")
+        return Change(at, f"running{again}")
     if event.answer is None:
-        return Change(event.position, "failed", event.reason)
+        return Change(at, "failed", event.reason)
     answer = ANSWER.validate_json(event.answer)
-    return Change(event.position, answer.status, answer.error, answer.value, answer.notices)
+    record = answer.record
+    if record is None:
+        return Change(at, answer.status, answer.error, notices=answer.notices)
+    if entry.cell and entry.cell.run_id != record.run_id:
+        error = (
+            f"its worker found other weights or data under these names (it recorded "
+            f"{record.run_id}, not {entry.cell.run_id}); leave them as they are during a sweep, "
+            "and the same on all machines"
+        )
+        return Change(at, "failed", error, notices=answer.notices)
+    _keep(record, entry, output)
+    return Change(at, record.status, record.error, headline(record), answer.notices)
+
+
+def _keep(record: RunRecord, entry: Entry, output: Path) -> None:
+    """Write what a machine that does not share ``output`` has recorded."""
+    found = store.find(output, record.run_id)
+    replaced = entry.record.digest if entry.record else ""
+    if found is None or found.digest == replaced != record.digest:
+        store.save(record, output)

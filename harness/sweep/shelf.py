@@ -1,4 +1,4 @@
-"""A folder in which the workers of one sweep share statistics, gone when the sweep is."""
+"""A folder for what the workers of one sweep share, gone when the sweep is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.locks import locked
 
-PREFIX = ".statistics-"
+PREFIX = ".sweep-"
 OWNER = "owner"
 
 
@@ -26,8 +26,11 @@ def shelf(output: Path) -> Iterator[Path]:
         with locked(output / ".locks" / "shelf.lock"):
             for left in output.glob(f"{PREFIX}*"):
                 _remove_if_abandoned(left)
-            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=output))
-            folder = Path(name)
+            # A worker of a cluster may still write as it ends; the next sweep removes the rest.
+            temporary = tempfile.TemporaryDirectory(
+                prefix=PREFIX, dir=output, ignore_cleanup_errors=True
+            )
+            folder = Path(stack.enter_context(temporary))
             owner = stack.enter_context((folder / OWNER).open("w"))
             fcntl.flock(owner, fcntl.LOCK_EX)
         yield folder

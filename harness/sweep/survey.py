@@ -8,19 +8,28 @@ from pathlib import Path
 
 from harness import store
 from harness.errors import AssetError
-from harness.plan import Cell, Request
+from harness.plan import Cell, Lookups, Request, spec_of
 from harness.record import RunRecord
-from harness.spec import DENSE
+from harness.spec import DENSE, RunSpec
 from harness.sweep.cell import plan_of
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell of a sweep as it stands; ``cell`` is None where its data cannot be had."""
+    """One cell of a sweep as it stands.
+
+    Attributes:
+        request: of this cell only.
+        spec: of its record.
+        cell: None where its model or data cannot be had; ``missing`` then says what.
+        record: the one that is there.
+        folder: of the model.
+    """
 
     request: Request
-    cell: Cell | None
-    record: RunRecord | None
+    spec: RunSpec
+    cell: Cell | None = None
+    record: RunRecord | None = None
     missing: str = ""
     folder: Path | None = None
 
@@ -55,16 +64,22 @@ class Entry:
 def survey(requests: Iterable[Request]) -> list[Entry]:
     """Every cell with its record; fetches what is not in the caches and can be had.
 
+    Cells share models and data, so each is looked up and hashed once.
+
     Raises:
         UsageError: an option or a name is wrong, or a record is damaged.
     """
-    return [_entry(request) for request in requests]
+    lookups = Lookups()
+    return [_entry(request, lookups) for request in requests]
 
 
-def _entry(request: Request) -> Entry:
+def _entry(request: Request, lookups: Lookups) -> Entry:
+    spec = spec_of(request)
+    folder = None
     try:
-        plan, cell = plan_of(request)
+        folder = lookups.model(request.model).folder
+        _, cell = plan_of(request, lookups)
     except AssetError as error:
-        return Entry(request, None, None, missing=" ".join(str(error).split()))
+        return Entry(request, spec, missing=" ".join(str(error).split()), folder=folder)
     record = cell.done or store.find(request.output, cell.run_id)
-    return Entry(request, cell, record, folder=plan.asset.folder)
+    return Entry(request, spec, cell, record, folder=folder)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import json
 import os
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,26 +16,30 @@ from sweep_values import leftovers, values
 
 from harness.cli.main import main
 from harness.engines.engine import Ended, Started
-from harness.engines.local import LocalEngine
+from harness.engines.local import LocalConfig, LocalEngine
+from harness.errors import UsageError
 from harness.recipe import read_recipe, requests
 from harness.sweep import cell
 from harness.sweep.cell import do_job
 from harness.sweep.display import Board
-from harness.sweep.job import ANSWER, Answer
-from harness.sweep.running import Change, run_cells
+from harness.sweep.job import ANSWER, JOB, Answer
+from harness.sweep.running import Change, Workers, run_cells
 from harness.sweep.survey import survey
+
+TASK = re.compile('"data":"([^"]+)"')
 
 
 class InThisProcess:
     """An engine whose answers may be made up: by default those of the work itself."""
 
     summary = "here"
+    config = LocalConfig
 
     def __init__(self, answers=None):
         self.answers = answers
         self.jobs = []
 
-    def run(self, jobs, workers, devices):
+    def run(self, jobs, workers, devices, config, folder):
         for position, job in enumerate(jobs):
             self.jobs.append(job)
             yield Started(position, 1)
@@ -44,7 +53,7 @@ def sweep(recipe, output, engine, **options):
     entries = survey(requests(read_recipe(recipe), output))
     shown = []
     options = {"retry_failed": False, "show": shown.append} | options
-    return run_cells(entries, output, engine, 1, [], **options), shown
+    return run_cells(entries, output, Workers(engine, LocalConfig()), **options), shown
 
 
 METHODS = """
@@ -108,7 +117,7 @@ def test_a_clock_that_jumps_back_breaks_nothing(small_recipe, tmp_path, monkeypa
 
 
 def test_cells_that_another_sweep_is_at_come_last(small_recipe, tmp_path):
-    answers = [Answer("", "busy"), Answer("b", "complete"), Answer("a", "complete")]
+    answers = [Answer("busy"), Answer("complete"), Answer("complete")]
     engine = InThisProcess(answers)
     ends, shown = sweep(small_recipe(), tmp_path / "results", engine)
     assert [end.state for end in ends] == ["complete", "complete"]
@@ -133,6 +142,10 @@ def test_what_cannot_be_fetched_fails_its_cells_alone(small_recipe, tmp_path, mo
         (["--workers", "0"], "--workers must be at least 1"),
         (["--devices", "gpu"], "'gpu' is no torch device"),
         (["--engine", "locale"], "did you mean local"),
+        (["--engine-option", "cpus"], "'cpus' is no NAME=VALUE"),
+        (["--engine-option", "cpus=2"], "unknown option of engine 'local' 'cpus'"),
+        (["--engine", "slurm", "--engine-option", "tiem=5"], "did you mean time"),
+        (["--engine", "ray", "--engine-option", "cpus=0"], "option 'cpus' of engine 'ray'"),
     ],
 )
 def test_wrong_options_are_said_before_any_work(small_recipe, tmp_path, capsys, options, message):
@@ -170,6 +183,129 @@ def test_a_record_edited_by_hand_stops_the_sweep(small_recipe, tmp_path, capsys)
     error = capsys.readouterr().err
     assert str(path) in error
     assert "changed after it was written" in error
+
+
+def test_a_record_of_a_newer_version_stops_the_sweep(small_recipe, tmp_path, capsys):
+    recipe, output = small_recipe(), tmp_path / "results"
+    sweep(recipe, output, InThisProcess())
+    path = min(output.glob("*.json"))
+    newer = json.loads(path.read_text()) | {"schema_version": 99, "something": "new"}
+    path.write_text(json.dumps(newer))
+    assert main(["sweep", str(recipe), "--output", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert f"{path}: written in schema version 99" in error
+    assert "upgrade harness" in error
+
+
+class OnAnotherMachine(InThisProcess):
+    """Its workers see the files of this machine, but not its folder of records."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def run(self, jobs, workers, devices, config, folder):
+        there = [JOB.validate_json(job) for job in jobs]
+        moved = [
+            JOB.dump_json(replace(one, request=replace(one.request, output=self.folder)))
+            for one in there
+        ]
+        return super().run(moved, workers, devices, config, folder)
+
+
+def test_records_of_a_machine_without_the_folder_travel_back(small_recipe, tmp_path):
+    recipe, output, there = small_recipe("[0.3, 0.999]"), tmp_path / "results", tmp_path / "there"
+    ends, _ = sweep(recipe, output, OnAnotherMachine(there))
+    assert [end.state for end in ends] == ["complete", "complete", "failed"]
+    assert values(output) == values(there)
+    before = {path.name: path.read_bytes() for path in output.glob("*.json")}
+    assert before == {path.name: path.read_bytes() for path in there.glob("*.json")}
+    failed = ends[2].error
+    again, _ = sweep(recipe, output, OnAnotherMachine(tmp_path / "third"), retry_failed=True)
+    assert again[2].error == failed
+    after = {path.name: path.read_bytes() for path in output.glob("*.json")}
+    (changed,) = (name for name in after if after[name] != before[name])
+    assert after[changed] == (tmp_path / "third" / changed).read_bytes()
+
+
+def test_a_worker_that_found_other_data_is_told_apart(small_recipe, tmp_path, texts):
+    class OtherData(InThisProcess):
+        def run(self, jobs, workers, devices, config, folder):
+            # As on a machine whose file of that name holds another text.
+            data = Path(TASK.search(jobs[0])[1])
+            data.write_text(data.read_text() + " and more words than before")
+            return super().run(jobs, workers, devices, config, folder)
+
+    recipe = small_recipe()
+    own = tmp_path / "own.txt"
+    own.write_text((texts / "evaluation.txt").read_text())
+    recipe.write_text(recipe.read_text().replace(str(texts / "evaluation.txt"), str(own)))
+    ends, _ = sweep(recipe, tmp_path / "results", OtherData())
+    assert [end.state for end in ends] == ["failed", "failed"]
+    assert "found other weights or data" in ends[0].error
+
+
+def test_two_machines_and_a_merge_make_one_sweep(small_recipe, tmp_path, capsys):
+    halves = [tmp_path / "one", tmp_path / "two"]
+    for ratios, output in zip(("[0.1, 0.3]", "[0.5]"), halves, strict=True):
+        sweep(small_recipe(ratios), output, InThisProcess())
+    assert main(["merge", *map(str, halves), "--output", str(tmp_path / "merged")]) == 0
+    assert "4 records in" in capsys.readouterr().out
+    recipe, engine = small_recipe("[0.1, 0.3, 0.5]"), InThisProcess()
+    sweep(recipe, tmp_path / "whole", engine)
+    assert values(tmp_path / "merged") == values(tmp_path / "whole")
+    engine.jobs.clear()
+    sweep(recipe, tmp_path / "merged", engine)
+    assert engine.jobs == []
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_turns_unwritable_stops_before_any_work(
+    small_recipe, tmp_path, capsys, monkeypatch, error
+):
+    def refuses(*_, **__):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuses)
+    monkeypatch.setattr(LocalEngine, "run", lambda *_: pytest.fail("no work without a folder"))
+    assert main(["sweep", str(small_recipe()), "--output", str(tmp_path / "results")]) == 3
+    message = capsys.readouterr().err
+    assert os.strerror(error) in message
+    assert "choose another folder" in message
+
+
+@pytest.mark.parametrize("command", ["sweep", "plan"])
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("models: &a [x, x]\ntasks: [*a, *a, *a]", "an anchor"),
+        ("models: [!!python/object/apply:os.system [touch harmed]]\ntasks: [c4]", "a tag"),
+        ("models: [x]\ntasks: [c4]\noutput: /tmp/elsewhere", "'output'"),
+        ("models: [x]\ntasks: [{name: c4, output: ../elsewhere}]", "'output'"),
+    ],
+)
+def test_a_recipe_can_neither_run_nor_multiply_nor_write_elsewhere(
+    tmp_path, monkeypatch, capsys, command, text, what
+):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    Path("recipe.yaml").write_text(text)
+    assert main([command, "recipe.yaml", "--output", "results"]) == 2
+    assert what in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*")] == ["here", "recipe.yaml"]
+
+
+def test_names_of_a_recipe_make_no_file_outside_the_folder(small_recipe, tmp_path):
+    recipe, output = small_recipe(), tmp_path / "deep" / "results"
+    recipe.write_text(recipe.read_text().replace("window: 32", "window: '../../../harmed'"))
+    with pytest.raises(UsageError, match="window"):
+        sweep(recipe, output, InThisProcess())
+    recipe = small_recipe()
+    before = {path for path in tmp_path.rglob("*") if output not in path.parents}
+    sweep(recipe, output, InThisProcess())
+    after = {path for path in tmp_path.rglob("*") if output not in path.parents}
+    assert after - before == {output.parent, output}
 
 
 def rendered(board: Board, height: int) -> str:
