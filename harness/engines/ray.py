@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -42,6 +43,9 @@ except ImportError as error:
 
 ANSWERS = 80_000_000
 """Bytes for objects on their way, near the least that Ray accepts: ours are short texts."""
+
+GRACE = 30.0
+"""Seconds for a worker to end, or a cluster to answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -114,15 +118,23 @@ def _joined() -> bool:
     """Whether there is a cluster to connect to."""
     address = os.environ.get("RAY_ADDRESS")
     try:
+        _knock(address or "")
         ray.init(address=address or "auto", log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        if address is None:
+    except (OSError, RuntimeError, ValueError) as error:
+        if address is None and isinstance(error, ConnectionError):
             return False
         raise InfrastructureError(
-            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start it, correct the "
-            "address, or unset it"
+            f"cannot work on the Ray cluster at {address or 'this machine'} ({error}); start it, "
+            "correct or unset RAY_ADDRESS, or install the same Ray and Python"
         ) from error
     return True
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens at ``HOST:PORT``; Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=GRACE).close()
 
 
 def _work(job: str, device: str | None, folder: str) -> str:
@@ -157,7 +169,7 @@ class _Tasks:
     def kill(self, worker: Any) -> None:
         ray.cancel(worker, force=True)
         with suppress(RayError):
-            ray.get(worker)
+            ray.get(worker, timeout=GRACE)
 
 
 def _outcome(task: Any) -> Outcome:

@@ -81,14 +81,34 @@ def test_its_own_cluster_hears_this_machine_only_and_dies_with_the_sweep():
     assert not alive
 
 
-def test_an_address_where_nobody_answers_is_said(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [
+        ("auto", ConnectionError("nobody there")),
+        ("nowhere", ValueError("no address")),
+        (None, RuntimeError("version mismatch")),
+    ],
+)
+def test_a_cluster_that_cannot_be_used_is_said(monkeypatch, tmp_path, address, error):
     def refuses(**_):
-        raise ConnectionError("nobody there")
+        raise error
 
     monkeypatch.setattr(ray, "init", refuses)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    run = RayEngine().run(["{}"], 1, [], RayConfig(), tmp_path)
+    with pytest.raises(InfrastructureError, match="RAY_ADDRESS") as caught:
+        next(run)
+    for part in (str(error), address or "this machine"):
+        assert part in str(caught.value)
+
+
+def test_an_address_where_nobody_listens_is_said_at_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would try for minutes"))
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     run = RayEngine().run(["{}"], 1, [], RayConfig(), tmp_path)
-    with pytest.raises(InfrastructureError, match=r"RAY_ADDRESS=127.0.0.1:1 .*unset it"):
+    with pytest.raises(InfrastructureError, match=r"127.0.0.1:1 .*refused"):
         next(run)
 
 
