@@ -404,7 +404,7 @@ def test_unknown_name_suggests_near_ones(monkeypatch, folder) -> None:
 
 @pytest.mark.parametrize("name", ["wikitext", "arc_easy", "boolq", "mmlu_anatomy"])
 def test_single_tasks_are_found_without_the_index(name) -> None:
-    with pytest.raises(AssetError, match=rf"lm-eval task '{name}'.*reaches the hub"):
+    with pytest.raises(AssetError, match=rf"lm-eval task '{name}'.*'harness fetch' gets it"):
         plugin.prepare(name, None, LmEvalConfig())
 
 
