@@ -8,7 +8,6 @@ copyright = author  # noqa: A001
 release = metadata.version("harness")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "harness"
@@ -16,9 +15,8 @@ pygments_style = "friendly"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": False}
-autodoc_class_signature = "separated"
-napoleon_google_docstring = True
-napoleon_use_ivar = True
+autodoc_default_options = {"members": True}
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes are listed, not documented twice
 default_role = "literal"
 python_use_unqualified_type_names = True
