@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from harness.store import Problem
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
-from leaderboards.escape import escape
+from harness.escape import escape
 from leaderboards.numbers import exact, percent, rounded
 
 HERE = Path(__file__).parent
