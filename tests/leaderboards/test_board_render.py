@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from harness.escape import escape
 from harness.store import Problem
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
-from harness.escape import escape
 from leaderboards.numbers import exact, percent, rounded
 
 HERE = Path(__file__).parent
