@@ -28,7 +28,7 @@ _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "%": r"\%", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
-    "'": r"\textquotesingle{}", "`": r"\textasciigrave{}", "±": r"$\pm$",
+    "'": r"\textquotesingle{}", "`": r"\textasciigrave{}", "±": r"\textpm{}",
     "[": "{[}", "*": "{*}",  # both mean something else at the beginning of a line of a table
 }  # fmt: skip
 _LIGATURES = re.compile("(?<=-)(?=-)|(?<=,)(?=,)")
@@ -145,6 +145,6 @@ def _value(cell: Cell) -> str:
 
     text = ("{*}" if cell.better_than_dense else "") + shown(cell.value)
     if cell.spread is not None:
-        text += rf" $\pm$ {shown(cell.spread)}"
+        text += rf" \textpm{{}} {shown(cell.spread)}"
     measured = rf"\textbf{{{text}}}" if cell.best else text
     return measured if cell.published is None else f"{measured} ({shown(cell.published)})"

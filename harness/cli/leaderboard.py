@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Write the files of each format, or compare them; print the markdown, or what was written."""
-    ranked = board(store.scan(arguments.results))
+    ranked = board(store.scan(arguments.results, bulk=False))
     if not ranked.tables and not ranked.unranked:
         raise UsageError(f"{arguments.results} holds no records; 'harness run' writes them")
     files = dict(formats.rendered(ranked, arguments.format))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.escape import visible
 from leaderboards.numbers import QUESTIONS
 from leaderboards.rows import method_of
 from leaderboards.tables import Cell, Table
@@ -37,6 +38,13 @@ OTHERS = ("#7b6fd0", "#17a2b8", "#8a9a00", "#b5485d", "#5f7f95", "#c2855a")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
 
 
+ABOUT = "about"
+"""Field of a point: the lines that tell a reader what it is."""
+
+HEIGHT = 240
+"""Of a chart's plot, in pixels."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """``name`` is that of a file, ``spec`` is Vega-Lite whose width is still open."""
@@ -50,8 +58,9 @@ class Figure:
 
 def slug(*parts: str) -> str:
     """A file name of lower-case letters, digits and hyphens."""
-    words = (re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-.")[:40] for part in parts)
-    return "-".join(filter(None, words))
+    words = (re.sub(r"[^a-z0-9.]+", "-", part.lower()) for part in parts)
+    short = (re.sub(r"\.+", ".", word).strip("-.")[:40] for word in words)
+    return "-".join(filter(None, short))
 
 
 def labels(tables: Iterable[Table]) -> list[str]:
@@ -107,16 +116,30 @@ BARS = (
 
 
 def configured(title: str, subtitle: str, content: Spec) -> Spec:
-    """``content`` with its title, in the common style."""
+    """``content`` with its title, in the common style, all names on one line and visible.
+
+    The libraries that draw do not survive every character.
+    """
     return {
+        "title": {"text": visible(title), "subtitle": visible(subtitle)},
+        **_visible(content),
         "$schema": SCHEMA,
-        "title": {"text": title, "subtitle": subtitle},
         "background": None,
-        "height": 240,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "config": _CONFIG,
-        **content,
     }
+
+
+def _visible(value: Any) -> Any:
+    """Every string of a specification made ``visible``; the lines of ``about`` become one text."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {
+            key: "\n".join(map(visible, part)) if key == ABOUT else _visible(part)
+            for key, part in value.items()
+        }
+    return [_visible(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 _FONT = "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from leaderboards.figures.figure import (
+    ABOUT,
     BARS,
+    HEIGHT,
     INK,
     Figure,
     Spec,
@@ -101,10 +103,11 @@ def _layers(tables: Sequence[Table], points: list[Spec]) -> Spec:
         "opacity": {"condition": {"param": "chosen", "value": 0.9}, "value": 0.12},
         "detail": [{"field": "series"}, {"field": "model"}],
     }
-    about = {"field": "about", "type": "nominal"}
+    about = {"field": ABOUT, "type": "nominal"}
     told = {"description": about, "tooltip": about}
     size = {"condition": {"test": "datum.method === 'dense'", "value": 130}, "value": 55}
     return {
+        "height": HEIGHT,
         "data": {"values": points},
         "layer": [
             {

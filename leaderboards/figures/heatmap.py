@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leaderboards.breakdown import Breakdown, breakdowns
-from leaderboards.figures.figure import Figure, Spec, configured, slug
+from leaderboards.figures.figure import ABOUT, Figure, Spec, configured, slug
 from leaderboards.figures.ratio import described
 from leaderboards.numbers import percent, rounded
 from leaderboards.slices import WHOLE
@@ -44,7 +44,7 @@ def _layers(one: Breakdown) -> Spec:
         if cell
     ]
     rows = list(dict.fromkeys(value["row"] for value in values))
-    about = {"field": "about", "type": "nominal"}
+    about = {"field": ABOUT, "type": "nominal"}
     encoding: Spec = {
         "description": about,
         "tooltip": about,

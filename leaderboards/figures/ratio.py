@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from leaderboards.figures.figure import (
+    ABOUT,
     BARS,
+    HEIGHT,
     INK,
     Figure,
     Spec,
@@ -57,7 +59,7 @@ def described(cell: Cell, *about: str) -> Spec:
     if bar:
         text += " ({} to {})".format(*(rounded(end, cell.metric, cell.unit) for end in bar))
     return {
-        "about": "\n".join([*about, text, f"n {cell.n} {cell.unit}"]),
+        ABOUT: [*about, text, f"n {cell.n} {cell.unit}"],
         "runs": [one.run_id for one in cell.members or (cell,)],
     }
 
@@ -101,7 +103,7 @@ def _dense(table: Table, task: str) -> Iterator[Spec]:
         for cell in dense.cells if dense.task == task else ():
             yield {"source": "measured", "value": cell.value, **described(cell, "dense")}
             if cell.published is not None:
-                yield {"source": "paper", "value": cell.published, "about": _printed(cell, "dense")}
+                yield {"source": "paper", "value": cell.published, ABOUT: _printed(cell, "dense")}
 
 
 def _paper(table: Table, task: str) -> Iterator[Spec]:
@@ -123,13 +125,13 @@ def _paper(table: Table, task: str) -> Iterator[Spec]:
                 "series": row.title,
                 "ratio": ratio + aside[row.title],
                 "value": value,
-                "about": _printed(printed, row.title, f"{percent(ratio)} removed"),
+                ABOUT: _printed(printed, row.title, f"{percent(ratio)} removed"),
             }
 
 
-def _printed(cell: Cell, *about: str) -> str:
+def _printed(cell: Cell, *about: str) -> list[str]:
     value = rounded(cell.published or 0.0, cell.metric, cell.unit)
-    return "\n".join([*about, f"{value} in the paper"])
+    return [*about, f"{value} in the paper"]
 
 
 def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spec]) -> Spec:
@@ -149,7 +151,7 @@ def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spe
     }
     chosen = {"condition": {"param": "chosen", "value": 1}, "value": 0.12}
     detail = {"field": "series"}
-    about = {"field": "about", "type": "nominal"}
+    about = {"field": ABOUT, "type": "nominal"}
     shared = {"x": x, "y": y, "color": colour, "opacity": chosen, "detail": detail}
     pointed = {**shared, "description": about, "tooltip": about}
     dash = {
@@ -197,4 +199,4 @@ def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spe
         },
     ]
     kept = [layer for layer in layers if layer.get("data", {"values": points})["values"]]
-    return {"data": {"values": points}, "layer": kept}
+    return {"height": HEIGHT, "data": {"values": points}, "layer": kept}

@@ -2,7 +2,8 @@
 "use strict";
 {
   const PAGE = 100;
-  const SHARED = ["model", "calibration", "data", "environment"];
+  const SHARED = ["model", "calibration", "data", "environment", "peak_memory"];
+  const SHARED_OF_SPEC = ["method", "calibration", "task"];
   const TITLES = {
     result: "Result", spec: "Specification", model: "Model", calibration: "Calibration data",
     data: "Evaluation data", compression: "Compression", environment: "Environment",
@@ -14,7 +15,10 @@
 
   function read() {
     const { shared, records } = JSON.parse(document.getElementById("data").textContent);
-    for (const record of records) for (const name of SHARED) record[name] = shared[record[name]];
+    for (const record of records) {
+      for (const name of SHARED) record[name] = shared[record[name]];
+      for (const name of SHARED_OF_SPEC) record.spec[name] = shared[record.spec[name]];
+    }
     return records.sort((a, b) => (a.created < b.created) - (a.created > b.created)); // newest first
   }
 

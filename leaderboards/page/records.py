@@ -7,7 +7,10 @@ from typing import Any
 
 from leaderboards.tables import Board
 
-SHARED = ("model", "calibration", "data", "environment")
+BULK = {"compression": {"layers"}, "result": {"samples"}}
+
+SHARED = ("model", "calibration", "data", "environment", "peak_memory")
+SHARED_OF_SPEC = ("method", "calibration", "task")
 """Parts that many records have in common."""
 
 
@@ -15,18 +18,18 @@ def documents(board: Board) -> dict[str, list[Any]]:
     """Each record without samples and layers; a shared part is its place in ``shared``."""
     places: dict[str, int] = {}
     shared: list[Any] = []
+
+    def place(part: Any) -> int:
+        key = json.dumps(part)
+        if key not in places:
+            places[key] = len(shared)
+            shared.append(part)
+        return places[key]
+
     records = []
     for record in board.records:
-        document = record.model_dump(mode="json")
-        for name in SHARED:
-            key = json.dumps(document[name])
-            if key not in places:
-                places[key] = len(shared)
-                shared.append(document[name])
-            document[name] = places[key]
-        if document["compression"]:
-            del document["compression"]["layers"]
-        if document["result"]:
-            del document["result"]["samples"]
+        document = record.model_dump(mode="json", exclude=BULK)
+        document |= {name: place(document[name]) for name in SHARED}
+        document["spec"] |= {name: place(document["spec"][name]) for name in SHARED_OF_SPEC}
         records.append(document)
     return {"shared": shared, "records": records}
