@@ -20,6 +20,7 @@ PREAMBLE = r"""% Compiles with pdflatex, lualatex and xelatex.
 \usepackage{textcomp}
 \usepackage[landscape,margin=2cm]{geometry}
 \usepackage{booktabs,longtable}
+\setlength{\LTcapwidth}{0.9\linewidth}
 \begin{document}"""
 
 BREAK = r" \\"

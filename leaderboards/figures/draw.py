@@ -18,7 +18,7 @@ def svg(figure: Figure) -> str:
     Raises:
         UsageError: vl-convert is not installed.
     """
-    spec = {**figure.spec, "width": WIDTH, "background": "white"}
+    spec = figure.sized(WIDTH, "white")
     text: str = library().vegalite_to_svg(spec, allowed_base_urls=[])
     return text + "\n"
 

@@ -55,6 +55,11 @@ class Figure:
     caption: str
     spec: Spec
 
+    def sized(self, width: int | str, background: str | None) -> Spec:
+        """The specification, complete: ``width`` in pixels or ``container``."""
+        title = visible(self.title)
+        return {**self.spec, "description": title, "width": width, "background": background}
+
 
 def slug(*parts: str) -> str:
     """A file name of lower-case letters, digits and hyphens."""
@@ -124,7 +129,6 @@ def configured(title: str, subtitle: str, content: Spec) -> Spec:
         "title": {"text": visible(title), "subtitle": visible(subtitle)},
         **_visible(content),
         "$schema": SCHEMA,
-        "background": None,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "config": _CONFIG,
     }
@@ -175,6 +179,7 @@ _CONFIG: Spec = {
         "orient": "bottom",
         "columns": 3,
         "labelLimit": 150,
+        "symbolLimit": 0,
         "symbolOpacity": 1,
     },
     "view": {"stroke": None},

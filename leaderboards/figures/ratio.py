@@ -29,7 +29,7 @@ CAPTION = (
     "Methods stand side by side at each ratio."
 )
 SIDE_BY_SIDE = 0.3
-"""Share of the distance between two ratios over which the methods of one spread."""
+"""Share of the distance between two ratios (10% at most) over which the methods of one spread."""
 
 PAPER = "Hollow with a dashed line, and dotted for the dense model: as printed in {}."
 
@@ -90,7 +90,7 @@ def _points(table: Table, task: str) -> Iterator[Spec]:
 def _asides(table: Table) -> dict[str, float]:
     """How far each row stands beside its ratio, so that error bars do not hide each other."""
     ratios = sorted({column.ratio for column in table.columns})
-    step = min((b - a for a, b in itertools.pairwise(ratios)), default=0.1)
+    step = min([0.1, *(b - a for a, b in itertools.pairwise(ratios))])
     count = len(table.rows)
     return {
         row.title: SIDE_BY_SIDE * step * ((index + 0.5) / count - 0.5)
@@ -139,7 +139,11 @@ def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spe
         "field": "ratio",
         "type": "quantitative",
         "title": "parameters removed",
-        "axis": {"format": "~%", "grid": False},
+        "axis": {
+            "format": "~%",
+            "grid": False,
+            "values": sorted({column.ratio for column in table.columns}),
+        },
         "scale": {"zero": False, "padding": 12},
     }
     y = {"field": "value", "type": "quantitative", **value_axis(table)}

@@ -78,9 +78,9 @@ def _top(board: Board) -> Iterator[str]:
     yield from (f'<li><a href="#{anchor}">{text(name)}</a></li>' for anchor, name in sections)
     yield f'</ul></nav><p class="legend">{text(LEGEND.format(source()))}</p></header>'
     yield '<main id="main">'
-    yield "<noscript><p>Without scripts the tables stand as they are; sorting, filters, charts and "
-    yield "records need them. The charts are also files (harness leaderboard --format svg png), "
-    yield "every value is in leaderboard.csv.</p></noscript>"
+    yield '<p id="without-scripts">Without scripts the tables stand as they are; sorting, filters, '
+    yield "charts and records need them. The charts are also files (harness leaderboard --format "
+    yield "svg png), every value is in the CSV file (--format csv).</p>"
 
 
 def _counts(board: Board) -> str:
@@ -108,6 +108,7 @@ def _section(number: int, tables: Sequence[Table], drawn: Sequence[Figure]) -> I
     for table in tables:
         for one in breakdowns(table):
             caption = f"{one.task} by slice: {', '.join(table.model.references)}"
+            yield f"<h3>{text(caption)}</h3>"
             yield from slices(one, method_colours([table]), caption)
             yield f'<p class="note">{text(" ".join(one.notes))}</p>'
     for caption, several in groupby(drawn, lambda figure: figure.caption):
@@ -118,7 +119,7 @@ def _section(number: int, tables: Sequence[Table], drawn: Sequence[Figure]) -> I
 
 
 def _chart(figure: Figure) -> str:
-    spec = data({**figure.spec, "width": "container", "background": None})
+    spec = data(figure.sized("container", None))
     plot = f'<div class="plot" role="group" aria-label="{text(figure.title)}"></div>'
     return f'<figure class="chart">{plot}{spec}</figure>'
 

@@ -13,6 +13,8 @@ function element(name, { text, ...properties } = {}, ...children) {
   return made;
 }
 
+document.getElementById("without-scripts").remove();
+
 const collator = new Intl.Collator("en", { numeric: true });
 
 /** Numbers before texts, what is absent last in either direction. */
