@@ -15,6 +15,7 @@ from harness.compressor import BlockStatistics, Compressor, CompressorConfig
 from harness.errors import HarnessError
 from harness.factors import Factor, stored_bytes
 from harness.families.stack import Block
+from harness.macs import macs_per_token
 from harness.model import LanguageModel
 from harness.options import label
 from harness.progress import Tracker, silent
@@ -180,5 +181,6 @@ def _facts(
         ratio_model=1 - parameters / sum(p.numel() for p in dense.parameters()),
         parameters=parameters,
         bytes=stored_bytes(model),
+        macs=macs_per_token(model),
         layers=tuple(layers),
     )

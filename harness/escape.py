@@ -1,4 +1,4 @@
-"""Names that others chose, made harmless inside markdown."""
+"""Names that others chose, made harmless."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#124;"}
 _STRUCTURE = re.compile(r"[\\`*\[\]#~$!]|(?<![^\W_])_|_(?![^\W_])")
 
 
-def escape(name: str) -> str:
-    """``name`` on one line, as text: no markup, no table borders, no invisible characters."""
+def visible(name: str) -> str:
+    """``name`` on one line, without characters that cannot be seen or that turn the text round."""
     line = " ".join(name.split())
-    visible = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
-    text = _STRUCTURE.sub(lambda match: "\\" + match[0], visible)
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+
+
+def escape(name: str) -> str:
+    """``visible`` as text inside markdown: no markup, no table borders."""
+    text = _STRUCTURE.sub(lambda match: "\\" + match[0], visible(name))
     return "".join(_ENTITIES.get(char, char) for char in text)

@@ -19,6 +19,7 @@ class ModelFacts(Document):
     """The model as it was loaded. ``fingerprint`` is the content hash or hub commit.
 
     ``image_processor`` is the class that prepares its images, None for a model of text only.
+    ``macs`` are the multiply-accumulates of ``harness.macs``, None where they were not counted.
     """
 
     reference: str
@@ -27,6 +28,7 @@ class ModelFacts(Document):
     parameters: int
     bytes: int
     image_processor: str | None = None
+    macs: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -57,7 +59,10 @@ class LayerFacts(Document):
 
 
 class CompressionFacts(Document):
-    """What the compression did. Ratios are shares of parameters removed; bytes as saved."""
+    """What the compression did. Ratios are shares of parameters removed; bytes as saved.
+
+    ``macs`` are as in ``ModelFacts``, of the compressed model.
+    """
 
     label: str
     ratio_requested: float
@@ -65,6 +70,7 @@ class CompressionFacts(Document):
     ratio_model: float
     parameters: int
     bytes: int
+    macs: int | None = None
     layers: tuple[LayerFacts, ...]
 
 

@@ -20,6 +20,7 @@ from harness.environment import describe, peak_memory
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
 from harness.factors import stored_bytes
 from harness.loading import load_model
+from harness.macs import macs_per_token
 from harness.model import LanguageModel
 from harness.plan import Cell, Plan, Request, Source, Variant, make_plan
 from harness.processors import image_processor_name
@@ -87,6 +88,7 @@ class _Job:
             parameters=sum(p.numel() for p in model.parameters()),
             bytes=stored_bytes(model),
             image_processor=image_processor_name(self.dense.processor),
+            macs=macs_per_token(model),
             notes=self.plan.asset.notes,
         )
         sources = {v.source.spec: v.source for v in self.plan.variants if v.pending and v.source}

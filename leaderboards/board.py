@@ -9,7 +9,7 @@ from dataclasses import astuple
 from harness.record import RunRecord
 from harness.store import Problem
 from leaderboards.entry import LANGUAGE, Entry, Measurement
-from leaderboards.examine import examine
+from leaderboards.examine import examine, without_bulk
 from leaderboards.rows import dense_cells, grouped, ranked_rows
 from leaderboards.tables import Board, Data, Dense, Subject, Table, Unranked
 
@@ -21,14 +21,20 @@ def board(records: Iterable[RunRecord | Problem]) -> Board:
 
     What cannot be compared, a file that is no record included, is listed apart.
     """
-    examined = [
-        Unranked("", "", 0.0, "", record.path.name, record.message)
-        if isinstance(record, Problem)
-        else examine(record)
-        for record in records
-    ]
-    entries = [one for one in examined if isinstance(one, Entry)]
-    apart = {one for one in examined if isinstance(one, Unranked)}
+    entries: list[Entry] = []
+    apart: set[Unranked] = set()
+    behind: list[RunRecord] = []
+    for record in records:
+        if isinstance(record, Problem):
+            apart.add(Unranked("", "", 0.0, "", record.path.name, record.message))
+            continue
+        one = examine(record)
+        if isinstance(one, Entry):
+            entries.append(one)
+            behind.append(one.record)
+        else:
+            apart.add(one)
+            behind.append(without_bulk(record))
     tables = [
         _table(members)
         for comparable in grouped(entries, lambda entry: entry.protocol).values()
@@ -36,7 +42,8 @@ def board(records: Iterable[RunRecord | Problem]) -> Board:
         for compressed in _split(layer, lambda entry: entry.scope)
         for members in _split(compressed, lambda entry: entry.calibration)
     ]
-    return Board(tuple(sorted(tables, key=_table_order)), tuple(sorted(apart)))
+    behind.sort(key=lambda record: (record.run_id, record.digest))
+    return Board(tuple(sorted(tables, key=_table_order)), tuple(sorted(apart)), tuple(behind))
 
 
 def _layers(entries: list[Entry]) -> list[list[Entry]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from leaderboards.escape import escape
+from harness.escape import escape
 from leaderboards.layout import line, names
 from leaderboards.numbers import exact, percent
 from leaderboards.slices import WHOLE

@@ -135,7 +135,13 @@ class Entry:
             published=self._published(metric),
             interval=metric.interval,
             slice=metric.slice,
+            macs=self._macs,
         )
+
+    @property
+    def _macs(self) -> int | None:
+        done = self.record.compression
+        return done.macs if done else self.record.model.macs
 
     def _published(self, metric: Metric) -> float | None:
         """The paper's value, which is for all of the task's own data."""

@@ -30,7 +30,7 @@ def examine(record: RunRecord) -> Entry | Unranked:
     elif record.compression is None and spec.method.name != DENSE:
         reason = "does not say how it was compressed"
     else:
-        return Entry(_without_bulk(record), metric, slices, label)
+        return Entry(without_bulk(record), metric, slices, label)
     return Unranked(spec.model, label, spec.ratio, spec.task.name, record.run_id, reason)
 
 
@@ -60,6 +60,8 @@ def _incomplete(result: TaskResult | None, metric: Metric | None) -> str:
     return f"{skipped:,} of {metric.n + skipped:,} {metric.unit} skipped"
 
 
-def _without_bulk(record: RunRecord) -> RunRecord:
+def without_bulk(record: RunRecord) -> RunRecord:
     """No table shows samples or layers, and thousands of records would not fit with them."""
-    return record.model_copy(update={"result": None, "compression": None})
+    result = record.result and record.result.model_copy(update={"samples": ()})
+    compression = record.compression and record.compression.model_copy(update={"layers": ()})
+    return record.model_copy(update={"result": result, "compression": compression})

@@ -14,5 +14,9 @@ VERSION = 1
 def render(board: Board) -> str:
     """JSON text in a fixed order; equal boards give equal bytes."""
     origin = {"published_source": source(), "published_caveat": UNCERTAIN}
-    document = {"version": VERSION, **origin, **asdict(board)}
+    found = {
+        "tables": [asdict(table) for table in board.tables],
+        "unranked": [asdict(one) for one in board.unranked],
+    }
+    document = {"version": VERSION, **origin, **found}
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from leaderboards.escape import escape
+from harness.escape import escape
 from leaderboards.numbers import rounded
-from leaderboards.tables import Cell, Row
-
-SHORT = 12
-"""Digits of a fingerprint that are shown."""
+from leaderboards.tables import Cell
 
 
 def line(cells: Iterable[str]) -> str:
@@ -20,19 +17,6 @@ def line(cells: Iterable[str]) -> str:
 def names(several: Iterable[str]) -> str:
     """Names that others chose, with commas."""
     return ", ".join(map(escape, several))
-
-
-def short(fingerprint: str) -> str:
-    """The beginning of a fingerprint."""
-    return escape(fingerprint[:SHORT])
-
-
-def title(row: Row) -> str:
-    """The label of a row, and its runs where others carry the same label."""
-    if not row.runs:
-        return escape(row.label)
-    more = f" and {len(row.runs) - 1} more" if len(row.runs) > 1 else ""
-    return f"{escape(row.label)} (run {escape(row.runs[0])}{more})"
 
 
 def value(cell: Cell) -> str:

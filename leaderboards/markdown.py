@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from harness.escape import escape
 from leaderboards.details import details, unranked
-from leaderboards.escape import escape
 from leaderboards.published import source
-from leaderboards.rows import grouped
 from leaderboards.section import section
 from leaderboards.tables import Board
 
@@ -17,7 +16,7 @@ def render(board: Board) -> str:
         r"\* better than the dense model under the same conditions; "
         f"(paper ...) as printed in {escape(source())}."
     )
-    sections = list(grouped(board.tables, lambda table: table.conditions).values())
+    sections = board.sections
     lines = ["# Leaderboard", "", legend]
     for number, tables in enumerate(sections, start=1):
         lines += ["", *section(number, tables)]

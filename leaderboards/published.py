@@ -80,6 +80,20 @@ def beside(
     return None
 
 
+def curve(reference: str, label: str, task: str, metric: str) -> list[tuple[float, float]]:
+    """All ratios at which the paper prints a value comparable with ours, and the values.
+
+    Args:
+        reference: model reference as in a record.
+        label: method label as in a record.
+        task: task name.
+        metric: metric name with its protocol.
+    """
+    ratios = sorted({ratio for _, method, ratio, _, _ in _index() if method == label})
+    values = ((ratio, beside(reference, label, ratio, task, metric)) for ratio in ratios)
+    return [(ratio, value) for ratio, value in values if value is not None]
+
+
 def paper_model(reference: str) -> str | None:
     """The paper's name of a model, by the last part of its reference, whatever its revision."""
     path = reference.partition("@")[0].rstrip("/")

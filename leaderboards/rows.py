@@ -47,8 +47,13 @@ def dense_cells(entries: Iterable[Entry]) -> tuple[Cell, ...]:
     return tuple(_newest(by_value[value]).cell for value in sorted(by_value))
 
 
+def method_of(label: str) -> str:
+    """The method's own name, without its options and its scope."""
+    return re.split(r"[\[(]", label, maxsplit=1)[0].strip()
+
+
 def _method_order(label: str) -> tuple[int, str]:
-    method = re.split(r"[\[(]", label, maxsplit=1)[0].strip()
+    method = method_of(label)
     return (ORDER.index(method) if method in ORDER else len(ORDER), label)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from leaderboards.breakdown import breakdowns
-from leaderboards.escape import escape
-from leaderboards.layout import line, names, short, title, value
-from leaderboards.numbers import QUESTIONS, percent
-from leaderboards.published import UNCERTAIN
-from leaderboards.tables import Calibration, Column, Data, Subject, Table
+from harness.escape import escape
+from leaderboards.conditions import caveats, conditions, models
+from leaderboards.layout import line, names, value
+from leaderboards.numbers import percent
+from leaderboards.slice_tables import slice_tables
+from leaderboards.tables import Column, Table, columns_of
 
 
 def section(number: int, tables: Sequence[Table]) -> Iterator[str]:
@@ -18,10 +18,7 @@ def section(number: int, tables: Sequence[Table]) -> Iterator[str]:
     Methods down, ratio by task across; the slices of each model follow.
     """
     tasks = [data.task for data in tables[0].data]
-    columns = sorted(
-        {column for table in tables for column in table.columns},
-        key=lambda column: (column.ratio, tasks.index(column.task)),
-    )
+    columns = columns_of(tables)
     yield f"## {number}. {names(tasks)}"
     yield ""
     yield " ".join(_caption(tables))
@@ -30,55 +27,16 @@ def section(number: int, tables: Sequence[Table]) -> Iterator[str]:
     for table in tables:
         yield from _block(table, columns)
     for table in tables:
-        yield from breakdowns(table)
+        yield from slice_tables(table)
 
 
 def _caption(tables: Sequence[Table]) -> Iterator[str]:
-    shared = tables[0]
-    accuracy = shared.unit == QUESTIONS
-    yield f"Metric: {escape(shared.metric)}{' in percent' if accuracy else ''},"
-    yield f"{'higher' if shared.higher_is_better else 'lower'} is better."
-    yield f"Compressed layers: {shared.scope}, {shared.dtype}."
-    yield f"Calibration: {_calibration(shared.calibration, tables)}."
-    yield f"Data: {'; '.join(map(_data, shared.data))}."
-    for table in tables:
-        yield from _model(table.model)
-    if accuracy:
-        yield from _caveats(tables)
-
-
-def _caveats(tables: Sequence[Table]) -> Iterator[str]:
-    whole = [table for table in tables if not any(cell.slices for _, _, cell in table.places)]
-    if whole and any("scienceqa" in data.task for data in tables[0].data):
-        without = names(name for table in whole for name in table.model.references)
-        yield f"No breakdown available for {without}."
-    cells = [cell for table in tables for _, _, cell in table.places]
-    if any(one.published is not None for cell in cells for one in (cell, *cell.slices)):
-        yield UNCERTAIN
-
-
-def _calibration(one: Calibration | None, tables: Sequence[Table]) -> str:
-    if one is None:
-        return "none"
-    size = "whole samples" if one.length is None else f"x {one.length} tokens"
-    seeds = sorted({seed for table in tables for seed in table.seeds})
-    drawn = f"{one.samples} {size} by {escape(one.sampling)}, {_seeds(seeds)}"
-    return f"{escape(one.text)}, {drawn}, {short(one.fingerprint)}"
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    several = f"seeds {', '.join(map(str, seeds))} (mean ± standard deviation)"
-    return several if len(seeds) > 1 else f"seed {seeds[0]}"
-
-
-def _data(data: Data) -> str:
-    options = "" if data.options == "{}" else f", {escape(data.options)}"
-    return f"{escape(data.task)} = {names(data.references)}, {short(data.fingerprint)}{options}"
-
-
-def _model(model: Subject) -> Iterator[str]:
-    yield f"Model: {names(model.references)} = {short(model.fingerprint)}."
-    yield from (f"{escape(note)}." for note in model.notes)
+    for term, text in conditions(tables):
+        yield f"{term}: {escape(text)}."
+    for model, notes in models(tables):
+        yield f"Model: {escape(model)}."
+        yield from (f"{escape(note)}." for note in notes)
+    yield from map(escape, caveats(tables))
 
 
 def _header(columns: Sequence[Column], *, several: bool) -> Iterator[str]:
@@ -99,7 +57,7 @@ def _block(table: Table, columns: Sequence[Column]) -> Iterator[str]:
     for row in table.rows:
         cells = dict(zip(table.columns, row.cells, strict=True))
         found = (cells.get(column) for column in columns)
-        yield line([title(row), *(value(cell) if cell else "" for cell in found)])
+        yield line([escape(row.title), *(value(cell) if cell else "" for cell in found)])
 
 
 def _dense(table: Table, task: str) -> str:

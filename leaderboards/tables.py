@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from harness.record import RunRecord
 from harness.spec import DENSE
 
 
@@ -35,6 +36,7 @@ class Cell:
     slices: tuple[Cell, ...] = ()
     spread: float | None = None
     members: tuple[Cell, ...] = ()
+    macs: int | None = None
 
     @property
     def seeds(self) -> int:
@@ -64,6 +66,14 @@ class Row:
     label: str
     runs: tuple[str, ...]
     cells: tuple[Cell | None, ...]
+
+    @property
+    def title(self) -> str:
+        """The label, and the runs where others carry the same label."""
+        if not self.runs:
+            return self.label
+        more = f" and {len(self.runs) - 1} more" if len(self.runs) > 1 else ""
+        return f"{self.label} (run {self.runs[0]}{more})"
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,15 @@ class Table:
                     yield row, column, found
 
 
+def columns_of(tables: Sequence[Table]) -> list[Column]:
+    """The columns of ``tables``, which differ in the model only: by ratio, then by task."""
+    tasks = [data.task for data in tables[0].data]
+    return sorted(
+        {column for table in tables for column in table.columns},
+        key=lambda column: (column.ratio, tasks.index(column.task)),
+    )
+
+
 @dataclass(frozen=True, order=True)
 class Unranked:
     """A result or a file that takes no part in the comparison; empty where unknown."""
@@ -163,7 +182,19 @@ class Unranked:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything a leaderboard shows."""
+    """Everything a leaderboard shows.
+
+    ``records`` are those behind it, in the order of their run ids, without samples and layers.
+    """
 
     tables: tuple[Table, ...]
     unranked: tuple[Unranked, ...]
+    records: tuple[RunRecord, ...] = ()
+
+    @property
+    def sections(self) -> tuple[tuple[Table, ...], ...]:
+        """Tables that differ in the model only, together."""
+        groups: dict[tuple[object, ...], list[Table]] = {}
+        for table in self.tables:
+            groups.setdefault(table.conditions, []).append(table)
+        return tuple(map(tuple, groups.values()))

@@ -4,28 +4,71 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness import store
 from harness.errors import UsageError
-from leaderboards import jsonboard, markdown
+from leaderboards import formats
 from leaderboards.board import board
+
+MARKDOWN = "leaderboard.md"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where records are read and boards are written."""
+    """Where records are read, and which boards are written."""
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records")
     parser.add_argument("--output", type=Path, default=Path("leaderboard"), help="folder to write")
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=formats.FORMATS,
+        default=["md", "json"],
+        metavar="FORMAT",
+        help=f"any of {', '.join(formats.FORMATS)}",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; fail where --output is not what the records give",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Write ``leaderboard.md`` and ``leaderboard.json``; print the markdown."""
-    ranked = board(store.scan(arguments.results))
+    """Write the files of each format, or compare them; print the markdown, or what was written."""
+    ranked = board(store.scan(arguments.results, bulk=False))
     if not ranked.tables and not ranked.unranked:
         raise UsageError(f"{arguments.results} holds no records; 'harness run' writes them")
-    text = markdown.render(ranked)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "leaderboard.md").write_text(text, encoding="utf-8")
-    (arguments.output / "leaderboard.json").write_text(jsonboard.render(ranked), encoding="utf-8")
-    sys.stdout.write(text)
+    files = dict(formats.rendered(ranked, arguments.format))
+    if arguments.check:
+        return _check(arguments.output, files)
+    for name, content in files.items():
+        path = arguments.output / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    paths = "".join(f"{arguments.output / name}\n" for name in files)
+    sys.stdout.write(files[MARKDOWN].decode() if MARKDOWN in files else paths)
     return 0
+
+
+def _check(folder: Path, files: dict[str, bytes]) -> int:
+    """One line for each file that differs; drawings of figures that are no more count too."""
+    drawn = {Path(name).suffix for name in files if name.startswith(formats.FIGURES)}
+    lines = [
+        *(line for name, content in files.items() for line in _difference(folder / name, content)),
+        *(f"{path}: no figure of these records; delete it" for path in _left(folder, files, drawn)),
+    ]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 1 if lines else 0
+
+
+def _difference(path: Path, content: bytes) -> Iterable[str]:
+    if not path.is_file():
+        yield f"{path}: missing; write it with 'harness leaderboard'"
+    elif path.read_bytes() != content:
+        yield f"{path}: stale; write it again with 'harness leaderboard'"
+
+
+def _left(folder: Path, files: dict[str, bytes], suffixes: Iterable[str]) -> list[Path]:
+    found = {path for suffix in suffixes for path in folder.glob(f"{formats.FIGURES}/*{suffix}")}
+    return sorted(found - {folder / name for name in files})

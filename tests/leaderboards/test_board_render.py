@@ -4,35 +4,20 @@ import json
 from pathlib import Path
 
 import pytest
-from board_records import answers, dense, make_record, paper_board, vision_board
+from awkward_names import AWKWARD, board_named
+from board_records import dense, make_record, paper_board, vision_board
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from harness.escape import escape
 from harness.store import Problem
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
-from leaderboards.escape import escape
 from leaderboards.numbers import exact, percent, rounded
 
 HERE = Path(__file__).parent
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-AWKWARD = [
-    "<script>alert('x')</script>",
-    "a|b\\|c",
-    "`code` ``two``",
-    "line\none\r\n\ntwo\t| x |",
-    "\"quoted\" 'too'",
-    "[text](http://example.org) ![x](y)",
-    "**bold** _em_ __a__ ~~no~~ $x$ # h",
-    "&lt;b&gt; &amp;",
-    "x" * 300,
-    "模型-Ü-é",
-    "right\u202eto left\x00\x1b[31m",
-    "\\",
-    "- item",
-    "1. item",
-]
 
 
 @pytest.mark.parametrize(
@@ -126,32 +111,6 @@ def test_json_holds_slices_with_all_that_belongs_to_them():
         "metric": row["cells"][0]["metric"],
     }
     assert found["IMG"]["interval"] == pytest.approx([0.4875, 0.825])
-
-
-def board_named(name: str):
-    return board(
-        [
-            answers(model=name, method="dense", slices={name: 0.5}, counts={name: 3}),
-            answers(model=name, label=name, slices={"NAT": 0.5}, metric=name, task=name),
-            dense(model=name),
-            make_record(
-                model=name,
-                label=name,
-                task=name,
-                notes=(name,),
-                data=name,
-                fingerprint=name,
-                unit=name,
-                metric=name,
-                run_id=name,
-                task_options={name: name},
-            ),
-            make_record(2.0, label=name, model=name, seed=1, run_id=name),
-            make_record(3.0, label=name, model=name, seed=2, run_id=name),
-            make_record(status="failed", error=name, method=name),
-            Problem(Path("x") / name.replace("/", "-").replace("\0", ""), name),
-        ]
-    )
 
 
 def flat(tokens):

@@ -1,0 +1,63 @@
+"""Under which conditions the numbers of a section were measured, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from leaderboards.numbers import QUESTIONS
+from leaderboards.published import UNCERTAIN
+from leaderboards.tables import Calibration, Data, Table
+
+SHORT = 12
+"""Digits of a fingerprint that are shown."""
+
+
+def conditions(tables: Sequence[Table]) -> Iterator[tuple[str, str]]:
+    """What ``tables``, which differ in the model only, have in common: a term and what it is."""
+    shared = tables[0]
+    percent = " in percent" if shared.unit == QUESTIONS else ""
+    direction = "higher" if shared.higher_is_better else "lower"
+    yield "Metric", f"{shared.metric}{percent}, {direction} is better"
+    yield "Compressed layers", f"{shared.scope}, {shared.dtype}"
+    yield "Calibration", _calibration(shared.calibration, tables)
+    yield "Data", "; ".join(map(_data, shared.data))
+
+
+def models(tables: Sequence[Table]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Each model with its fingerprint, and its notes."""
+    for table in tables:
+        model = table.model
+        names = ", ".join(model.references)
+        yield f"{names} = {model.fingerprint[:SHORT]}", model.notes
+
+
+def caveats(tables: Sequence[Table]) -> Iterator[str]:
+    """What a reader must know before comparing accuracies."""
+    if tables[0].unit != QUESTIONS:
+        return
+    whole = [table for table in tables if not any(cell.slices for _, _, cell in table.places)]
+    if whole and any("scienceqa" in data.task for data in tables[0].data):
+        without = ", ".join(name for table in whole for name in table.model.references)
+        yield f"No breakdown available for {without}."
+    cells = [cell for table in tables for _, _, cell in table.places]
+    if any(one.published is not None for cell in cells for one in (cell, *cell.slices)):
+        yield UNCERTAIN
+
+
+def _calibration(one: Calibration | None, tables: Sequence[Table]) -> str:
+    if one is None:
+        return "none"
+    size = "whole samples" if one.length is None else f"x {one.length} tokens"
+    seeds = sorted({seed for table in tables for seed in table.seeds})
+    drawn = f"{one.samples} {size} by {one.sampling}, {_seeds(seeds)}"
+    return f"{one.text}, {drawn}, {one.fingerprint[:SHORT]}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    several = f"seeds {', '.join(map(str, seeds))} (mean ± standard deviation)"
+    return several if len(seeds) > 1 else f"seed {seeds[0]}"
+
+
+def _data(data: Data) -> str:
+    options = "" if data.options == "{}" else f", {data.options}"
+    return f"{data.task} = {', '.join(data.references)}, {data.fingerprint[:SHORT]}{options}"
