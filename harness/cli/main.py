@@ -146,9 +146,10 @@ def _parser(*, whole: bool = False) -> argparse.ArgumentParser:
 def _trouble(error: MemoryError | OSError) -> str:
     if isinstance(error, MemoryError):
         return "out of memory; close other programs, or pass a smaller --batch-size or --model"
-    place = f"{error.filename}: " if error.filename else ""
+    if not error.filename:  # no file: a socket, a process
+        return f"{error.strerror or error}; try again, --debug shows where"
     return (
-        f"{place}{error.strerror or error}; check that the path is right and may be read and "
+        f"{error.filename}: {error.strerror}; check that the path is right and may be read and "
         "written, or choose another"
     )
 
