@@ -9,13 +9,22 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.errors import InfrastructureError, UsageError
-from harness.record import DataFacts, Environment, ModelFacts, RunRecord
-from harness.results import Metric, TaskResult
+from harness.record import (
+    CompressionFacts,
+    DataFacts,
+    Environment,
+    LayerFacts,
+    ModelFacts,
+    RunRecord,
+)
+from harness.results import Metric, Sample, TaskResult
 from harness.schema import digest
 from harness.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
-from harness.store import find, load, load_all, save, scan, schema
+from harness.store import Problem, find, load, load_all, save, scan, schema
 
 SCHEMA = Path(__file__).parents[1] / "harness" / "record.schema.json"
 
@@ -303,3 +312,91 @@ def test_real_records_follow_the_published_schema(tmp_path):
         document = json.loads((tmp_path / "a.json").read_text("utf-8"))
         change(document)
         assert not validator.is_valid(document)
+
+
+AWKWARD = [
+    '": ',
+    "\\",
+    '\\": ',
+    'x": 1,\n "digest": "',
+    '"digest":"',
+    "模型\u2028",
+    "\x00\x1b",
+    "a\\",
+]
+
+
+def full_record(text: str, number: float = 0.5) -> RunRecord:
+    record = a_record()
+    sample = Sample(id=text, values={text: number}, answer=text)
+    layer = LayerFacts(
+        name=text, form=text, shape=(1, 1), rank=1, parameters=1, relative_loss=number,
+        interpolation_bound=None,
+    )  # fmt: skip
+    done = CompressionFacts(
+        label=text, ratio_requested=0.1, ratio_layers=0.1, ratio_model=0.1, parameters=1, bytes=4,
+        layers=(layer,),
+    )  # fmt: skip
+    result = record.result.model_copy(update={"samples": (sample,)})
+    method = MethodSpec(name=text, options={text: text, "digest": text})
+    return record.model_copy(
+        update={
+            "result": result,
+            "compression": done,
+            "spec": record.spec.model_copy(update={"method": method}),
+        }
+    )
+
+
+@given(
+    st.one_of(st.sampled_from(AWKWARD), st.text(st.characters(codec="utf-8"), max_size=12)),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+def test_a_record_read_without_its_bulk_is_otherwise_the_same(tmp_path_factory, text, number):
+    folder = tmp_path_factory.mktemp("records", numbered=True)
+    record = full_record(text, number).sealed()
+    save(record, folder)
+    assert list(scan(folder)) == [record]
+    (light,) = scan(folder, bulk=False)
+    assert light.result.metrics == record.result.metrics
+    assert light.digest == record.digest
+    done = record.compression.model_copy(update={"layers": ()})
+    assert light.compression in (done, record.compression)
+
+
+def test_bulk_is_left_out(tmp_path):
+    save(full_record("text"), tmp_path)
+    (light,) = scan(tmp_path, bulk=False)
+    assert (light.result.samples, light.compression.layers) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"answer": "text"', '"answer": "texts"'),
+        ('"rank": 1', '"rank": 2'),
+        ('"relative_loss": 0.5', '"relative_loss": 0.25'),
+        ('"n": 3', '"n": 4'),
+        ('"digest": "text"', '"digest": "txet"'),
+        (' "error": null', ' "error": null,\n "error": null'),
+    ],
+)
+def test_an_edit_anywhere_is_found_without_reading_the_bulk(tmp_path, old, new):
+    path = save(full_record("text"), tmp_path)
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    problems = [one for one in scan(tmp_path, bulk=False) if isinstance(one, Problem)]
+    if new.count("error") == 2:  # the same content written otherwise
+        assert problems == []
+    else:
+        assert [problem.path for problem in problems] == [path]
+        assert "changed after it was written" in problems[0].message
+
+
+@pytest.mark.parametrize("indent", [None, 4])
+def test_the_same_content_in_another_form_is_sound(tmp_path, indent):
+    record = full_record("text").sealed()
+    path = save(record, tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_bytes()), indent=indent), "utf-8")
+    assert list(scan(tmp_path, bulk=False)) == list(scan(tmp_path)) == [record]

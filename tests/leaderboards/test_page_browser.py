@@ -22,13 +22,10 @@ ARGUMENTS = [
 PATIENCE = 60
 """Seconds until a chart that is not drawn counts as broken."""
 
-pytestmark = [
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(
-        CHROMIUM is None and os.environ.get("HARNESS_REQUIRE_BROWSER") != "1",
-        reason="no Chromium here; HARNESS_REQUIRE_BROWSER=1 fails instead",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and os.environ.get("HARNESS_REQUIRE_BROWSER") != "1",
+    reason="no Chromium here; HARNESS_REQUIRE_BROWSER=1 fails instead",
+)
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +104,6 @@ def methods(table):
     return [row.locator("th").inner_text() for row in rows.all() if row.is_visible()]
 
 
-def ranking(page):
-    return page.locator("#s1 table, section:has(h2:text('wikitext2')) table").first
-
-
 def test_every_kind_of_chart_is_drawn(opened, file):
     page = opened(file)
     titles = [plot.get_attribute("aria-label") for plot in page.locator(".plot").all()]
@@ -142,11 +135,7 @@ def test_tables_sort_up_down_and_back(opened, file):
 def test_a_filter_hides_rows_and_whole_models(opened, file):
     page = opened(file)
     table = page.locator("table", has_text="Qwen/Qwen2.5-VL-3B-Instruct").first
-    tools = (
-        page.locator(".tools:has(+ .wide)", has=page.locator("input"))
-        .filter(has=page.locator("xpath=following-sibling::*[1][contains(., 'Qwen/Qwen2.5-VL')]"))
-        .first
-    )
+    tools = table.locator("xpath=../preceding-sibling::*[1]")
     every = len(methods(table))
     tools.get_by_role("searchbox").fill("qwen LATENT")
     assert methods(table) == ["latentllm"]
