@@ -18,13 +18,11 @@ from harness.compression import compress_model
 from harness.compressor import BlockStatistics
 from harness.environment import describe, peak_memory
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
-from harness.factors import stored_bytes
 from harness.loading import load_model
 from harness.model import LanguageModel
 from harness.plan import Cell, Plan, Request, Source, Variant, make_plan
-from harness.processors import image_processor_name
 from harness.progress import Tracker, silent
-from harness.record import ModelFacts, RunRecord, Status
+from harness.record import RunRecord, Status
 from harness.results import TaskResult
 from harness.spec import CalibrationSpec
 from harness.statistics import saved
@@ -79,16 +77,7 @@ class _Job:
         request = self.plan.request
         with self._timed("load"), failures_explained("loading the model"):
             self.dense = load_model(request.model, request.dtype, request.device)
-        model = self.dense.model
-        self.facts = ModelFacts(
-            reference=request.model,
-            fingerprint=self.plan.asset.fingerprint,
-            family=self.dense.family.model_type,
-            parameters=sum(p.numel() for p in model.parameters()),
-            bytes=stored_bytes(model),
-            image_processor=image_processor_name(self.dense.processor),
-            notes=self.plan.asset.notes,
-        )
+        self.facts = self.dense.facts()
         sources = {v.source.spec: v.source for v in self.plan.variants if v.pending and v.source}
         with failures_explained("calibration"):
             self.calibrations = {

@@ -12,7 +12,7 @@ import datasets
 from huggingface_hub import HfApi, constants, snapshot_download
 
 from harness.assets.aliases import HubText
-from harness.assets.folders import PICKLES, WEIGHTS, WITHOUT_WEIGHTS
+from harness.assets.folders import OURS, PICKLES, WEIGHTS, WITHOUT_WEIGHTS
 from harness.assets.kinds import Purpose
 from harness.errors import AssetError, HarnessError, InfrastructureError
 
@@ -42,7 +42,7 @@ def download_model(repository: str, revision: str | None, instead: str) -> Path:
         return Path(found)
 
     with _trouble_explained(f"the model '{_named(repository, revision)}'", instead):
-        folder = snapshot((*WITHOUT_WEIGHTS, *WEIGHTS))
+        folder = snapshot((*WITHOUT_WEIGHTS, *OURS, *WEIGHTS))
         if any(file for pattern in WEIGHTS for file in folder.glob(pattern)):
             return folder
         return snapshot((*WITHOUT_WEIGHTS, *PICKLES))
