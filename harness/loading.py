@@ -43,7 +43,9 @@ def load(folder: str | Path, dtype: Dtype | None = None, device: str = "cpu") ->
     """
     path = Path(folder).expanduser()
     if not is_saved(path):
-        raise UsageError(f"{folder} holds no model saved by harness; harness.load_model opens others")
+        raise UsageError(
+            f"{folder} holds no model saved by harness; harness.load_model opens others"
+        )
     return load_model(str(path), dtype or read_artefact(path).origin.dtype, device)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,13 @@ from harness.assets.models import resolve_model
 from harness.calibration import default_calibration, resolve_calibration
 from harness.compressor import Compressor, CompressorConfig, compressors
 from harness.errors import UsageError
-from harness.options import configure, spelled_out
+from harness.options import configure, label, spelled_out
+from harness.origin import recipe_digest
 from harness.prompt import PromptSource
-from harness.record import RunRecord
+from harness.record import DataFacts, RunRecord
+from harness.saving.artefact import read_artefact
+from harness.saving.manifest import is_saved
+from harness.saving.targets import save_targets
 from harness.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
 from harness.task import PreparedTask, find_task
 
@@ -40,7 +44,8 @@ class Request:
         seed: of evaluation (few-shot choice, bootstrap).
         batch_size: where the back-off on out-of-memory starts.
         output: folder of records.
-        force: run cells again that have a complete record.
+        force: run cells again that have a complete record, replace models that are saved.
+        save: where compressed models go, several of them in folders below; None saves none.
     """
 
     methods: Mapping[str, Mapping[str, Any]]
@@ -55,11 +60,12 @@ class Request:
     batch_size: int = 8
     output: Path = Path("results")
     force: bool = False
+    save: Path | None = None
 
 
 @dataclass(frozen=True)
 class Method:
-    """A compressor with its checked options; ``compressor`` is None for the dense reference."""
+    """A compressor with its checked options; without one the model is measured as it is."""
 
     spec: MethodSpec
     compressor: Compressor | None = None
@@ -89,13 +95,20 @@ class Source:
 class Variant:
     """A method at a ratio on one calibration, with one cell a task; they share all work.
 
-    ``source`` is None for the dense reference.
+    ``source`` is None for a model measured as it is; ``save`` is where the compressed model is to
+    be written, None for nowhere or where it is already.
     """
 
     method: Method
     ratio: float
     source: Source | None
     cells: tuple[Cell, ...]
+    save: Path | None = None
+
+    @property
+    def to_do(self) -> bool:
+        """Whether a cell is pending or the model is not saved yet."""
+        return bool(self.pending or self.save)
 
     @property
     def pending(self) -> list[Cell]:
@@ -105,7 +118,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plan:
-    """All variants, the dense one first, and the model they share.
+    """All variants, the model as it is first, and the model they share.
 
     Those of one calibration stand together.
     """
@@ -118,29 +131,85 @@ class Plan:
 NamedTask = tuple[TaskSpec, PreparedTask]
 
 
+@dataclass(frozen=True)
+class _Making:
+    """How the model of a cell came about; ``data`` is the content hash of the calibration."""
+
+    method: MethodSpec
+    ratio: float = 0.0
+    calibration: CalibrationSpec | None = None
+    data: str = ""
+    scope: Scope = "language"
+
+
 def make_plan(request: Request) -> Plan:
     """Resolve assets and data, check every option, and look up finished cells.
 
     Raises:
-        UsageError: a name, option or ratio is wrong, or calibration and evaluation are the same
-            data.
+        UsageError: a name, option or ratio is wrong, calibration and evaluation are the same data,
+            a compressed model is to be compressed again, or a folder to save to is taken.
         AssetError: a model or data cannot be had.
     """
     methods = [_method(name, options) for name, options in request.methods.items()]
     named = [_task(task) for task in request.tasks]
     asset = resolve_model(request.model)
     cells = partial(_cell, request, asset)
-    dense = Method(MethodSpec(name=DENSE))
-    references = [cells(dense, 0.0, None, task, None) for task in named]
-    variants = [Variant(dense, 0.0, None, tuple(references))]
+    made = _as_it_is(request, asset, named)
+    references = [cells(made, task, None) for task in named]
+    variants: list[Variant] = []
     for source, members in _sources(request, named) if methods else ():
         for method in methods:
             for ratio in request.ratios:
-                cells_of = tuple(
-                    cells(method, ratio, source, named[i], references[i].run_id) for i in members
+                making = _Making(
+                    method.spec, ratio, source.spec, source.data.fingerprint, request.scope
                 )
+                cells_of = tuple(cells(making, named[i], references[i].run_id) for i in members)
                 variants.append(Variant(method, ratio, source, cells_of))
-    return Plan(request, asset, tuple(variants))
+    first = Variant(Method(made.method), made.ratio, None, tuple(references))
+    return Plan(request, asset, (first, *_with_targets(request, asset, variants)))
+
+
+def _as_it_is(request: Request, asset: ModelAsset, named: Sequence[NamedTask]) -> _Making:
+    """Dense, or as a saved model says it was made."""
+    if not is_saved(asset.folder):
+        return _Making(MethodSpec(name=DENSE))
+    origin = read_artefact(asset.folder).origin
+    if request.methods:
+        raise UsageError(
+            f"{request.model} is compressed already and can only be measured; leave out methods, "
+            f"or compress {origin.model.reference}"
+        )
+    for _, prepared in named:
+        _require_other_data(origin.data, prepared.data)
+    return _Making(
+        origin.method, origin.ratio, origin.calibration, origin.data.fingerprint, origin.scope
+    )
+
+
+def _with_targets(
+    request: Request, asset: ModelAsset, variants: Sequence[Variant]
+) -> list[Variant]:
+    """The variants with the folders their models are to be saved to."""
+    if request.save is None:
+        return list(variants)
+    several = len({variant.source.spec for variant in variants if variant.source}) > 1
+    names: list[tuple[str, str]] = []
+    for variant in variants:
+        assert variant.source is not None
+        name = f"{label(variant.method.spec.name, variant.method.config)}-{variant.ratio:g}"
+        data, spec = variant.source.data, variant.source.spec
+        recipe = recipe_digest(
+            asset.fingerprint,
+            variant.method.spec,
+            variant.ratio,
+            request.scope,
+            request.dtype,
+            spec,
+            data.fingerprint,
+        )
+        names.append((f"{name}-{data.reference}" if several else name, recipe))
+    targets = save_targets(request.save, names, request.force)
+    return [replace(one, save=target) for one, target in zip(variants, targets, strict=True)]
 
 
 def _method(name: str, options: Mapping[str, Any]) -> Method:
@@ -169,32 +238,33 @@ def _sources(request: Request, named: Sequence[NamedTask]) -> list[tuple[Source,
         members.setdefault(spec, []).append(position)
     sources = [(Source(spec, resolve_calibration(spec)), some) for spec, some in members.items()]
     for source, some in sources:
-        if any(named[i][1].data.fingerprint == source.data.fingerprint for i in some):
-            raise UsageError(
-                f"'{source.data.reference}' is both calibration and evaluation data, so the "
-                "result would flatter; pass another --calibration"
-            )
+        for i in some:
+            _require_other_data(source.data, named[i][1].data)
     return sources
 
 
+def _require_other_data(
+    calibration: TextAsset | PromptSource | DataFacts, evaluation: DataFacts
+) -> None:
+    if calibration.fingerprint == evaluation.fingerprint:
+        raise UsageError(
+            f"'{calibration.reference}' is both calibration and evaluation data, so the "
+            "result would flatter; pass another --calibration"
+        )
+
+
 def _cell(
-    request: Request,
-    asset: ModelAsset,
-    method: Method,
-    ratio: float,
-    source: Source | None,
-    named: NamedTask,
-    reference: str | None,
+    request: Request, asset: ModelAsset, made: _Making, named: NamedTask, reference: str | None
 ) -> Cell:
     task, prepared = named
     try:
         spec = RunSpec(
             model=request.model,
-            method=method.spec,
-            ratio=ratio,
-            calibration=source.spec if source else None,
+            method=made.method,
+            ratio=made.ratio,
+            calibration=made.calibration,
             task=task,
-            scope=request.scope if source else "language",
+            scope=made.scope,
             dtype=request.dtype,
             seed=request.seed,
         )
@@ -203,9 +273,7 @@ def _cell(
         raise UsageError(
             f"{first['loc'][0]} of the request: {first['msg'].lower()}, got {first['input']!r}"
         ) from error
-    run_id = spec.run_id(
-        asset.fingerprint, source.data.fingerprint if source else "", prepared.data.fingerprint
-    )
+    run_id = spec.run_id(asset.fingerprint, made.data, prepared.data.fingerprint)
     found = None if request.force else store.find(request.output, run_id)
     done = found if found and found.status == "complete" else None
     return Cell(spec, run_id, prepared, reference, done)

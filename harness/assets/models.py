@@ -16,6 +16,7 @@ from harness.assets.kinds import ModelAsset
 from harness.assets.paths import existing_path
 from harness.assets.wheels import SCHEME, fetch_wheel_file
 from harness.errors import UsageError, unknown
+from harness.saving.artefact import read_artefact
 from harness.saving.manifest import check_saved, is_saved
 
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
@@ -69,4 +70,4 @@ def _check(folder: Path) -> tuple[str, ...]:
     if not is_saved(folder):
         return check_folder(folder)
     check_saved(folder)
-    return ()
+    return read_artefact(folder).origin.model.notes

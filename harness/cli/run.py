@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import torch
-
-from harness.assets.aliases import DEFAULT_MODEL
-from harness.calibration import (
-    PROMPT_SAMPLES,
-    TEXT_CALIBRATION,
-    default_calibration,
-    names_prompts,
-    prompt_calibration,
+from harness.assets.models import resolve_model
+from harness.calibration import TEXT_CALIBRATION
+from harness.cli.compressing import (
+    DEFAULT_METHOD,
+    DEFAULT_RATIO,
+    add_calibration_options,
+    add_model_options,
+    chosen_calibration,
+    option_classes,
+    require_counts,
+    usable_device,
 )
 from harness.cli.display import console, quiet_libraries, result_table, tracker
 from harness.cli.limited import blind_spots
 from harness.cli.options import add_plugin_options, chosen, split_task
-from harness.compressor import Compressor, compressors
-from harness.errors import IncompleteError, UsageError
+from harness.compressor import compressors
+from harness.errors import IncompleteError
 from harness.plan import Plan, Request, make_plan
 from harness.presets import PRESETS
 from harness.record import RunRecord
-from harness.registry import Registry
 from harness.runner import run_plan
-from harness.spec import CalibrationSpec, Dtype, Scope, TaskSpec, require_ratio
-from harness.task import Task, plugin_name, tasks
+from harness.saving.manifest import is_saved
+from harness.spec import TaskSpec, require_ratio
+from harness.task import plugin_name, tasks
 
 DEFAULT_TASKS = ("wiki-excerpt",)
 
@@ -39,19 +39,21 @@ DEFAULT_TASKS = ("wiki-excerpt",)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Fixed options, and those of every installed method and task."""
     add = parser.add_argument
-    calibration = TEXT_CALIBRATION
-    add(
-        "--model",
-        default=DEFAULT_MODEL,
-        help="alias, builtin:NAME, hub id, folder, .gguf file, or pypi: file",
-    )
+    add_model_options(parser)
     add(
         "--method",
         nargs="+",
-        default=["latentllm"],
-        help=f"any of {', '.join(compressors.names())}",
+        default=argparse.SUPPRESS,
+        help=f"any of {', '.join(compressors.names())} (default: {DEFAULT_METHOD}; none for a "
+        "model that is compressed already)",
     )
-    add("--ratio", nargs="+", type=float, default=[0.3], help="share of parameters to remove")
+    add(
+        "--ratio",
+        nargs="+",
+        type=float,
+        default=argparse.SUPPRESS,
+        help=f"share of parameters to remove (default: {DEFAULT_RATIO})",
+    )
     add(
         "--tasks",
         nargs="+",
@@ -60,48 +62,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="NAME, NAME=FILE for own data, any lm-eval task, lmms-eval:NAME, or a task .yaml "
         f"(default: {' '.join(DEFAULT_TASKS)})",
     )
-    add(
-        "--calibration",
-        metavar="DATA",
-        default=argparse.SUPPRESS,
-        help="text (alias, file, hub dataset) or a task with questions for its training split, "
-        f"TASK=DATA for one's own (default: that of the task, for texts {calibration.text})",
-    )
-    add(
-        "--samples",
-        type=int,
-        default=argparse.SUPPRESS,
-        help=f"calibration sequences (default: {calibration.samples}, "
-        f"of questions {PROMPT_SAMPLES})",
-    )
-    add(
-        "--length",
-        type=int,
-        default=argparse.SUPPRESS,
-        help=f"tokens per sequence of a calibration text (default: {calibration.length})",
-    )
-    add(
-        "--scope",
-        choices=get_args(Scope),
-        default="language",
-        help="compress the decoder, the vision tower, or both",
-    )
+    add_calibration_options(parser)
     add("--preset", choices=sorted(PRESETS), help="a whole protocol; explicit options still win")
     add("--limit", type=int, help="evaluate only the first LIMIT units; such runs never rank")
-    add(
-        "--batch-size",
-        type=int,
-        default=8,
-        help="sequences per forward pass; halved when memory runs out",
-    )
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
-    add("--dtype", choices=get_args(Dtype), default="float32", help="of weights and activations")
-    add("--seed", type=int, default=0, help="of calibration sampling and evaluation")
     add("--output", type=Path, default=Path("results"), help="folder of records")
-    add("--force", action="store_true", help="repeat cells that have a record")
+    add("--save", type=Path, metavar="DIR", help="folder for the compressed model, or for several")
+    add(
+        "--force",
+        action="store_true",
+        help="repeat cells that have a record, replace models that are saved",
+    )
     add("--json", action="store_true", help="print the records as JSON lines")
-    add_plugin_options(parser, "method", _configs(compressors))
-    add_plugin_options(parser, "task", _configs(tasks))
+    add_plugin_options(parser, "method", option_classes(compressors))
+    add_plugin_options(parser, "task", option_classes(tasks))
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -122,6 +95,9 @@ def execute(arguments: argparse.Namespace) -> int:
         output.print(result_table(records, output.width))
     for sentence in blind_spots(records):
         sys.stderr.write(f"limited run: {sentence}\n")
+    for variant in plan.variants:
+        if variant.save:
+            sys.stderr.write(f"saved to {variant.save}\n")
     _require_complete(records)
     return 0
 
@@ -143,48 +119,32 @@ def _require_complete(records: Sequence[RunRecord]) -> None:
 def _request(arguments: argparse.Namespace) -> Request:
     given = vars(arguments)
     preset = PRESETS.get(arguments.preset)
-    for name, least in {"samples": 1, "length": 2, "batch_size": 1, "limit": 1}.items():
-        if (number := given.get(name)) is not None and number < least:
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag} must be at least {least}, got {number}")
+    require_counts(given)
     return Request(
         methods=_methods(arguments),
-        ratios=_ratios(arguments.ratio),
+        ratios=_ratios(given.get("ratio", [DEFAULT_RATIO])),
         tasks=_tasks(arguments, preset.tasks if preset else DEFAULT_TASKS),
         model=arguments.model,
-        calibration=_calibration(given, preset.calibration if preset else TEXT_CALIBRATION),
+        calibration=chosen_calibration(given, preset.calibration if preset else TEXT_CALIBRATION),
         scope=arguments.scope,
         dtype=arguments.dtype,
-        device=_device(arguments.device),
+        device=usable_device(arguments.device),
         seed=arguments.seed,
         batch_size=arguments.batch_size,
         output=arguments.output,
         force=arguments.force,
+        save=arguments.save,
     )
 
 
-def _calibration(
-    given: dict[str, Any], text: CalibrationSpec
-) -> CalibrationSpec | Callable[[str], CalibrationSpec]:
-    samples, seed = given.get("samples"), given["seed"]
-    reference = given.get("calibration")
-    if reference and names_prompts(reference):
-        if "length" in given:
-            raise UsageError("--length is for texts; calibration questions are taken whole")
-        return prompt_calibration(reference, samples or PROMPT_SAMPLES, seed)
-    changes = {"length": given.get("length", text.length)}
-    if reference:
-        changes |= {"text": reference, "sampling": "windows"}
-    text = text.model_copy(update=changes)
-    if reference:
-        return text.model_copy(update={"samples": samples or text.samples, "seed": seed})
-    return partial(default_calibration, text=text, samples=samples, seed=seed)
-
-
 def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    for name in arguments.method:
+    names = getattr(arguments, "method", [DEFAULT_METHOD])
+    asks = {"method", "ratio", "save"} & {key for key, value in vars(arguments).items() if value}
+    if not asks and is_saved(resolve_model(arguments.model).folder):
+        return {}
+    for name in names:
         compressors.get(name)
-    return chosen(arguments, "method", _configs(compressors), dict.fromkeys(arguments.method))
+    return chosen(arguments, "method", option_classes(compressors), dict.fromkeys(names))
 
 
 def _ratios(ratios: list[float]) -> list[float]:
@@ -196,19 +156,11 @@ def _ratios(ratios: list[float]) -> list[float]:
 def _tasks(arguments: argparse.Namespace, standard: tuple[str, ...]) -> list[TaskSpec]:
     named = dict.fromkeys(split_task(text) for text in getattr(arguments, "tasks", standard))
     plugin = {name: plugin_name(name) for name, _ in named}
-    options = chosen(arguments, "task", _configs(tasks), dict.fromkeys(plugin.values()))
+    options = chosen(arguments, "task", option_classes(tasks), dict.fromkeys(plugin.values()))
     return [
         TaskSpec(name=name, data=data, limit=arguments.limit, options=options[plugin[name]])
         for name, data in named
     ]
-
-
-def _device(device: str) -> str:
-    try:
-        torch.zeros(1, device=device).item()  # the meta device has no values
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device '{device}' cannot be used here; pass --device cpu") from error
-    return device
 
 
 def _announce(plan: Plan) -> None:
@@ -216,14 +168,8 @@ def _announce(plan: Plan) -> None:
     total = sum(len(variant.cells) for variant in plan.variants)
     if finished:
         message = f"{finished} of {total} cells are already in {plan.request.output}"
-        fix = "nothing to do; --force repeats them" if finished == total else "running the rest"
+        left = [variant for variant in plan.variants if variant.to_do]
+        fix = "nothing to do; --force repeats them"
+        if left:
+            fix = "running the rest" if finished < total else "compressing again to save"
         sys.stderr.write(f"{message}: {fix}\n")
-
-
-def _configs(registry: Registry[Compressor] | Registry[Task]) -> dict[str, type[Any]]:
-    """Options of every plugin that loads; a broken one raises its error only when chosen."""
-    found: dict[str, type[Any]] = {}
-    for name in registry.names():
-        with suppress(UsageError):
-            found[name] = registry.get(name).config
-    return found

@@ -101,9 +101,7 @@ def plain_configuration(model: PreTrainedModel) -> dict[str, Any]:
 
 def configuration(subject: LanguageModel) -> dict[str, Any]:
     """The same with the layout of the factors, under our model type."""
-    layout = Layout(
-        model_type=subject.model.config.model_type, layers=saved_layers(subject.model)
-    )
+    layout = Layout(model_type=subject.model.config.model_type, layers=saved_layers(subject.model))
     return plain_configuration(subject.model) | {
         "model_type": NAME,
         "quantization_config": layout.model_dump(mode="json"),
