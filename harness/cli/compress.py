@@ -69,7 +69,7 @@ def execute(arguments: argparse.Namespace) -> int:
     facts = small.compression
     assert facts is not None
     sys.stdout.write(
-        f"{arguments.save}: {facts.label}, {facts.ratio_layers:.2%} of the layers' parameters removed, "
-        f"{facts.parameters / 1e6:.1f}M parameters, {facts.bytes / 1e6:.1f} MB\n"
+        f"{arguments.save}: {facts.label}, {facts.ratio_layers:.2%} of the layers' parameters "
+        f"removed, {facts.parameters / 1e6:.1f}M parameters, {facts.bytes / 1e6:.1f} MB\n"
     )
     return 0

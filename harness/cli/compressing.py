@@ -18,7 +18,7 @@ from harness.calibration import (
     names_prompts,
     prompt_calibration,
 )
-from harness.compressor import Compressor, compressors
+from harness.compressor import Compressor
 from harness.errors import UsageError
 from harness.registry import Registry
 from harness.spec import CalibrationSpec, Dtype, Scope

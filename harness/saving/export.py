@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,10 +55,10 @@ def export_dense(
 
 def _original(model: PreTrainedModel) -> PreTrainedModel:
     """The architecture without values, in the model's dtype."""
-    content = plain_configuration(model)
-    config = AutoConfig.for_model(**content)
+    config = AutoConfig.for_model(**plain_configuration(model))
     with torch.device("meta"):
-        return type(model)(config).to(model.dtype)
+        original: Any = type(model)(config)
+    return cast("PreTrainedModel", original.to(model.dtype))
 
 
 def _unfactored(model: PreTrainedModel, original: PreTrainedModel) -> PreTrainedModel:

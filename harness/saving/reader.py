@@ -26,7 +26,7 @@ class FactorConfig(QuantizationConfigMixin):
 
     def __init__(self, **content: Any) -> None:
         self.layout = read_layout(content)
-        self.quant_method = NAME
+        self.quant_method = NAME  # type: ignore[assignment]
 
     def to_dict(self) -> dict[str, Any]:
         """What ``config.json`` holds."""

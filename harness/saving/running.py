@@ -9,7 +9,7 @@ from harness.saving.layout import Cache
 
 
 def make_runnable(model: nn.Module, cache: Cache) -> None:  # noqa: ARG001
-    """Freeze factors and derive what is not stored; called once all tensors of a saved ``model`` are loaded.
+    """Freeze factors and derive what is not stored, once all tensors of ``model`` are loaded.
 
     Args:
         model: the original architecture with factors in the place of its linear layers.

@@ -31,8 +31,8 @@ def assert_one_line(outcome, code, *parts):
     [
         (["rnu"], ["unknown command 'rnu'", "did you mean run?"]),
         (
-            ["compress"],
-            ["unknown command 'compress'", "known: diff, gate, leaderboard, list, merge, plan"],
+            ["xyz"],
+            ["unknown command 'xyz'", "known: "],
         ),
         (["--verbose"], ["--verbose", "see 'harness --help'"]),
         (["run", "--mehtod", "svd"], ["unknown option '--mehtod'", "did you mean --method"]),

@@ -140,7 +140,10 @@ def text_calibration(texts):
 
 def test_without_harness_transformers_refuses_it(small, tmp_path):
     folder = harness.save(small, tmp_path / "saved")
-    code = "import sys; from transformers import AutoModelForCausalLM as A; A.from_pretrained(sys.argv[1])"
+    code = (
+        "import sys; from transformers import AutoModelForCausalLM as A;"
+        "A.from_pretrained(sys.argv[1])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(folder)], check=False, capture_output=True, text=True
     )
