@@ -32,7 +32,7 @@ def save_targets(folder: Path, models: Sequence[tuple[str, str]], force: bool) -
         )
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; pass a folder")
-    places = [folder / re.sub(r"[^\w.=+-]+", "-", name).strip("-") for name, _ in models]
+    places = [folder / re.sub(r"[^\w.=+]+", "-", name).strip("-") for name, _ in models]
     return [
         _target(place, recipe, force) for place, (_, recipe) in zip(places, models, strict=True)
     ]

@@ -53,7 +53,9 @@ def test_weights_are_split_as_transformers_splits_them(saved):
     sizes = [sum(t.numel() * t.element_size() for t in held.values()) for held in tensors.values()]
     assert index["metadata"]["total_size"] == sum(sizes)
     assert sum(sizes) == read_artefact(saved).compression.bytes
-    assert all(size <= 30_000 or len(held) == 1 for size, held in zip(sizes, tensors.values()))
+    assert all(
+        size <= 30_000 or len(held) == 1 for size, held in zip(sizes, tensors.values(), strict=True)
+    )
 
 
 def test_tensors_are_written_while_they_come(tmp_path, monkeypatch):
@@ -134,7 +136,7 @@ def test_a_disk_that_fills_up_leaves_what_was_there(existing, small, saved, monk
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(shards, "save_file", full)
-    with pytest.raises(InfrastructureError, match="No space left.*free some space"):
+    with pytest.raises(InfrastructureError, match=r"No space left.*free some space"):
         harness.save(small, target, force=True)
     assert content(saved) == before
     assert list(saved.parent.iterdir()) == [saved]
@@ -189,7 +191,7 @@ def cut_shard(folder):
 
 
 def edit_tokenizer(folder):
-    change(folder / "tokenizer_config.json", eos_token="the")
+    change(folder / "tokenizer_config.json", model_max_length=7)
 
 
 def add_pickle(folder):
@@ -238,7 +240,7 @@ def test_a_folder_that_is_not_as_it_was_saved_is_refused(fault, error, message, 
 def test_a_newer_layout_is_refused_by_transformers_too(saved):
     layout = json.loads((saved / "config.json").read_text())["quantization_config"]
     change(saved / "config.json", quantization_config=layout | {"format": 2, "new": 1})
-    with pytest.raises(UsageError, match="format 2.*upgrade harness"):
+    with pytest.raises(UsageError, match=r"format 2.*upgrade harness"):
         AutoModelForCausalLM.from_pretrained(saved)
 
 
@@ -290,7 +292,7 @@ def test_a_shard_of_another_rank_is_refused(saved):
         "sha256": content_sha256(shard),
     }
     (saved / "harness.json").write_text(json.dumps(manifest))
-    with pytest.raises(AssetError, match="another shape than config.json says"):
+    with pytest.raises(AssetError, match="another shape than config"):
         harness.load(saved)
 
 
