@@ -92,6 +92,8 @@ class _Job:
         try:
             subject = self._compress(variant)
         except HarnessError as error:
+            if not variant.pending:
+                raise
             for cell in variant.pending:
                 yield self._save(cell, None, None, error)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,10 @@ def execute(arguments: argparse.Namespace) -> int:
         output.print(result_table(records, output.width))
     for sentence in blind_spots(records):
         sys.stderr.write(f"limited run: {sentence}\n")
+    _require_complete(records)
     for variant in plan.variants:
         if variant.save:
             sys.stderr.write(f"saved to {variant.save}\n")
-    _require_complete(records)
     return 0
 
 
@@ -139,12 +139,20 @@ def _request(arguments: argparse.Namespace) -> Request:
 
 def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     names = getattr(arguments, "method", [DEFAULT_METHOD])
-    asks = {"method", "ratio", "save"} & {key for key, value in vars(arguments).items() if value}
-    if not asks and is_saved(resolve_model(arguments.model).folder):
+    if not _asks_to_compress(vars(arguments)) and is_saved(resolve_model(arguments.model).folder):
         return {}
     for name in names:
         compressors.get(name)
     return chosen(arguments, "method", option_classes(compressors), dict.fromkeys(names))
+
+
+def _asks_to_compress(given: Mapping[str, Any]) -> bool:
+    """Whether an option was given that has no meaning for a model that is compressed already."""
+    return given["save"] is not None or any(
+        name in {"method", "ratio", "calibration", "samples", "length"}
+        or name.startswith("method_option_")
+        for name in given
+    )
 
 
 def _ratios(ratios: list[float]) -> list[float]:

@@ -27,7 +27,7 @@ class FileFacts(Document):
 
 
 class Manifest(Document):
-    """Files by name. The model card is not among them, so that people may edit it."""
+    """Files by their path in the folder, all but the model card, which people may edit."""
 
     format: Literal[1] = FORMAT
     files: Mapping[str, FileFacts]
@@ -45,9 +45,11 @@ def is_saved(folder: Path) -> bool:
 def write_manifest(folder: Path) -> None:
     """List all files of ``folder``, which is complete but for this."""
     files = {
-        path.name: FileFacts(bytes=path.stat().st_size, sha256=content_sha256(path))
-        for path in sorted(folder.iterdir())
-        if path.name != CARD
+        path.relative_to(folder).as_posix(): FileFacts(
+            bytes=path.stat().st_size, sha256=content_sha256(path)
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != CARD
     }
     text = Manifest(files=files).model_dump_json(indent=1) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")

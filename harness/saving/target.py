@@ -66,7 +66,7 @@ def filled_aside(folder: Path, weights: int, force: bool = False) -> Iterator[Pa
         partial.mkdir(parents=True, exist_ok=True)
         with _held(partial, folder):
             for left in partial.iterdir():
-                left.unlink()
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
             try:
                 yield partial
                 require_free(folder, force)

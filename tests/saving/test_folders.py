@@ -8,6 +8,8 @@ import json
 import os
 import pickle
 import shutil
+import signal
+import sys
 from collections import namedtuple
 
 import pytest
@@ -149,6 +151,33 @@ def test_what_a_killed_process_left_is_cleared(small, tmp_path):
     folder = harness.save(small, tmp_path / "saved")
     assert list(tmp_path.iterdir()) == [folder]
     assert not any("part" in path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("step", ["save_file", "write_manifest"])
+def test_a_kill_leaves_no_half_of_a_folder(step, small, tmp_path, monkeypatch):
+    """Nor anything that stands in the way of saving again."""
+    target = tmp_path / "saved"
+    child = os.fork()
+    if not child:
+        home = shards if step == "save_file" else sys.modules["harness.saving.save"]
+        monkeypatch.setattr(home, step, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        harness.save(small, target)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == [".saved.partial"]
+    harness.save(small, target)
+    assert list(tmp_path.iterdir()) == [target]
+    assert harness.load(target).compression == small.compression
+
+
+def test_several_chat_templates_are_files_in_a_folder(small, tmp_path):
+    small.tokenizer.chat_template = {"default": "a", "tools": "b"}
+    folder = harness.save(small, tmp_path / "saved")
+    small.tokenizer.chat_template = None
+    assert harness.load(folder).tokenizer.chat_template == {"default": "a", "tools": "b"}
+    (folder / "additional_chat_templates" / "tools.jinja").write_text("c")
+    with pytest.raises(AssetError, match=r"tools\.jinja is not as it was saved"):
+        harness.load(folder)
 
 
 def test_two_processes_do_not_write_one_folder(small, tmp_path):

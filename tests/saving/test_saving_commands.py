@@ -10,7 +10,8 @@ import torch
 from saved_models import inputs_of, logits
 
 import harness
-from harness import store
+from harness import runner, store
+from harness.errors import NonFiniteError
 from harness.saving.artefact import read_artefact
 from harness.saving.card import model_card
 
@@ -98,14 +99,24 @@ def test_a_saved_model_measures_as_it_did_and_says_what_it_is(cli, tasks, measur
 def test_a_saved_model_does_not_rank_as_dense(cli, tasks, measured, tmp_path):
     folder, _ = measured
     cli("run", "--model", folder, *tasks, "--output", tmp_path / "again")
-    code, out, _ = cli("leaderboard", "--results", tmp_path / "again", "--output", "-")
-    assert code == 0
-    rows = [line for line in out.splitlines() if line.startswith("|")]
+    board = tmp_path / "board"
+    assert cli("leaderboard", "--results", tmp_path / "again", "--output", board)[0] == 0
+    text = (board / "leaderboard.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")]
     assert any("latentllm" in row for row in rows)
     assert not any("dense" in row for row in rows)
 
 
-@pytest.mark.parametrize("more", [["--method", "svd"], ["--ratio", "0.2"], ["--save", "x"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--method", "svd"],
+        ["--ratio", "0.2"],
+        ["--save", "x"],
+        ["--samples", "3"],
+        ["--junction", "left"],
+    ],
+)
 def test_a_saved_model_is_not_compressed_again(more, cli, tasks, measured):
     folder, before = measured
     outcome = cli("run", "--model", folder, *tasks, *more)
@@ -151,6 +162,22 @@ def test_several_models_get_folders_of_their_own(cli, options, tasks, tmp_path):
     assert "compressing again to save" in errors
     assert f"saved to {small / 'latentllm-0.4'}" in errors
     assert len(read_artefact(small / "latentllm-0.4").records) == 1
+
+
+def test_a_compression_that_fails_is_told_where_only_saving_is_left(
+    cli, options, tasks, measured, monkeypatch
+):
+    folder, _ = measured
+    shutil.rmtree(folder)
+
+    def broken(*_, **__):
+        raise NonFiniteError("the weights hold NaN")
+
+    monkeypatch.setattr(runner, "compress_model", broken)
+    outcome = cli("run", *options, *tasks, "--ratio", "0.4", "--save", folder)
+    assert "error: the weights hold NaN" in outcome[2]
+    assert outcome[0] == NonFiniteError.exit_code
+    assert not folder.exists()
 
 
 def test_a_folder_that_is_taken_is_found_before_the_work(cli, options, tasks, tmp_path):
