@@ -28,7 +28,11 @@ def write_shards(
 
     def flush() -> None:
         nonlocal batch, size
-        save_file(batch, _part(folder, len(shards)), metadata={"format": "pt"})
+        file = _part(folder, len(shards))
+        file.touch()
+        mode = file.stat().st_mode
+        save_file(batch, file, metadata={"format": "pt"})
+        file.chmod(mode)  # safetensors lets only the owner read what it writes
         shards.append(list(batch))
         batch, size = {}, 0
 

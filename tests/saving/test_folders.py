@@ -81,6 +81,10 @@ def test_tensors_are_written_while_they_come(tmp_path, monkeypatch):
     assert load_file(tmp_path / "model-00003-of-00005.safetensors")["t5"].unique() == 5
 
 
+def test_whoever_may_read_one_file_may_read_all(saved):
+    assert len({path.stat().st_mode for path in saved.iterdir()}) == 1
+
+
 def test_a_dense_model_is_not_saved(tiny, tmp_path):
     with pytest.raises(UsageError, match="not compressed"):
         harness.save(tiny("opt"), tmp_path / "dense")
