@@ -6,9 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from harness.offline import go_offline, is_offline
+from harness.saving import registration
 
 if TYPE_CHECKING:
-    from harness.api import compress, evaluate, load_model
+    from harness.api import compress, evaluate, load, load_model, save
     from harness.runner import Request, run
     from harness.spec import CalibrationSpec
     from harness.task import Conditions
@@ -19,11 +20,16 @@ _HOMES = {
     "Request": "harness.runner",
     "compress": "harness.api",
     "evaluate": "harness.api",
+    "load": "harness.api",
     "load_model": "harness.api",
     "run": "harness.runner",
+    "save": "harness.api",
 }
 
-__all__ = ["CalibrationSpec", "Conditions", "Request", "compress", "evaluate", "load_model", "run"]
+__all__ = [
+    "CalibrationSpec", "Conditions", "Request", "compress", "evaluate", "load", "load_model", "run",
+    "save",
+]  # fmt: skip
 
 
 if is_offline():
@@ -36,3 +42,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'harness' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)
+
+
+registration.register()

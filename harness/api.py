@@ -1,10 +1,12 @@
-"""The harness from Python: load, compress, evaluate.
+"""The harness from Python: load, compress, evaluate, save.
 
 >>> import harness
 >>> dense = harness.load_model("smollm2-135m")
 >>> small = harness.compress(dense, "latentllm", ratio=0.3)
 >>> print(small.compression.ratio_layers)
 >>> print(harness.evaluate(small, "wiki-excerpt").metrics[0])
+>>> harness.save(small, "small")
+>>> again = harness.load("small")
 """
 
 from __future__ import annotations
@@ -14,16 +16,17 @@ from typing import Any
 from harness.calibration import draw, resolve_calibration
 from harness.compression import compress_model
 from harness.compressor import compressors
-from harness.loading import load_model
+from harness.loading import load, load_model
 from harness.model import LanguageModel
 from harness.options import configure
 from harness.presets import TEXT_CALIBRATION
 from harness.progress import Tracker, silent
 from harness.results import TaskResult
+from harness.saving.save import save
 from harness.spec import CalibrationSpec, Scope
 from harness.task import Conditions, find_task
 
-__all__ = ["compress", "evaluate", "load_model"]
+__all__ = ["compress", "evaluate", "load", "load_model", "save"]
 
 
 def compress(

@@ -80,8 +80,8 @@ def answer(
     inputs = encode(subject, prompts)
     processor: Any = subject.processor
     model: Any = subject.model
-    with _generating(subject, **{"do_sample": False, "max_new_tokens": max_new_tokens} | options):
-        output = model.generate(**inputs, logits_processor=LogitsProcessorList([_NoNaN()]))
+    with generating(subject, **{"do_sample": False, "max_new_tokens": max_new_tokens} | options):
+        output = model.generate(**inputs, logits_processor=LogitsProcessorList([NoNaN()]))
     new = output[:, inputs["input_ids"].shape[1] :]
     texts: list[str] = processor.batch_decode(new, skip_special_tokens=True)
     return tuple(_before(text, stop).strip() for text in texts)
@@ -103,7 +103,7 @@ def _before(text: str, stop: Sequence[str]) -> str:
 
 
 @contextmanager
-def _generating(subject: LanguageModel, **settings: Any) -> Iterator[None]:
+def generating(subject: LanguageModel, **settings: Any) -> Iterator[None]:
     """Generate by ``settings``; of the model's own only the stop tokens count.
 
     transformers fills whatever a call leaves open from the model's own settings, such as a
@@ -123,10 +123,11 @@ def _generating(subject: LanguageModel, **settings: Any) -> Iterator[None]:
         model.generation_config = own
 
 
-class _NoNaN(LogitsProcessor):
+class NoNaN(LogitsProcessor):
     """Stop at NaN, from which generation would make a word like any other."""
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
+        """``scores`` as they are."""
         if scores.isnan().any():
             raise NonFiniteError(
                 "the model gives NaN as scores of the next token; pass --dtype float32, or a "

@@ -6,22 +6,24 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import cast
 
 import torch
 from transformers import PreTrainedModel
 
 from harness.block import LinearWeights
 from harness.compressor import BlockStatistics, Compressor, CompressorConfig
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.factors import Factor, stored_bytes
 from harness.families.stack import Block
 from harness.macs import macs_per_token
 from harness.model import LanguageModel
-from harness.options import label
+from harness.options import label, spelled_out
+from harness.origin import Origin
 from harness.progress import Tracker, silent
 from harness.record import CompressionFacts, LayerFacts
 from harness.roles import SITE_OF_ROLE
-from harness.spec import Scope, require_ratio
+from harness.spec import Dtype, MethodSpec, Scope, require_ratio
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
@@ -59,10 +61,14 @@ def compress_model(
 
     Raises:
         NonFiniteError: weights or activations hold NaN or infinity; names the layer.
-        UsageError: the ratio is outside its range, a rank rounds to zero, or the model has no
-            layers in ``scope``.
+        UsageError: the ratio is outside its range, a rank rounds to zero, the model is compressed
+            already or has no layers in ``scope``.
     """
     require_ratio(ratio)
+    if subject.compression is not None:
+        raise UsageError(
+            f"{subject.asset.reference} is compressed already; compress the original model"
+        )
     model = share_copy(subject.model)
     blocks = subject.family.blocks(model, scope)
     for block in blocks:
@@ -101,7 +107,16 @@ def compress_model(
             factors[role].to(layer.weight.dtype)
         block.install(factors)
     facts = _facts(subject.model, model, label(method, config), ratio, layers)
-    return replace(subject, model=model, compression=facts)
+    origin = Origin(
+        model=subject.facts(),
+        method=MethodSpec(name=method, options=spelled_out(config, method)),
+        ratio=ratio,
+        scope=scope,
+        dtype=cast("Dtype", str(subject.model.dtype).removeprefix("torch.")),
+        calibration=calibration.spec,
+        data=calibration.facts,
+    )
+    return replace(subject, model=model, compression=facts, origin=origin)
 
 
 def share_copy(model: PreTrainedModel) -> PreTrainedModel:

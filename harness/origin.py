@@ -1,0 +1,50 @@
+"""How a compressed model came about: enough to make it again."""
+
+from __future__ import annotations
+
+from harness.record import DataFacts, ModelFacts
+from harness.schema import Document, digest
+from harness.spec import CalibrationSpec, Dtype, MethodSpec, Ratio, Scope
+
+
+class Origin(Document):
+    """The model that was compressed, by what, and on which data.
+
+    ``model`` is the dense one. ``calibration`` is None where the samples were not drawn by
+    a specification.
+    """
+
+    model: ModelFacts
+    method: MethodSpec
+    ratio: Ratio
+    scope: Scope
+    dtype: Dtype
+    calibration: CalibrationSpec | None
+    data: DataFacts
+
+    @property
+    def recipe(self) -> str:
+        """See ``recipe_digest``."""
+        return recipe_digest(
+            self.model.fingerprint,
+            self.method,
+            self.ratio,
+            self.scope,
+            self.dtype,
+            self.calibration,
+            self.data.fingerprint,
+        )
+
+
+def recipe_digest(
+    model: str,
+    method: MethodSpec,
+    ratio: float,
+    scope: Scope,
+    dtype: Dtype,
+    calibration: CalibrationSpec | None,
+    data: str,
+) -> str:
+    """SHA-256 of what decides the weights; ``model`` and ``data`` are content hashes."""
+    spec = calibration.model_dump(mode="json") if calibration else None
+    return digest([model, method.model_dump(mode="json"), ratio, scope, dtype, spec, data])

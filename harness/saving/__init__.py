@@ -1,0 +1,1 @@
+"""Compressed models on disk: what is written, and how it is read back."""

@@ -1,0 +1,95 @@
+"""``harness.json``: every file of a saved model with its size and SHA-256."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from harness.assets.hashing import content_sha256, file_sha256
+from harness.errors import AssetError
+from harness.saving.layout import FORMAT, NAME, require_known
+from harness.schema import Document
+
+MANIFEST = "harness.json"
+CARD = "README.md"
+PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+
+
+class FileFacts(Document):
+    """One file as it was written."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(Document):
+    """Files by their path in the folder, all but the model card, which people may edit."""
+
+    format: Literal[1] = FORMAT
+    files: Mapping[str, FileFacts]
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether the model in ``folder`` is one that the harness compressed and saved."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("model_type") == NAME
+
+
+def write_manifest(folder: Path) -> None:
+    """List all files of ``folder``, which is complete but for this."""
+    files = {
+        path.relative_to(folder).as_posix(): FileFacts(
+            bytes=path.stat().st_size, sha256=content_sha256(path)
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != CARD
+    }
+    text = Manifest(files=files).model_dump_json(indent=1) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def check_saved(folder: Path) -> None:
+    """Check every file of a saved model against the manifest.
+
+    Files are hashed once and then only when their size or times changed.
+
+    Raises:
+        UsageError: a newer harness wrote it.
+        AssetError: a file is missing, changed, or one that could bring other weights.
+    """
+    manifest = _read(folder)
+    for path in sorted(folder.iterdir()):
+        if path.suffix in PICKLES:
+            raise AssetError(
+                f"{folder} holds the pickle {path.name}, which is no part of a saved model and can "
+                "run code; delete it"
+            )
+        if path.suffix == ".safetensors" and path.name not in manifest.files:
+            raise AssetError(f"{path} is no part of the saved model; move it elsewhere")
+    for name, facts in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise AssetError(f"{folder} lacks {name}; copy the saved model again")
+        if path.stat().st_size != facts.bytes or file_sha256(path) != facts.sha256:
+            raise AssetError(
+                f"{path} is not as it was saved (SHA-256 differs); copy the saved model again"
+            )
+
+
+def _read(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        require_known(content)
+        return Manifest.model_validate(content)
+    except FileNotFoundError as error:
+        raise AssetError(f"{folder} lacks {MANIFEST}; copy the saved model again") from error
+    except (ValueError, ValidationError) as error:
+        raise AssetError(f"{path} is damaged; copy the saved model again") from error

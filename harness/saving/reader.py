@@ -1,0 +1,72 @@
+"""Building and filling a saved model within ``from_pretrained``.
+
+transformers lets quantisation methods swap layers before weights are read and finish afterwards.
+Factors are stored forms of linear layers like any other, so this is their place too: the model
+keeps its class, and device maps, dtypes and sharded files work as they do for every model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from harness.errors import AssetError, UsageError
+from harness.saving.forms import install
+from harness.saving.layout import NAME, read_layout
+from harness.saving.running import make_runnable
+
+
+class FactorConfig(QuantizationConfigMixin):
+    """The layout as transformers carries it: the same keys as attributes."""
+
+    def __init__(self, **content: Any) -> None:
+        self.layout = read_layout(content)
+        self.quant_method = NAME  # type: ignore[assignment]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``config.json`` holds."""
+        return self.layout.model_dump(mode="json")
+
+    def __iter__(self) -> Any:
+        yield from self.to_dict().items()
+
+
+class FactorReader(HfQuantizer):
+    """Swaps layers on the meta device; derives what is not stored once tensors are there."""
+
+    quantization_config: FactorConfig
+    is_trainable = False
+    is_compileable = True
+
+    def _process_model_before_weight_loading(
+        self, model: PreTrainedModel, checkpoint_files: list[str] | None = None, **_: Any
+    ) -> None:
+        for file in checkpoint_files or ():
+            if Path(file).suffix != ".safetensors":
+                raise AssetError(f"{file} is no safetensors file; copy the saved model again")
+        install(model, self.quantization_config.layout.layers)
+
+    def _process_model_after_weight_loading(self, model: PreTrainedModel, **_: Any) -> None:
+        make_runnable(model, self.quantization_config.layout.cache)
+
+    def is_serializable(self) -> bool:
+        """Never by transformers, which would leave out what makes the folder loadable.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            "save_pretrained cannot write a compressed model; use harness.save, or "
+            "'harness export' for an ordinary checkpoint"
+        )
+
+
+def register() -> None:
+    """Tell transformers which layouts this module reads."""
+    AUTO_QUANTIZATION_CONFIG_MAPPING[NAME] = FactorConfig
+    AUTO_QUANTIZER_MAPPING[NAME] = FactorReader

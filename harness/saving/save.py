@@ -1,0 +1,127 @@
+"""Write a compressed model to a folder."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from harness.environment import describe
+from harness.errors import UsageError
+from harness.factors import stored_bytes
+from harness.model import LanguageModel
+from harness.record import RunRecord
+from harness.saving.artefact import RECORD, Artefact
+from harness.saving.card import model_card
+from harness.saving.forms import saved_layers
+from harness.saving.layout import NAME, Layout
+from harness.saving.manifest import CARD, write_manifest
+from harness.saving.shards import SHARD_BYTES, write_shards
+from harness.saving.target import filled_aside
+
+LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
+
+
+def save(
+    subject: LanguageModel,
+    folder: str | Path,
+    *,
+    records: Sequence[RunRecord] = (),
+    force: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+) -> Path:
+    """Write ``subject`` so that ``harness.load`` and transformers open it anywhere.
+
+    The folder holds safetensors, the original architecture's configuration with a layout of the
+    factors, tokenizer or processor, generation settings, ``record.json``, a model card, and a
+    manifest of SHA-256. It appears whole or not at all.
+
+    Args:
+        subject: a compressed model.
+        folder: where to; absent, empty, or a saved model with ``force``.
+        records: evaluations of it.
+        force: replace a saved model that is there.
+        shard_bytes: size above which weights are split into several files.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: the model is not compressed, or the folder is something else.
+        InfrastructureError: there is not enough space, or the folder cannot be written.
+    """
+    target = Path(folder).expanduser().resolve()
+    artefact = _artefact(subject, records)
+    with filled_aside(target, stored_bytes(subject.model), force) as aside:
+        write_shards(stored_tensors(subject.model), aside, shard_bytes)
+        _write_json(aside / "config.json", configuration(subject))
+        write_companions(subject, aside)
+        (aside / RECORD).write_text(artefact.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (aside / CARD).write_text(model_card(artefact), encoding="utf-8")
+        write_manifest(aside)
+    return target
+
+
+def stored_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every distinct tensor that ``model`` stores, by its first name; tied ones once."""
+    seen: set[int] = set()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            yield name, tensor
+
+
+def write_companions(subject: LanguageModel, folder: Path) -> None:
+    """What a model needs beside weights and configuration, and its licence if it brings one."""
+    (subject.processor or subject.tokenizer).save_pretrained(folder)
+    if subject.model.generation_config is not None:
+        subject.model.generation_config.save_pretrained(folder)
+    for pattern in LICENCES:
+        for file in subject.asset.folder.glob(pattern):
+            shutil.copyfile(file, folder / file.name)
+
+
+def plain_configuration(model: PreTrainedModel) -> dict[str, Any]:
+    """The configuration of the original architecture, as transformers writes it."""
+    config = copy.deepcopy(model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config.architectures = [type(model).__name__]
+    config.dtype = str(model.dtype).removeprefix("torch.")
+    content: dict[str, Any] = json.loads(config.to_json_string())
+    return content
+
+
+def configuration(subject: LanguageModel) -> dict[str, Any]:
+    """The same with the layout of the factors, under our model type."""
+    layout = Layout(model_type=subject.model.config.model_type, layers=saved_layers(subject.model))
+    return plain_configuration(subject.model) | {
+        "model_type": NAME,
+        "quantization_config": layout.model_dump(mode="json"),
+    }
+
+
+def _artefact(subject: LanguageModel, records: Sequence[RunRecord]) -> Artefact:
+    if subject.compression is None or subject.origin is None:
+        raise UsageError(
+            f"{subject.asset.reference} is not compressed, so there is nothing to save; "
+            "compress it first"
+        )
+    return Artefact(
+        origin=subject.origin,
+        compression=subject.compression,
+        records=tuple(records),
+        environment=describe(str(subject.model.device)),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,59 @@
+"""Weights as safetensors of bounded size, written while they come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+SHARD_BYTES = 5_000_000_000
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+def write_shards(
+    tensors: Iterable[tuple[str, Tensor]], folder: Path, shard_bytes: int = SHARD_BYTES
+) -> None:
+    """Write ``tensors`` to ``folder`` in the order they come, as transformers names such files.
+
+    Never more than one shard is held, so that the tensors may be made on the way. A tensor larger
+    than ``shard_bytes`` has a shard of its own.
+    """
+    shards: list[list[str]] = []
+    batch: dict[str, Tensor] = {}
+    size = total = 0
+
+    def flush() -> None:
+        nonlocal batch, size
+        file = _part(folder, len(shards))
+        file.touch()
+        mode = file.stat().st_mode
+        save_file(batch, file, metadata={"format": "pt"})
+        file.chmod(mode)  # safetensors lets only the owner read what it writes
+        shards.append(list(batch))
+        batch, size = {}, 0
+
+    for name, tensor in tensors:
+        count = tensor.numel() * tensor.element_size()
+        if batch and size + count > shard_bytes:
+            flush()
+        batch[name] = tensor.detach().contiguous()
+        size, total = size + count, total + count
+    flush()
+    if len(shards) == 1:
+        _part(folder, 0).rename(folder / SINGLE)
+        return
+    places: dict[str, str] = {}
+    for position, names in enumerate(shards):
+        final = f"model-{position + 1:05}-of-{len(shards):05}.safetensors"
+        _part(folder, position).rename(folder / final)
+        places |= dict.fromkeys(names, final)
+    index = {"metadata": {"total_size": total}, "weight_map": places}
+    (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+
+def _part(folder: Path, position: int) -> Path:
+    return folder / f"part-{position:05}.safetensors"

@@ -1,0 +1,114 @@
+"""Where a model is saved to: checked first, filled aside, put in place whole."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.saving.manifest import is_saved
+
+MARGIN = 64_000_000
+"""Bytes for what goes with the weights: tokenizer, records, configuration."""
+
+
+def require_free(folder: Path, force: bool = False) -> None:
+    """Check that ``folder`` may be written: absent, empty, or a saved model with ``force``.
+
+    Raises:
+        UsageError: it is something else; it is never touched then.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir() or not is_saved(folder):
+        raise UsageError(f"{folder} exists and is no saved model; pass another folder")
+    if not force:
+        raise UsageError(f"{folder} holds a saved model; pass --force to replace it")
+
+
+def _require_space(folder: Path, weights: int) -> None:
+    place = folder
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < weights + MARGIN:
+        raise InfrastructureError(
+            f"saving to {folder} takes {(weights + MARGIN) / 1e9:.2f} GB and {free / 1e9:.2f} GB "
+            "are free; free some or choose another folder"
+        )
+
+
+@contextlib.contextmanager
+def filled_aside(folder: Path, weights: int, force: bool = False) -> Iterator[Path]:
+    """An empty folder beside ``folder`` that takes its name if the block ends well.
+
+    What a killed process left there is removed.
+
+    Args:
+        folder: an absolute path.
+        weights: bytes that will be written, but for ``MARGIN``.
+        force: replace a saved model.
+
+    Raises:
+        UsageError: ``folder`` may not be replaced, or another process is saving to it.
+        InfrastructureError: it cannot be written, or the disk has not the space.
+    """
+    require_free(folder, force)
+    _require_space(folder, weights)
+    partial = folder.with_name(f".{folder.name}.partial")
+    with _trouble_explained(folder):
+        partial.mkdir(parents=True, exist_ok=True)
+        with _held(partial, folder):
+            for left in partial.iterdir():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            try:
+                yield partial
+                require_free(folder, force)
+                _put(partial, folder)
+            finally:
+                if partial.exists():
+                    shutil.rmtree(partial)
+
+
+def _put(partial: Path, folder: Path) -> None:
+    """A folder cannot take the name of one that has content, so that one steps aside first."""
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists():
+        shutil.rmtree(old)
+    folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old)
+
+
+@contextlib.contextmanager
+def _held(partial: Path, folder: Path) -> Iterator[None]:
+    handle = os.open(partial, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"another process is saving to {folder}; wait for it") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _trouble_explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except HarnessError:
+        raise
+    except (OSError, SafetensorError) as error:
+        raise InfrastructureError(
+            f"cannot save to {folder} ({error}); free some space or choose another folder"
+        ) from error
