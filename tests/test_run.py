@@ -460,7 +460,8 @@ def test_a_model_that_overflows_names_the_layer(request_one, tmp_path):
     path = "model.decoder.layers.1.final_layer_norm.weight"
     records = run(broken_model(request_one, tmp_path / "m", path, float("inf")))
     assert records[2].error == (
-        "input of model.decoder.layers.1.fc1: the calibration activations hold NaN or infinity"
+        "input of model.decoder.layers.1.fc1: the activations on the calibration data hold NaN or "
+        "infinity; pass --dtype float32, or check the model"
     )
 
 
