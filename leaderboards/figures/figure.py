@@ -47,12 +47,15 @@ HEIGHT = 240
 
 @dataclass(frozen=True)
 class Figure:
-    """``name`` is that of a file, ``spec`` is Vega-Lite whose width is still open."""
+    """``name`` is that of a file, ``notes`` are sentences that explain it.
+
+    ``spec`` is Vega-Lite whose width is still open.
+    """
 
     section: int
     name: str
     title: str
-    caption: str
+    notes: tuple[str, ...]
     spec: Spec
 
     def sized(self, width: int | str, background: str | None) -> Spec:
