@@ -102,7 +102,8 @@ def value_axis(table: Table) -> Spec:
     if table.unit == QUESTIONS:
         return {"axis": {"format": ".0%"}, "scale": {"domain": [0, 1]}, "title": "accuracy"}
     if table.metric.startswith("perplexity"):
-        return {"axis": axis, "scale": {"type": "log", "nice": False}, "title": table.metric}
+        scale = {"type": "log", "nice": False, "padding": 8}
+        return {"axis": axis, "scale": scale, "title": table.metric}
     return {"axis": axis, "scale": {"zero": False}, "title": table.metric}
 
 

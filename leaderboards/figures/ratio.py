@@ -177,7 +177,7 @@ def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spe
         },
         {
             "data": {"values": paper},
-            "mark": {**point, "filled": False, "strokeWidth": 1.3},
+            "mark": {**point, "size": 130, "filled": False, "strokeWidth": 1.3},
             "encoding": pointed,
         },
         {
