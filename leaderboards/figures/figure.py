@@ -47,12 +47,15 @@ HEIGHT = 240
 
 @dataclass(frozen=True)
 class Figure:
-    """``name`` is that of a file, ``spec`` is Vega-Lite whose width is still open."""
+    """``name`` is that of a file, ``notes`` are sentences that explain it.
+
+    ``spec`` is Vega-Lite whose width is still open.
+    """
 
     section: int
     name: str
     title: str
-    caption: str
+    notes: tuple[str, ...]
     spec: Spec
 
     def sized(self, width: int | str, background: str | None) -> Spec:
@@ -99,7 +102,8 @@ def value_axis(table: Table) -> Spec:
     if table.unit == QUESTIONS:
         return {"axis": {"format": ".0%"}, "scale": {"domain": [0, 1]}, "title": "accuracy"}
     if table.metric.startswith("perplexity"):
-        return {"axis": axis, "scale": {"type": "log", "nice": False}, "title": table.metric}
+        scale = {"type": "log", "nice": False, "padding": 8}
+        return {"axis": axis, "scale": scale, "title": table.metric}
     return {"axis": axis, "scale": {"zero": False}, "title": table.metric}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.spec import DENSE
 from leaderboards.figures.figure import (
     ABOUT,
     BARS,
@@ -39,15 +40,17 @@ def flops_figures(number: int, tables: Sequence[Table]) -> Iterator[Figure]:
     for task in (data.task for data in tables[0].data):
         points = [point for table in tables for point in _points(table, task)]
         counted = [point for point in points if point["flops"]]
-        if any(point["method"] != "dense" for point in counted):
+        if any(point["method"] != DENSE for point in counted):
             gap = len(points) - len(counted)
             older = [OLDER.format(gap, len(points))] if gap else []
             yield Figure(
                 number,
                 slug("flops", str(number), task),
                 f"{task}: {tables[0].metric} by FLOPs per token",
-                " ".join([COUNTED, *older, BARS]),
-                configured(f"{task} against work", tables[0].metric, _layers(tables, counted)),
+                (COUNTED, *older, BARS),
+                configured(
+                    f"{task} by work, all models", tables[0].metric, _layers(tables, counted)
+                ),
             )
 
 
@@ -80,7 +83,7 @@ def _points(table: Table, task: str) -> Iterator[Spec]:
 def _layers(tables: Sequence[Table], points: list[Spec]) -> Spec:
     models = list(dict.fromkeys(point["model"] for point in points))
     scale = colour_scale(labels(tables))
-    scale = {"domain": ["dense", *scale["domain"]], "range": [INK, *scale["range"]]}
+    scale = {"domain": [DENSE, *scale["domain"]], "range": [INK, *scale["range"]]}
     x = {
         "field": "flops",
         "type": "quantitative",
@@ -105,7 +108,7 @@ def _layers(tables: Sequence[Table], points: list[Spec]) -> Spec:
     }
     about = {"field": ABOUT, "type": "nominal"}
     told = {"description": about, "tooltip": about}
-    size = {"condition": {"test": "datum.method === 'dense'", "value": 130}, "value": 55}
+    size = {"condition": {"test": f"datum.method === '{DENSE}'", "value": 130}, "value": 55}
     return {
         "height": HEIGHT,
         "data": {"values": points},

@@ -11,7 +11,9 @@ from leaderboards.numbers import percent, rounded
 from leaderboards.slices import WHOLE
 from leaderboards.tables import Table
 
-CAPTION = "Accuracy in percent by slice, the whole last; white where a slice was not measured."
+CAPTION = (
+    "Heat map: accuracy in percent by slice, the whole last; blank where a slice was not measured."
+)
 ROW = 22
 """Height of a row in pixels."""
 
@@ -24,7 +26,7 @@ def heat_maps(number: int, table: Table) -> Iterator[Figure]:
             number,
             slug("slices", str(number), model, one.task),
             f"{model} on {one.task}: accuracy by slice",
-            " ".join([CAPTION, *one.notes]),
+            (CAPTION, *one.notes),
             configured(model, f"{one.task} by slice", _layers(one)),
         )
 

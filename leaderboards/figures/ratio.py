@@ -42,12 +42,12 @@ def ratio_figures(number: int, table: Table) -> Iterator[Figure]:
         if points:
             dense, paper = list(_dense(table, task)), list(_paper(table, task))
             overlaid = paper or any(line["source"] == "paper" for line in dense)
-            caption = [CAPTION, *([PAPER.format(source())] if overlaid else []), BARS]
+            notes = (CAPTION, *([PAPER.format(source())] if overlaid else []), BARS)
             yield Figure(
                 number,
                 slug("ratio", str(number), model, task),
                 f"{model} on {task}: {table.metric} by share of parameters removed",
-                " ".join(caption),
+                notes,
                 configured(model, f"{task}, {table.dtype}", _layers(table, points, dense, paper)),
             )
 
@@ -177,7 +177,7 @@ def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spe
         },
         {
             "data": {"values": paper},
-            "mark": {**point, "filled": False, "strokeWidth": 1.3},
+            "mark": {**point, "size": 130, "filled": False, "strokeWidth": 1.3},
             "encoding": pointed,
         },
         {

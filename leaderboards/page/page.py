@@ -111,10 +111,13 @@ def _section(number: int, tables: Sequence[Table], drawn: Sequence[Figure]) -> I
             yield f"<h3>{text(caption)}</h3>"
             yield from slices(one, method_colours([table]), caption)
             yield f'<p class="note">{text(" ".join(one.notes))}</p>'
-    for caption, several in groupby(drawn, lambda figure: figure.caption):
+    if drawn:
+        explained = dict.fromkeys(note for figure in drawn for note in figure.notes)
         yield '<div class="charts">'
-        yield from map(_chart, several)
-        yield f'</div><p class="note">{text(caption)}</p>'
+        yield from map(_chart, drawn)
+        yield '</div><ul class="note">'
+        yield from (f"<li>{text(note)}</li>" for note in explained)
+        yield "</ul>"
     yield "</section>"
 
 

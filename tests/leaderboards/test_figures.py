@@ -100,7 +100,7 @@ def test_perplexity_against_work_has_a_front_over_all_models():
         (32, 60.0), (40, 27.7), (160, 15.0), (200, 14.6)
     ]  # fmt: skip
     assert len(figure.spec["data"]["values"]) == 6
-    assert "1 of 7 values come from records that hold no such count" in figure.caption
+    assert "1 of 7 values come from records that hold no such count" in " ".join(figure.notes)
 
 
 def test_records_without_a_count_give_no_such_figure():
