@@ -40,12 +40,13 @@ def attend(
         scores = _per_group(query, keys.mT).to(precision)
         if mask is not None:
             scores = _masked(scores, mask[..., start:stop])
-        higher = torch.maximum(peak, scores.amax(-1, keepdim=True))
-        weights = (scores - higher).exp()
+        top = scores.amax(-1, keepdim=True)
+        weights = (scores - top).exp()
         share = weights.sum(-1, keepdim=True)
-        fade = (peak - higher).exp()
         # Normalised before the product: a sum of many values may not fit in half precision.
         mean = _per_group((weights / share).to(query.dtype), values)
+        higher = torch.maximum(peak, top)
+        fade, share = (peak - higher).exp(), share * (top - higher).exp()
         mixed = mixed * fade + mean * share
         total = total * fade + share
         peak, start = higher, stop
@@ -66,6 +67,7 @@ def _per_group(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _masked(scores: Tensor, mask: Tensor) -> Tensor:
+    lowest = torch.finfo(scores.dtype).min
     if mask.dtype == torch.bool:
-        return scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    return scores + mask
+        return scores.masked_fill(~mask, lowest)
+    return (scores + mask).clamp_min(lowest)
