@@ -59,9 +59,9 @@ class LayerFacts(Document):
 class CacheFacts(Document):
     """What the KV cache of a model asked to cache latents stores, in numbers a token.
 
-    ``numbers`` counts all layers, ``rotation`` what is stored besides once for all of them,
-    ``dense`` what the uncompressed model stores. ``expanded`` says why a layer (by its dotted
-    path) or, as ``*``, the whole family caches keys and values all the same.
+    ``numbers`` counts all layers, ``rotation`` what is stored besides, once for all layers that
+    share a window, ``dense`` what the uncompressed model stores. ``expanded`` says why a layer
+    (by its dotted path) or, as ``*``, the whole family caches keys and values all the same.
     """
 
     numbers: int

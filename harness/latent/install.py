@@ -37,7 +37,10 @@ def install(model: PreTrainedModel, family: Family) -> CacheFacts:
     """Let the decoder of ``model`` cache latents, in place; no tensor is added or renamed.
 
     A layer that cannot, or all of a family that declares no latent attention, goes on caching
-    keys and values; the facts returned say which and why.
+    keys and values; the facts returned say which and why. What caches latents already stays so.
+
+    Raises:
+        UsageError: another library has wrapped an attention's ``forward``.
     """
     stack = family.language
     full = full_numbers(model, family)
@@ -50,8 +53,14 @@ def install(model: PreTrainedModel, family: Family) -> CacheFacts:
             numbers += full
             continue
         attention = block.module.get_submodule(stack.attention)
-        original: Any = type(attention)
-        attention.__class__ = latent_class(original)
+        if "forward" in vars(attention):
+            raise UsageError(
+                f"{block.name} is wrapped already, as accelerate does to place a model on devices; "
+                "choose the latent cache before that"
+            )
+        if not isinstance(attention, LatentAttention):
+            original: Any = type(attention)
+            attention.__class__ = latent_class(original)
         assert isinstance(attention, LatentAttention)
         attention.wiring = _wiring(model, stack, len(blocks))
         numbers += attention.cached_numbers()

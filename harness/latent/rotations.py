@@ -63,7 +63,7 @@ def remember_rotation(cache: Cache, index: int, rotation: Rotation, layers: int)
     """Rotations of all tokens in layer ``index``; to be called before ``remember``."""
     layer = _layer(cache, index, layers)
     kind = type(layer).__name__, int(layer.get_max_length())
-    companions: dict[tuple[str, int], _Companion] = cache.__dict__.setdefault("rotations", {})
+    companions: dict[tuple[str, int], _Companion] = vars(cache).setdefault("latent_rotations", {})
     companion = companions.get(kind)
     if companion is None:
         if layer.is_initialized:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 from latent_subjects import METHODS, compressed, padded, text_pair
 from numpy.testing import assert_allclose
 from tiny_models import random_calibration
@@ -156,6 +157,21 @@ def test_no_tensor_is_added_and_the_model_given_stays_as_it_is():
     assert stored_bytes(latent.model) == stored_bytes(plain.model)
     assert not any(isinstance(module, LatentAttention) for module in plain.model.modules())
     assert plain.compression.cache is None
+
+
+def test_asking_twice_is_asking_once():
+    _, latent = text_pair("llama")
+    again = with_latent_cache(latent)
+    assert again.compression == latent.compression
+    attention = again.family.blocks(again.model)[0].module.self_attn
+    assert type(attention) is type(latent.family.blocks(latent.model)[0].module.self_attn)
+
+
+def test_a_wrapped_attention_is_no_silent_bystander(tiny):
+    small = compressed(tiny("llama"), random_calibration())
+    add_hook_to_module(small.family.blocks(small.model)[1].module.self_attn, ModelHook())
+    with pytest.raises(UsageError, match="wrapped already, as accelerate does"):
+        install(small.model, small.family)
 
 
 def test_a_family_without_latent_attention_keeps_its_factors_and_says_so():

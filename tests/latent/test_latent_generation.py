@@ -138,6 +138,21 @@ def test_a_cache_of_ones_own_may_be_copied_and_used_again(name, make):
     close_where_seen(found, expected, inputs, **EXACT)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["opt", "llama"])
+def test_a_step_on_a_static_cache_compiles_without_a_break(name):
+    plain, latent = text_pair(name, dtype=torch.float32)
+    ids = padded()["input_ids"]
+    expected = plain.model(input_ids=ids, use_cache=False).logits
+    cache = StaticCache(config=latent.model.config, max_cache_len=20)
+    latent.model(input_ids=ids[:, :9], past_key_values=cache)
+    step = torch.compile(latent.model.forward, fullgraph=True, backend="eager")
+    for n in range(9, 12):
+        place = {"position_ids": torch.full((2, 1), n), "past_key_values": cache}
+        found = step(input_ids=ids[:, n : n + 1], **place).logits[:, 0]
+        torch.testing.assert_close(found, expected[:, n], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["opt", "llama"])
 def test_a_cache_follows_its_rows(name):
     plain, latent = text_pair(name)
