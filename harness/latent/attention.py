@@ -3,7 +3,8 @@
 Without a cache it is the original, bit for bit. A prompt that fills an empty cache runs on
 expanded keys and values in the model's attention kernel; what follows reads the cached latents
 in parts of bounded size. Where fewer operations result, and where no rotation is in the way, the
-maps from latents to heads are applied to the queries and to the mixed values instead.
+maps from latents to heads are applied to the queries and to the mixed values instead, as
+DeepSeek-V2 (arXiv 2405.04434) does.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ TRANSIENT = 2**23
 
 @dataclass(frozen=True)
 class Wiring:
-    """Names of the submodules of an attention and how its rows split into heads."""
+    """Names of the submodules of an attention and how its rows split into heads.
+
+    ``layers`` is the number of layers of the decoder, and so of a cache.
+    """
 
     query: str
     key: str
@@ -130,7 +134,8 @@ class LatentAttention(nn.Module):
         batch, heads, tokens, size = query.shape
         shared = self.wiring.kv_heads
         key, value = self._factor(self.wiring.key), self._factor(self.wiring.value)
-        key_stays = rotation is None and self._absorbing_pays(tokens, key.rank)
+        bare = rotation is None and self.wiring.key_norm is None
+        key_stays = bare and self._absorbing_pays(tokens, key.rank)
         value_stays = self._absorbing_pays(tokens, value.rank)
         if key_stays:
             # The bias adds the same to all scores of a query, which the softmax does not see.

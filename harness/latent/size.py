@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transformers import Cache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
 from harness.families.family import Family
@@ -17,7 +17,7 @@ def cache_bytes(cache: Cache) -> int:
 
 
 def expected_numbers(model: PreTrainedModel, family: Family, batch: int, tokens: int) -> int:
-    """Numbers that a growing cache of ``model`` holds after ``batch`` rows of ``tokens`` tokens.
+    """Numbers that a ``DynamicCache`` made for ``model`` holds after ``batch`` rows of ``tokens``.
 
     A layer takes ``r_k + r_v`` a token where it caches latents and ``2 kv_heads head_size`` where
     it does not; a window of ``w`` tokens keeps ``w - 1``. Rotations take ``head_size`` a token,
@@ -26,9 +26,10 @@ def expected_numbers(model: PreTrainedModel, family: Family, batch: int, tokens:
     full = full_numbers(model, family)
     numbers = 0
     rotations: dict[int, int] = {}
-    for block in family.blocks(model):
+    empty = DynamicCache(config=model.config).layers
+    for block, layer in zip(family.blocks(model), empty, strict=True):
         attention = block.module.get_submodule(family.language.attention)
-        window = getattr(attention, "sliding_window", None)
+        window: int | None = getattr(layer, "sliding_window", None)
         kept = tokens if window is None else min(tokens, window - 1)
         if isinstance(attention, LatentAttention):
             numbers += kept * attention.cached_numbers()
