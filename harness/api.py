@@ -11,11 +11,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from harness.calibration import draw, resolve_calibration
 from harness.compression import compress_model
 from harness.compressor import compressors
+from harness.errors import unknown
+from harness.latent.install import with_latent_cache
 from harness.loading import load, load_model
 from harness.model import LanguageModel
 from harness.options import configure
@@ -23,7 +25,7 @@ from harness.presets import TEXT_CALIBRATION
 from harness.progress import Tracker, silent
 from harness.results import TaskResult
 from harness.saving.save import save
-from harness.spec import CalibrationSpec, Scope
+from harness.spec import CacheForm, CalibrationSpec, Scope
 from harness.task import Conditions, find_task
 
 __all__ = ["compress", "evaluate", "load", "load_model", "save"]
@@ -37,6 +39,7 @@ def compress(
     calibration: CalibrationSpec = TEXT_CALIBRATION,
     scope: Scope = "language",
     batch_size: int = 8,
+    cache: CacheForm = "expanded",
     track: Tracker = silent,
     **options: Any,
 ) -> LanguageModel:
@@ -50,16 +53,20 @@ def compress(
             ``harness.calibration.prompt_calibration("scienceqa")`` for questions with images.
         scope: which of the linear layers are compressed.
         batch_size: sequences per forward pass.
+        cache: what a KV cache of the model stores; both give the same but for rounding, and
+            exactly the same without a cache.
         track: progress.
         options: the method's own, e.g. ``junction="block-identity"``.
 
     Raises:
         HarnessError: see ``harness.errors``; each names the cause and the fix.
     """
+    if cache not in get_args(CacheForm):
+        raise unknown("cache", cache, get_args(CacheForm))
     compressor = compressors.get(method)
     config = configure(compressor.config, options, method)
     source = resolve_calibration(calibration)
-    return compress_model(
+    small = compress_model(
         subject,
         method,
         compressor,
@@ -70,6 +77,7 @@ def compress(
         batch_size=batch_size,
         track=track,
     )
+    return with_latent_cache(small) if cache == "latent" else small
 
 
 def evaluate(

@@ -72,7 +72,44 @@ class Dense(Factor):
         return self.weight.detach()
 
 
-class LowRank(Factor):
+class Bottleneck(Factor):
+    """A low-rank layer as two maps: ``x`` to its latent ``z: [..., r]``, and ``z`` to ``y``.
+
+    ``z`` is what a latent KV cache stores. The maps ``B_i: [d_h, r]`` from it to single heads can
+    be applied on the far side of an attention instead, which then runs on latents.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``x: [..., d_in]`` to ``[..., d_out]``."""
+        return self.expand(self.latent(x))
+
+    @abstractmethod
+    def latent(self, x: Tensor) -> Tensor:
+        """``z = A x``, ``[..., d_in]`` to ``[..., r]``."""
+
+    @abstractmethod
+    def expand(self, z: Tensor) -> Tensor:
+        """``y = B z + bias``, ``[..., r]`` to ``[..., d_out]``."""
+
+    @abstractmethod
+    def decompression(self) -> Tensor:
+        """``B: [d_out, r]``."""
+
+    def absorb(self, queries: Tensor) -> Tensor:
+        """``B_i^T q`` for the queries ``[batch, h, n, d_h]`` of each head: ``[batch, h, n, r]``."""
+        B = self.decompression().unflatten(0, (queries.shape[1], -1))
+        return torch.einsum("bhnd,hdr->bhnr", queries, B)
+
+    def expand_heads(self, z: Tensor) -> Tensor:
+        """``B_i z + b_i`` for latents ``[batch, h, n, r]`` of each head: ``[batch, h, n, d_h]``."""
+        B = self.decompression().unflatten(0, (z.shape[1], -1))
+        return self._add_head_bias(torch.einsum("bhnr,hdr->bhnd", z, B))
+
+    def _add_head_bias(self, y: Tensor) -> Tensor:
+        return y if self.bias is None else y + self.bias.view(y.shape[1], 1, -1)
+
+
+class LowRank(Bottleneck):
     """``y = B (A x) + bias`` with ``B: [d_out, r]``, ``A: [r, d_in]``; ``r (d_out + d_in)``."""
 
     form = "plain"
@@ -87,16 +124,24 @@ class LowRank(Factor):
         """Inner dimension ``r``."""
         return self.A.shape[0]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x: [..., d_in]`` to ``[..., d_out]``."""
-        return F.linear(F.linear(x, self.A), self.B, self.bias)
+    def latent(self, x: Tensor) -> Tensor:
+        """``A x``."""
+        return F.linear(x, self.A)
+
+    def expand(self, z: Tensor) -> Tensor:
+        """``B z + bias``."""
+        return F.linear(z, self.B, self.bias)
+
+    def decompression(self) -> Tensor:
+        """``B`` itself."""
+        return self.B
 
     def dense(self) -> Tensor:
         """``B A``."""
         return (self.B @ self.A).detach()
 
 
-class _BlockIdentity(Factor):
+class _BlockIdentity(Bottleneck):
     """A low-rank layer one of whose factors holds an identity block; ``r (d_out+d_in) - r^2``.
 
     ``F`` is the full factor, ``T`` what remains of the other one beside its identity block,
@@ -128,10 +173,17 @@ class InputIdentity(_BlockIdentity):
 
     form = "block-identity"
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x: [..., d_in]`` to ``[..., d_out]``."""
-        latent = x.index_select(-1, self.kept) + F.linear(x.index_select(-1, self.rest), self.T)
-        return F.linear(latent, self.F, self.bias)
+    def latent(self, x: Tensor) -> Tensor:
+        """``x[kept] + T x[rest]``."""
+        return x.index_select(-1, self.kept) + F.linear(x.index_select(-1, self.rest), self.T)
+
+    def expand(self, z: Tensor) -> Tensor:
+        """``F z + bias``."""
+        return F.linear(z, self.F, self.bias)
+
+    def decompression(self) -> Tensor:
+        """``F`` itself."""
+        return self.F
 
     def dense(self) -> Tensor:
         """``F [I T]`` with its columns put back in order."""
@@ -141,7 +193,7 @@ class InputIdentity(_BlockIdentity):
         return weight.detach()
 
 
-class HeadIdentity(Factor):
+class HeadIdentity(Bottleneck):
     """A low-rank layer with an identity block in ``A`` and one in each head's part of ``B``.
 
     ``z = x[kept] + T x[rest]``, then per head ``i``: ``y_i = z[head_kept_i] + U_i z[head_rest_i]``
@@ -180,14 +232,37 @@ class HeadIdentity(Factor):
         """Largest absolute entry of ``T`` and ``U``."""
         return max(float(M.abs().max()) if M.numel() else 0.0 for M in (self.T, self.U))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x: [..., d_in]`` to ``[..., h d_h]``."""
-        z = x.index_select(-1, self.kept) + F.linear(x.index_select(-1, self.rest), self.T)
+    def latent(self, x: Tensor) -> Tensor:
+        """``x[kept] + T x[rest]``."""
+        return x.index_select(-1, self.kept) + F.linear(x.index_select(-1, self.rest), self.T)
+
+    def expand(self, z: Tensor) -> Tensor:
+        """Each head's kept coordinates of ``z`` plus ``U_i`` times the others, plus bias."""
         y = z.index_select(-1, self.head_kept.flatten())
         others = z.index_select(-1, self.head_rest.flatten())
         others = others.unflatten(-1, self.head_rest.shape)
         y = y + torch.einsum("hdk,...hk->...hd", self.U, others).flatten(-2)
         return y if self.bias is None else y + self.bias
+
+    def decompression(self) -> Tensor:
+        """The columns of the identity matrix, expanded."""
+        B = self.expand(torch.eye(self.rank, dtype=self.T.dtype, device=self.T.device))
+        return (B if self.bias is None else B - self.bias).T
+
+    def absorb(self, queries: Tensor) -> Tensor:
+        """The queries in each head's kept coordinates, ``U_i^T q`` in the others."""
+        others = torch.einsum("bhnd,hdk->bhnk", queries, self.U)
+        order = torch.cat([self.head_kept, self.head_rest], -1).long()[None, :, None]
+        placed = torch.cat([queries, others], -1)
+        return torch.empty_like(placed).scatter_(-1, order.expand(placed.shape), placed)
+
+    def expand_heads(self, z: Tensor) -> Tensor:
+        """``z_i[head_kept_i] + U_i z_i[head_rest_i] + b_i``."""
+        kept, others = (
+            z.gather(-1, index.long()[None, :, None].expand(*z.shape[:3], -1))
+            for index in (self.head_kept, self.head_rest)
+        )
+        return self._add_head_bias(kept + torch.einsum("hdk,bhnk->bhnd", self.U, others))
 
     def dense(self) -> Tensor:
         """The columns of the identity matrix, sent through the layer."""
@@ -213,11 +288,19 @@ class OutputIdentity(_BlockIdentity):
         """Derive ``inverse``, which is not stored, from ``kept`` and ``rest``."""
         self.inverse = torch.cat([self.kept, self.rest]).argsort()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x: [..., d_in]`` to ``[..., d_out]``."""
-        latent = F.linear(x, self.F)
-        y = torch.cat([latent, F.linear(latent, self.T)], dim=-1).index_select(-1, self.inverse)
+    def latent(self, x: Tensor) -> Tensor:
+        """``F x``."""
+        return F.linear(x, self.F)
+
+    def expand(self, z: Tensor) -> Tensor:
+        """``z`` beside ``T z``, put back in order, plus bias."""
+        y = torch.cat([z, F.linear(z, self.T)], dim=-1).index_select(-1, self.inverse)
         return y if self.bias is None else y + self.bias
+
+    def decompression(self) -> Tensor:
+        """``[I; T]`` with its rows put back in order."""
+        identity = torch.eye(self.rank, dtype=self.T.dtype, device=self.T.device)
+        return torch.cat([identity, self.T])[self.inverse]
 
     def dense(self) -> Tensor:
         """``[I; T] F`` with its rows put back in order."""

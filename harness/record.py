@@ -58,10 +58,25 @@ class LayerFacts(Document):
     interpolation_bound: float | None
 
 
+class CacheFacts(Document):
+    """What the KV cache of a model asked to cache latents stores, in numbers a token.
+
+    ``numbers`` counts all layers, ``rotation`` what is stored besides, once for all layers that
+    share a window, ``dense`` what the uncompressed model stores. ``expanded`` says why a layer
+    (by its dotted path) or, as ``*``, the whole family caches keys and values all the same.
+    """
+
+    numbers: int
+    rotation: int
+    dense: int
+    expanded: dict[str, str]
+
+
 class CompressionFacts(Document):
     """What the compression did. Ratios are shares of parameters removed; bytes as saved.
 
-    ``macs`` are as in ``ModelFacts``, of the compressed model.
+    ``macs`` are as in ``ModelFacts``, of the compressed model; ``cache`` is None where keys and
+    values are cached as ever.
     """
 
     label: str
@@ -72,6 +87,7 @@ class CompressionFacts(Document):
     bytes: int
     macs: int | None = None
     layers: tuple[LayerFacts, ...]
+    cache: CacheFacts | None = None
 
 
 class Environment(Document):

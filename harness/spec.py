@@ -17,6 +17,8 @@ Ratio = Annotated[float, Field(ge=0, lt=1)]
 Scope = Literal["language", "vision", "all"]
 """Which linear layers are compressed: the decoder's, the vision tower's, or both."""
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+CacheForm = Literal["expanded", "latent"]
+"""What a KV cache stores: keys and values, or the latents they are expanded from."""
 
 
 def require_ratio(ratio: float) -> None:

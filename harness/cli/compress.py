@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from harness.cli.compressing import (
     DEFAULT_METHOD,
@@ -17,7 +18,7 @@ from harness.cli.compressing import (
 from harness.cli.options import add_offline
 from harness.compressor import compressors
 from harness.presets import TEXT_CALIBRATION
-from harness.spec import CalibrationSpec, require_ratio
+from harness.spec import CacheForm, CalibrationSpec, require_ratio
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--method", default=DEFAULT_METHOD, help=f"one of {', '.join(compressors.names())}")
     add("--ratio", type=float, default=DEFAULT_RATIO, help="share of parameters to remove")
     add_calibration_options(parser)
+    add(
+        "--cache",
+        choices=get_args(CacheForm),
+        default="expanded",
+        help="what its KV cache stores of each token: keys and values, or their latents, which is "
+        "less memory",
+    )
     add("--save", type=Path, metavar="DIR", required=True, help="folder for the compressed model")
     add("--force", action="store_true", help="replace a saved model that is there")
     add_offline(parser)
@@ -73,6 +81,7 @@ def execute(arguments: argparse.Namespace) -> int:
             calibration=calibration,
             scope=arguments.scope,
             batch_size=arguments.batch_size,
+            cache=arguments.cache,
             track=tracker(),
             **options,
         )

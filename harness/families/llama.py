@@ -18,6 +18,7 @@ language = Stack(
     },
     activation="hidden_act",
     rotary="model.rotary_emb",
+    latent="rotated",
 )
 
 family = Family("llama", language)

@@ -18,5 +18,6 @@ family = Family(
             "down": "fc2",
         },
         activation="activation_function",
+        latent="plain",
     ),
 )

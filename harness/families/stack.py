@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from harness.block import AttentionGeometry, BlockWeights, LinearWeights
 from harness.errors import NonFiniteError, UsageError
@@ -32,6 +33,9 @@ class Stack:
             coordinates by the row and another by the column.
         padded: sequences of a batch are padded to one length, as those of a decoder are.
         query_norm, key_norm: paths of per-head norms inside a block, None without qk-norm.
+        latent: how the attention can run on cached latents: ``plain`` where positions never touch
+            queries and keys, ``rotated`` where it turns the halves of each head by the
+            ``position_embeddings`` it is called with, None where it cannot (yet).
     """
 
     blocks: str
@@ -43,11 +47,17 @@ class Stack:
     padded: bool = True
     query_norm: str | None = None
     key_norm: str | None = None
+    latent: Literal["plain", "rotated"] | None = None
 
     def path(self, role: Role) -> str:
         """Path of the linear layer, fused or not, that ``role`` is in."""
         layer = self.layers[role]
         return layer.path if isinstance(layer, Part) else layer
+
+    @property
+    def attention(self) -> str:
+        """Path of the attention module inside a block."""
+        return self.path("key").rpartition(".")[0]
 
     def block_list(self, model: PreTrainedModel) -> nn.ModuleList:
         """The blocks of ``model`` in order."""
@@ -73,7 +83,7 @@ class Stack:
             bias = None if linear.bias is None else linear.bias.detach()
             whole = LinearWeights(linear.weight.detach(), bias)
             layers[role] = layer.of(whole) if isinstance(layer, Part) else whole
-        config = getattr(model.config, self.config) if self.config else model.config
+        config = self.own_config(model)
         size = len(layers["query"].weight) // config.num_attention_heads
         geometry = AttentionGeometry(
             heads=config.num_attention_heads,
@@ -84,6 +94,10 @@ class Stack:
             key_norm=_tensor(block, self.key_norm, "weight"),
         )
         return BlockWeights(layers, geometry, activation=getattr(config, self.activation))
+
+    def own_config(self, model: PreTrainedModel) -> PretrainedConfig:
+        """The part of the configuration that describes these blocks."""
+        return getattr(model.config, self.config) if self.config else model.config
 
     def _frequencies(self, model: PreTrainedModel) -> Tensor | None:
         inverse = _tensor(model, self.rotary, "inv_freq")

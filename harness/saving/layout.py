@@ -15,11 +15,10 @@ from pydantic import Field, ValidationError
 
 from harness.errors import AssetError, UsageError
 from harness.schema import Document
+from harness.spec import CacheForm
 
 NAME: Literal["harness"] = "harness"
 FORMAT: Literal[1] = 1
-Cache = Literal["expanded"]
-"""What attention keeps of each token: the keys and values themselves."""
 
 
 class SavedLayer(Document):
@@ -44,7 +43,7 @@ class Layout(Document):
     quant_method: Literal["harness"] = NAME
     format: Literal[1] = FORMAT
     model_type: str
-    cache: Cache = "expanded"
+    cache: CacheForm = "expanded"
     layers: tuple[SavedLayer, ...] = Field(min_length=1)
 
 

@@ -16,6 +16,8 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from harness.errors import AssetError, UsageError
+from harness.families.family import family_of
+from harness.latent.install import install as cache_latents
 from harness.saving.forms import install
 from harness.saving.layout import NAME, read_layout
 from harness.saving.running import make_runnable
@@ -49,10 +51,13 @@ class FactorReader(HfQuantizer):
         for file in checkpoint_files or ():
             if Path(file).suffix != ".safetensors":
                 raise AssetError(f"{file} is no safetensors file; copy the saved model again")
-        install(model, self.quantization_config.layout.layers)
+        layout = self.quantization_config.layout
+        install(model, layout.layers)
+        if layout.cache == "latent":
+            cache_latents(model, family_of(model.config))
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **_: Any) -> None:
-        make_runnable(model, self.quantization_config.layout.cache)
+        make_runnable(model)
 
     def is_serializable(self) -> bool:
         """Never by transformers, which would leave out what makes the folder loadable.

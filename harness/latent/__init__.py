@@ -1,0 +1,1 @@
+"""Attention that caches latents instead of keys and values."""
