@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -11,15 +11,22 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.block import LinearWeights
-from harness.compressor import BlockStatistics, Compressor, CompressorConfig
+from harness.compressor import (
+    BlockStatistics,
+    Compressor,
+    CompressorConfig,
+    RankedConfig,
+    Ranking,
+)
 from harness.errors import HarnessError
 from harness.factors import Factor, stored_bytes
 from harness.families.stack import Block
 from harness.model import LanguageModel
 from harness.options import label
 from harness.progress import Tracker, silent
+from harness.ranking import fisher_ranks
 from harness.record import CompressionFacts, LayerFacts
-from harness.roles import SITE_OF_ROLE
+from harness.roles import SITE_OF_ROLE, Role
 from harness.spec import Scope, require_ratio
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
@@ -37,7 +44,7 @@ def compress_model(
     calibration: Calibration,
     *,
     scope: Scope = "language",
-    statistics: Iterable[BlockStatistics] | None = None,
+    statistics: Sequence[BlockStatistics] | None = None,
     batch_size: int = 8,
     track: Tracker = silent,
 ) -> LanguageModel:
@@ -51,8 +58,8 @@ def compress_model(
         ratio: share of the compressed layers' parameters to remove, ``0 <= ratio < 1``.
         calibration: what the statistics are taken over.
         scope: which of the model's linear layers are compressed.
-        statistics: already collected from the untouched model, one a block; only for
-            propagation ``original``.
+        statistics: already collected from the untouched model, one a block; read only where
+            ``reads_original`` says so.
         batch_size: sequences per forward pass.
         track: progress.
 
@@ -67,30 +74,37 @@ def compress_model(
     for block in blocks:
         block.require_finite()
     tokens = compressor.needs_mlp_tokens(config)
+    original = list(statistics or ())
+    if statistics is None and reads_original(config):
+        original = collect(
+            model,
+            blocks,
+            calibration,
+            batch_size=batch_size,
+            keep_mlp_tokens=tokens,
+            gradients=config.reads_gradients,
+            track=track,
+        )
+    ranks: Sequence[Mapping[Role, int] | None] = [None] * len(blocks)
+    if isinstance(config, RankedConfig) and config.ranks == "fisher":
+        assert isinstance(compressor, Ranking)
+        ranks = fisher_ranks(compressor, config, model, blocks, original, 1 - ratio, track)
     if config.propagation == "sequential":
-        stream: Iterable[BlockStatistics] = _sequential(
-            model, blocks, calibration, tokens, batch_size
-        )
-    elif statistics is not None:
-        stream = statistics
+        gradients = [seen.gradients for seen in original] or [None] * len(blocks)
+        original.clear()
+        stream = _sequential(model, blocks, calibration, tokens, batch_size, gradients)
     else:
-        stream = _drain(
-            collect(
-                model,
-                blocks,
-                calibration,
-                batch_size=batch_size,
-                keep_mlp_tokens=tokens,
-                track=track,
-            )
-        )
+        stream = _drain(original)
     layers: list[LayerFacts] = []
-    for block, seen in track(
-        zip(blocks, stream, strict=True), f"compressing with {method}", len(blocks)
+    for block, seen, chosen in track(
+        zip(blocks, stream, ranks, strict=True), f"compressing with {method}", len(blocks)
     ):
         weights = block.weights(model)
         try:
-            factors = compressor.compress(weights, seen, 1 - ratio, config)
+            if chosen is None:
+                factors = compressor.compress(weights, seen, 1 - ratio, config)
+            else:
+                factors = compressor.compress_to(weights, seen, chosen, config)
         except HarnessError as error:
             raise type(error)(f"{block.name}: {error}") from error
         for role, layer in weights.layers.items():
@@ -101,6 +115,11 @@ def compress_model(
         block.install(factors)
     facts = _facts(subject.model, model, label(method, config), ratio, layers)
     return replace(subject, model=model, compression=facts)
+
+
+def reads_original(config: CompressorConfig) -> bool:
+    """Whether a method needs statistics of the untouched model."""
+    return config.propagation == "original" or config.reads_gradients
 
 
 def share_copy(model: PreTrainedModel) -> PreTrainedModel:
@@ -122,13 +141,19 @@ def _sequential(
     calibration: Calibration,
     keep_mlp_tokens: bool,
     batch_size: int,
+    gradients: Sequence[Mapping[Role, Moments] | None],
 ) -> Iterator[BlockStatistics]:
-    """Statistics of each block behind the blocks that the consumer has compressed by then."""
+    """Statistics of each block behind the blocks that the consumer has compressed by then.
+
+    Gradients are those of the untouched model.
+    """
+    back = iter(gradients)
     for _, stack in groupby(blocks, key=lambda block: block.stack.blocks):
         run = list(stack)
         flow = BlockFlow(model, run, calibration, batch_size)
         for index in range(len(run)):
-            yield flow.measure(index, keep_mlp_tokens)
+            seen = flow.measure(index, keep_mlp_tokens)
+            yield replace(seen, gradients=next(back))
             flow.advance(index)
 
 
