@@ -10,19 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from compressors.local import LocalConfig, dense, updated_bias, updates_bias
 from harness.algebra.junction import join
-from harness.algebra.preconditioners import Preconditioner, root_covariance
+from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.ranks import Junction, rank_for
-from harness.algebra.two_sided import output_metric, tails, towards_diagonal, two_sided_product
+from harness.algebra.two_sided import input_metric, output_metric, tails, two_sided_product
 from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BlockStatistics, Propagation, Ranks
 from harness.factors import Factor
-from harness.roles import SITE_OF_ROLE, Role
+from harness.roles import SITE_OF_ROLE, Role, Site
+
+Shrinkage = float | Literal["held-out"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +33,17 @@ class Config(LocalConfig):
 
     Attributes:
         gradient_damping: diagonal added to the gradients' moment, relative to its mean diagonal.
-        shrinkage: share of the inputs' correlations that is not believed.
-        gradient_shrinkage: share of the gradients' correlations that is not believed.
+        shrinkage: share of the inputs' correlations that is not believed; held-out: what the
+            calibration samples, each held out in turn, do not confirm in one another.
+        gradient_shrinkage: likewise of the gradients' correlations.
     """
 
     junction: Junction = "block-identity"
     propagation: Propagation = "original"
     ranks: Ranks = "fisher"
     gradient_damping: float = 0.1
-    shrinkage: float = 0.3
-    gradient_shrinkage: float = 0.5
+    shrinkage: Shrinkage = "held-out"
+    gradient_shrinkage: Shrinkage = "held-out"
 
     @property
     def reads_gradients(self) -> bool:
@@ -117,19 +120,35 @@ def _layers(
     block: BlockWeights, statistics: BlockStatistics, config: Config
 ) -> Iterator[tuple[Role, _Layer]]:
     assert statistics.gradients is not None
+    assert statistics.agreement is not None
+    known: dict[tuple[Site, bool], Preconditioner] = {}
     for role, weights in block.layers.items():
-        moments, gradients = statistics.moments[SITE_OF_ROLE[role]], statistics.gradients[role]
+        site = SITE_OF_ROLE[role]
+        moments, gradients = statistics.moments[site], statistics.gradients[role]
         centred = updates_bias(weights, config.bias_update)
-        C = moments.covariance() if centred else moments.second
-        G = gradients.second
+        if (site, centred) not in known:
+            known[site, centred] = input_metric(
+                moments.covariance(),
+                None if centred else moments.mean,
+                _share(config.shrinkage, statistics.agreement[site]),
+                config.damping,
+            )
         yield (
             role,
             _Layer(
                 weights,
                 weights.weight.double(),
                 moments.mean,
-                output_metric(G, config.gradient_shrinkage, config.gradient_damping),
-                root_covariance(towards_diagonal(C, config.shrinkage), config.damping),
+                output_metric(
+                    gradients.second,
+                    _share(config.gradient_shrinkage, statistics.agreement[role]),
+                    config.gradient_damping,
+                ),
+                known[site, centred],
                 gradients.count,
             ),
         )
+
+
+def _share(shrinkage: Shrinkage, agreement: float) -> float:
+    return 1 - agreement if shrinkage == "held-out" else float(shrinkage)

@@ -90,9 +90,14 @@ def compress_model(
         assert isinstance(compressor, Ranking)
         ranks = fisher_ranks(compressor, config, model, blocks, original, 1 - ratio, track)
     if config.propagation == "sequential":
-        gradients = [seen.gradients for seen in original] or [None] * len(blocks)
+        backward = [(seen.gradients, seen.agreement) for seen in original]
         original.clear()
-        stream = _sequential(model, blocks, calibration, tokens, batch_size, gradients)
+        stream = _sequential(model, blocks, calibration, tokens, batch_size)
+        if config.reads_gradients:
+            stream = (
+                replace(seen, gradients=gradients, agreement=agreement)
+                for seen, (gradients, agreement) in zip(stream, backward, strict=True)
+            )
     else:
         stream = _drain(original)
     layers: list[LayerFacts] = []
@@ -141,19 +146,13 @@ def _sequential(
     calibration: Calibration,
     keep_mlp_tokens: bool,
     batch_size: int,
-    gradients: Sequence[Mapping[Role, Moments] | None],
 ) -> Iterator[BlockStatistics]:
-    """Statistics of each block behind the blocks that the consumer has compressed by then.
-
-    Gradients are those of the untouched model.
-    """
-    back = iter(gradients)
+    """Statistics of each block behind the blocks that the consumer has compressed by then."""
     for _, stack in groupby(blocks, key=lambda block: block.stack.blocks):
         run = list(stack)
         flow = BlockFlow(model, run, calibration, batch_size)
         for index in range(len(run)):
-            seen = flow.measure(index, keep_mlp_tokens)
-            yield replace(seen, gradients=next(back))
+            yield flow.measure(index, keep_mlp_tokens)
             flow.advance(index)
 
 

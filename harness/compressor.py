@@ -30,12 +30,15 @@ class BlockStatistics:
         inverse_norms: mean of ``1 / rms`` per query head ``[h]`` and per key head ``[h_kv]``
             before the head norms; None without qk-norm.
         gradients: moments of the loss gradient at each layer's output; None unless asked for.
+        agreement: what other samples confirm of the correlations in each layer's gradients and
+            in each activation, 0 to 1; there when ``gradients`` are.
     """
 
     moments: Mapping[Site, Moments]
     mlp_tokens: Tensor | None = None
     inverse_norms: tuple[Tensor, Tensor] | None = None
     gradients: Mapping[Role, Moments] | None = None
+    agreement: Mapping[Role | Site, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

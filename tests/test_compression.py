@@ -57,6 +57,7 @@ def statistics_of(name):
         CALIBRATION,
         batch_size=4,
         keep_mlp_tokens=True,
+        gradients=True,
         track=silent,
     )
 

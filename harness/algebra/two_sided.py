@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.algebra.budget import discarded
 from harness.algebra.lowrank import Product, best_product
-from harness.algebra.preconditioners import Preconditioner, damped
+from harness.algebra.preconditioners import Preconditioner, damped, root_covariance
 from harness.algebra.spectral import inverse_root
 
 
@@ -22,6 +22,18 @@ def towards_diagonal(M: Tensor, share: float) -> Tensor:
     shrunk = (1 - share) * M
     shrunk.diagonal().add_(share * M.diagonal())
     return shrunk
+
+
+def input_metric(
+    C0: Tensor, mean: Tensor | None, shrinkage: float, damping: float
+) -> Preconditioner:
+    """The covariance ``C0`` shrunk and damped, the mean's share ``mu mu^T`` added if it counts.
+
+    Raises:
+        NonFiniteError: ``C0`` or ``mean`` holds NaN or infinity.
+    """
+    C = towards_diagonal(C0, shrinkage)
+    return root_covariance(C if mean is None else C + torch.outer(mean, mean), damping)
 
 
 def output_metric(G: Tensor, shrinkage: float, damping: float) -> Preconditioner:

@@ -13,7 +13,7 @@ from harness.compressor import BlockStatistics
 from harness.families.stack import Block
 from harness.progress import Tracker
 from harness.statistics.calibration import Calibration
-from harness.statistics.gradients import collect_gradients
+from harness.statistics.gradients import Backward, collect_gradients
 from harness.statistics.observer import BlockObserver
 
 
@@ -49,5 +49,11 @@ def collect(
     seen = [observer.statistics() for observer in observers]
     if not gradients:
         return seen
-    back = collect_gradients(model, blocks, calibration, track)
-    return [replace(one, gradients=moments) for one, moments in zip(seen, back, strict=True)]
+    found = collect_gradients(model, blocks, calibration, track)
+    return [_with_gradients(one, back) for one, back in zip(seen, found, strict=True)]
+
+
+def _with_gradients(seen: BlockStatistics, back: Backward) -> BlockStatistics:
+    moments = {**seen.moments, **back.gradients}
+    agreement = {name: one.share(moments[name]) for name, one in back.agreement.items()}
+    return replace(seen, gradients=back.gradients, agreement=agreement)

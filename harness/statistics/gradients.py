@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +23,8 @@ from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.fused import Part
 from harness.families.stack import Block
 from harness.progress import Tracker
-from harness.roles import Role
+from harness.roles import SITE_OF_ROLE, Role, Site
+from harness.statistics.agreement import Agreement
 from harness.statistics.calibration import Calibration, Inputs
 from harness.statistics.moments import MomentAccumulator, Moments
 
@@ -30,8 +32,8 @@ from harness.statistics.moments import MomentAccumulator, Moments
 @torch.enable_grad()
 def collect_gradients(
     model: PreTrainedModel, blocks: Sequence[Block], calibration: Calibration, track: Tracker
-) -> list[Mapping[Role, Moments]]:
-    """Moments of ``d loss / d y`` over all tokens, for each layer of each of ``blocks``.
+) -> list[Backward]:
+    """What the loss tells each of ``blocks`` on its way back, over all tokens.
 
     One sample at a time passes through the model and back. Of its activations only those
     between blocks are kept, the others are computed again on the way back.
@@ -63,13 +65,26 @@ def collect_gradients(
                     "one calibration sample does not fit in memory on its way back through the "
                     "model; pass a smaller --length or --dtype bfloat16"
                 ) from error
-    found = [observer.gradients() for observer in observers]
-    if not any(bool(moments.second.any()) for block in found for moments in block.values()):
+    found = [observer.seen() for observer in observers]
+    if not any(bool(one.second.any()) for block in found for one in block.gradients.values()):
         raise UsageError(
             "the loss over the calibration has no gradient at any layer; pass --dtype bfloat16 "
             "or float32 if it is float16, in which small gradients vanish, or another calibration"
         )
     return found
+
+
+@dataclass(frozen=True)
+class Backward:
+    """What one block's layers saw.
+
+    Attributes:
+        gradients: moments of ``d loss / d y`` of each layer, zero where no gradient arrived.
+        agreement: between samples, of each layer's gradients and of each distinct input.
+    """
+
+    gradients: Mapping[Role, Moments]
+    agreement: Mapping[Role | Site, Agreement]
 
 
 class GradientObserver:
@@ -86,7 +101,15 @@ class GradientObserver:
         self._roles: dict[str, list[Role]] = {}
         for role in block.stack.layers:
             self._roles.setdefault(block.stack.path(role), []).append(role)
+        self._readers = {
+            SITE_OF_ROLE[role]: path for path, roles in self._roles.items() for role in roles
+        }
         self._moments: dict[Role, MomentAccumulator] = {}
+        self._agreement: dict[Role | Site, Agreement] = {
+            site: Agreement(centred=True)
+            for site in dict.fromkeys(SITE_OF_ROLE[role] for role in block.stack.layers)
+        }
+        self._agreement |= {role: Agreement(centred=False) for role in block.stack.layers}
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
@@ -110,23 +133,30 @@ class GradientObserver:
         self._mask = mask.flatten()
         self.recording = True
 
-    def gradients(self) -> dict[Role, Moments]:
-        """What was seen, zero where no gradient arrived; the accumulators are spent."""
-        return {
+    def seen(self) -> Backward:
+        """What was seen; the accumulators are spent."""
+        gradients = {
             role: self._moments.pop(role).moments() if role in self._moments else self._none(role)
             for role in self._block.stack.layers
         }
+        return Backward(gradients, self._agreement)
 
-    def _watch(self, path: str, _: nn.Module, __: Any, output: Tensor) -> None:
+    def _watch(self, path: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         if not output.requires_grad:
             output.requires_grad_()
-        if self.recording:
-            output.register_hook(partial(self._add, path))
+        if not self.recording:
+            return
+        output.register_hook(partial(self._add, path))
+        site = SITE_OF_ROLE[self._roles[path][0]]
+        if path == self._readers[site]:
+            self._agreement[site].add(self._counting(inputs[0].detach()))
+
+    def _counting(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(0, -2)
+        return tokens[self._mask] if self._block.stack.padded else tokens
 
     def _add(self, path: str, gradient: Tensor) -> None:
-        tokens = gradient.flatten(0, -2)
-        if self._block.stack.padded:
-            tokens = tokens[self._mask]
+        tokens = self._counting(gradient)
         for role in self._roles[path]:
             layer = self._block.stack.layers[role]
             part = tokens
@@ -141,6 +171,7 @@ class GradientObserver:
                     f"the loss gradient at {self._block.name}.{path} is NaN or infinite; "
                     "pass --dtype bfloat16 or float32"
                 ) from error
+            self._agreement[role].add(part)
 
     def _none(self, role: Role) -> Moments:
         layer = self._block.stack.layers[role]

@@ -83,9 +83,12 @@ def save(blocks: Sequence[BlockStatistics], origin: Mapping[str, str], path: Pat
             query, key = block.inverse_norms
             tensors |= {f"{number}.query_norms": query, f"{number}.key_norms": key}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(
-        whole, path, metadata={"counts": json.dumps(counts), "origin": json.dumps(dict(origin))}
-    )
+    facts = {
+        "counts": counts,
+        "agreement": [block.agreement and dict(block.agreement) for block in blocks],
+        "origin": dict(origin),
+    }
+    save_file(whole, path, metadata={name: json.dumps(fact) for name, fact in facts.items()})
 
 
 def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[BlockStatistics]:
@@ -100,6 +103,7 @@ def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[Bl
         if json.loads(facts.get("origin", "null")) != dict(origin):
             raise ValueError("it says that it comes from something else")
         counts: list[dict[str, dict[Any, int]]] = json.loads(facts["counts"])
+        agreement: list[Any] = json.loads(facts["agreement"])
         there = set(file.keys())
 
         def stored(name: str) -> Tensor:
@@ -126,6 +130,7 @@ def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[Bl
                     mlp_tokens=tensor(f"{number}.mlp_tokens"),
                     inverse_norms=norms,
                     gradients=moments(number, "gradients") or None,
+                    agreement=agreement[number],
                 )
             )
         return blocks

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from harness.algebra.lowrank import best_product
 from harness.algebra.preconditioners import Preconditioner, root_covariance
-from harness.algebra.two_sided import output_metric, tails, towards_diagonal, two_sided_product
 from harness.algebra.spectral import symmetric_root
+from harness.algebra.two_sided import output_metric, tails, towards_diagonal, two_sided_product
 from harness.errors import NonFiniteError
 
 SHAPES = [(5, 8), (8, 5), (6, 6)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import MODELS, random_calibration, random_model
+from tiny_models import MODELS, random_calibration, random_model, stored_inputs
 from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 from torch.multiprocessing.reductions import StorageWeakRef
 
@@ -14,6 +14,8 @@ from harness.families.family import family_of
 from harness.families.fused import Part
 from harness.progress import silent
 from harness.record import DataFacts
+from harness.roles import SITE_OF_ROLE
+from harness.statistics.agreement import Agreement
 from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.statistics.gradients import collect_gradients
@@ -31,7 +33,8 @@ def blocks_of(model):
 
 
 def gather(model, calibration):
-    return collect_gradients(model, blocks_of(model), calibration, silent)
+    found = collect_gradients(model, blocks_of(model), calibration, silent)
+    return [seen.gradients for seen in found]
 
 
 def stored_gradients(model, paths, inputs, wanted):
@@ -77,9 +80,7 @@ def assert_moments(moments, g, tolerance=1e-5):
 def test_moments_equal_those_of_all_gradients_at_once(name):
     model, calibration = random_model(name), random_calibration(samples=3, length=9)
     language = family_of(model.config).language
-    paths = [
-        f"{language.blocks}.{i}.{path}" for i in range(2) for path in language.layers.values()
-    ]
+    paths = [f"{language.blocks}.{i}.{path}" for i in range(2) for path in language.layers.values()]
     inputs = {"input_ids": calibration.input_ids, "attention_mask": calibration.attention_mask}
     expected = stored_gradients(model, paths, inputs, calibration.attention_mask)
     for index, seen in enumerate(gather(model, calibration)):
@@ -114,7 +115,8 @@ def test_only_answers_are_predicted_and_images_are_differentiated(vision, one_th
     subject = tiny_vision_model(vision)
     blocks = subject.family.blocks(subject.model, "all")
     calibration = PromptCalibration(subject, PROMPTS[:3], DataFacts(reference="", fingerprint=""))
-    found = collect_gradients(subject.model, blocks, calibration, silent)
+    back = collect_gradients(subject.model, blocks, calibration, silent)
+    found = [seen.gradients for seen in back]
     paths = {
         f"{block.name}.{block.stack.path(role)}": block
         for block in blocks
@@ -149,12 +151,31 @@ def test_collect_adds_gradients_only_on_demand():
     options = {"batch_size": 4, "keep_mlp_tokens": False, "track": silent}
     plain = collect(model, blocks_of(model), calibration, **options)
     both = collect(model, blocks_of(model), calibration, gradients=True, **options)
-    assert all(seen.gradients is None for seen in plain)
+    assert all(seen.gradients is None and seen.agreement is None for seen in plain)
     for one, other, expected in zip(plain, both, gather(model, calibration), strict=True):
         for site, moments in one.moments.items():
             assert torch.equal(moments.second, other.moments[site].second)
         for role, moments in expected.items():
             assert torch.equal(moments.second, other.gradients[role].second)
+
+
+def test_agreement_is_that_of_each_sample_on_its_own(name):
+    model, calibration = random_model(name), random_calibration(samples=4, length=11)
+    options = {"batch_size": 3, "keep_mlp_tokens": False, "track": silent}
+    found = collect(model, blocks_of(model), calibration, gradients=True, **options)
+    language = family_of(model.config).language
+    for index, seen in enumerate(found):
+        assert seen.agreement.keys() == {*SITE_OF_ROLE.values(), *language.layers}
+        for role, path in language.layers.items():
+            full = f"{language.blocks}.{index}.{path}"
+            samples = [stored_inputs(model, full, ids[None]) for ids in calibration.input_ids]
+            expected = Agreement(centred=True)
+            for x in samples:
+                expected.add(x)
+            site = SITE_OF_ROLE[role]
+            assert seen.agreement[site] == pytest.approx(
+                expected.share(seen.moments[site]), abs=1e-6
+            )
 
 
 def test_gradients_survive_the_disk(tmp_path):
@@ -171,6 +192,7 @@ def test_gradients_survive_the_disk(tmp_path):
     origin = {"weights": "x"}
     save(blocks, origin, tmp_path / "file")
     for one, other in zip(blocks, load(tmp_path / "file", origin, model.device), strict=True):
+        assert one.agreement == other.agreement
         assert one.gradients.keys() == other.gradients.keys()
         for role, moments in one.gradients.items():
             assert moments.count == other.gradients[role].count
@@ -256,5 +278,5 @@ def test_a_sample_that_does_not_fit_in_memory_says_what_to_do():
         raise torch.OutOfMemoryError("no")
 
     model.lm_head.register_forward_hook(exhaust)
-    with pytest.raises(InfrastructureError, match="does not fit in memory .* smaller --length"):
+    with pytest.raises(InfrastructureError, match=r"does not fit in memory .* smaller --length"):
         gather(model, random_calibration())
