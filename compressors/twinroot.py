@@ -53,7 +53,7 @@ class Config(LocalConfig):
 
 @dataclass(frozen=True)
 class _Layer:
-    """One layer between its two metrics; the loss counts the tokens it was summed over."""
+    """One layer between its two metrics; the loss is the sum over ``tokens``."""
 
     weights: LinearWeights
     W: Tensor
@@ -145,7 +145,8 @@ def _layers(
                     config.gradient_damping,
                 ),
                 known[site, centred],
-                gradients.count,
+                # A layer that the loss does not depend on is fitted, but nothing is spent on it.
+                gradients.count if bool(gradients.second.any()) else 0,
             ),
         )
 

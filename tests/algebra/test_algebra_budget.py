@@ -157,9 +157,7 @@ def test_an_offer_costs_what_is_stored_and_ends_with_the_dense_layer(junction):
 
 def test_a_budget_below_rank_one_everywhere_says_what_is_needed():
     offers = {name: offer(torch.ones(5), (4, 4), "left") for name in "ab"}
-    with pytest.raises(
-        UsageError, match=r"15 parameters do not buy rank 1 .* 16 do; use"
-    ):
+    with pytest.raises(UsageError, match=r"15 parameters do not buy rank 1 .* 16 do; use"):
         allocate(offers, 15)
     assert allocate(offers, 16) == {"a": 1, "b": 1}
 
