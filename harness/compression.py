@@ -109,6 +109,7 @@ def compress_model(
             if chosen is None:
                 factors = compressor.compress(weights, seen, 1 - ratio, config)
             else:
+                assert isinstance(compressor, Ranking)
                 factors = compressor.compress_to(weights, seen, chosen, config)
         except HarnessError as error:
             raise type(error)(f"{block.name}: {error}") from error

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from harness.compressor import BlockStatistics
 from harness.families.stack import Block
 from harness.progress import Tracker
+from harness.roles import Role, Site
 from harness.statistics.calibration import Calibration
 from harness.statistics.gradients import Backward, collect_gradients
 from harness.statistics.observer import BlockObserver
@@ -54,6 +55,10 @@ def collect(
 
 
 def _with_gradients(seen: BlockStatistics, back: Backward) -> BlockStatistics:
-    moments = {**seen.moments, **back.gradients}
-    agreement = {name: one.share(moments[name]) for name, one in back.agreement.items()}
+    agreement: dict[Role | Site, float] = {
+        site: one.share(seen.moments[site]) for site, one in back.inputs_agree.items()
+    }
+    agreement |= {
+        role: one.share(back.gradients[role]) for role, one in back.gradients_agree.items()
+    }
     return replace(seen, gradients=back.gradients, agreement=agreement)

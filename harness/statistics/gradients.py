@@ -80,11 +80,13 @@ class Backward:
 
     Attributes:
         gradients: moments of ``d loss / d y`` of each layer, zero where no gradient arrived.
-        agreement: between samples, of each layer's gradients and of each distinct input.
+        gradients_agree: between samples, for each layer.
+        inputs_agree: likewise for each distinct activation.
     """
 
     gradients: Mapping[Role, Moments]
-    agreement: Mapping[Role | Site, Agreement]
+    gradients_agree: Mapping[Role, Agreement]
+    inputs_agree: Mapping[Site, Agreement]
 
 
 class GradientObserver:
@@ -105,11 +107,8 @@ class GradientObserver:
             SITE_OF_ROLE[role]: path for path, roles in self._roles.items() for role in roles
         }
         self._moments: dict[Role, MomentAccumulator] = {}
-        self._agreement: dict[Role | Site, Agreement] = {
-            site: Agreement(centred=True)
-            for site in dict.fromkeys(SITE_OF_ROLE[role] for role in block.stack.layers)
-        }
-        self._agreement |= {role: Agreement(centred=False) for role in block.stack.layers}
+        self._gradients_agree = {role: Agreement(centred=False) for role in block.stack.layers}
+        self._inputs_agree = {site: Agreement(centred=True) for site in self._readers}
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
@@ -139,7 +138,7 @@ class GradientObserver:
             role: self._moments.pop(role).moments() if role in self._moments else self._none(role)
             for role in self._block.stack.layers
         }
-        return Backward(gradients, self._agreement)
+        return Backward(gradients, self._gradients_agree, self._inputs_agree)
 
     def _watch(self, path: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         if not output.requires_grad:
@@ -149,7 +148,7 @@ class GradientObserver:
         output.register_hook(partial(self._add, path))
         site = SITE_OF_ROLE[self._roles[path][0]]
         if path == self._readers[site]:
-            self._agreement[site].add(self._counting(inputs[0].detach()))
+            self._inputs_agree[site].add(self._counting(inputs[0].detach()))
 
     def _counting(self, x: Tensor) -> Tensor:
         tokens = x.flatten(0, -2)
@@ -171,11 +170,12 @@ class GradientObserver:
                     f"the loss gradient at {self._block.name}.{path} is NaN or infinite; "
                     "pass --dtype bfloat16 or float32"
                 ) from error
-            self._agreement[role].add(part)
+            self._gradients_agree[role].add(part)
 
     def _none(self, role: Role) -> Moments:
         layer = self._block.stack.layers[role]
         module = self._block.module.get_submodule(self._block.stack.path(role))
+        assert isinstance(module, nn.Linear)
         parts = layer.count if isinstance(layer, Part) else 1
         zero = torch.zeros(module.out_features // parts, dtype=torch.float64)
         zero = zero.to(module.weight.device)

@@ -69,7 +69,10 @@ def save(blocks: Sequence[BlockStatistics], origin: Mapping[str, str], path: Pat
     tensors: dict[str, Tensor] = {}
     counts: list[dict[str, dict[str, int]]] = []
     for number, block in enumerate(blocks):
-        kinds = {"moments": block.moments, "gradients": block.gradients or {}}
+        kinds: dict[str, Mapping[Any, Moments]] = {
+            "moments": block.moments,
+            "gradients": block.gradients or {},
+        }
         counts.append(
             {kind: {name: one.count for name, one in of.items()} for kind, of in kinds.items()}
         )
