@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -113,7 +113,7 @@ class Twinroot:
         }
 
 
-plugin: Any = Twinroot()
+plugin = Twinroot()
 
 
 def _layers(
