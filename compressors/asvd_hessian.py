@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from compressors.local import DampedConfig, Local
+from compressors.local import Local, LocalConfig
 from harness.algebra import preconditioners
 from harness.algebra.preconditioners import Preconditioner
 from harness.statistics.moments import Moments
 
 
-def precondition(moments: Moments, C: Tensor, config: DampedConfig) -> Preconditioner:  # noqa: ARG001
+def precondition(moments: Moments, C: Tensor, config: LocalConfig) -> Preconditioner:  # noqa: ARG001
     """``P = diag((C + lam I)^-1)^(-1/2)``."""
     return preconditioners.hessian(C, config.damping)
 
 
-plugin = Local("activation-aware SVD, diagonal Hessian", DampedConfig, precondition)
+plugin = Local("activation-aware SVD, diagonal Hessian", LocalConfig, precondition)

@@ -9,12 +9,12 @@ from torch import Tensor
 from compressors.local import Local
 from harness.algebra import preconditioners
 from harness.algebra.preconditioners import Preconditioner
-from harness.compressor import CompressorConfig
+from harness.compressor import RankedConfig
 from harness.statistics.moments import Moments
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(CompressorConfig):
+class Config(RankedConfig):
     """Options of ``asvd-l1``.
 
     Attributes:

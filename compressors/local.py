@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from harness.algebra.budget import discarded
 from harness.algebra.junction import join
 from harness.algebra.lowrank import best_product
 from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.ranks import has_identity, rank_for
 from harness.block import BlockWeights, LinearWeights
-from harness.compressor import BiasUpdate, BlockStatistics, CompressorConfig
+from harness.compressor import BiasUpdate, BlockStatistics, CompressorConfig, RankedConfig
 from harness.factors import Dense, Factor
 from harness.roles import SITE_OF_ROLE, Role, Site
 from harness.statistics.moments import Moments
@@ -30,6 +31,11 @@ class DampedConfig(CompressorConfig):
     damping: float = 0.01
 
 
+@dataclass(frozen=True, kw_only=True)
+class LocalConfig(DampedConfig, RankedConfig):
+    """Options of damped methods that compress each layer on its own."""
+
+
 @dataclass(frozen=True)
 class Local:
     """A method defined by its preconditioner alone.
@@ -39,7 +45,7 @@ class Local:
     """
 
     summary: str
-    config: type[CompressorConfig]
+    config: type[RankedConfig]
     precondition: Callable[[Moments, Tensor, Any], Preconditioner]
 
     def needs_mlp_tokens(self, config: Any) -> bool:  # noqa: ARG002
@@ -50,33 +56,83 @@ class Local:
         self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: Any
     ) -> Mapping[Role, Factor]:
         """Compress every layer of ``block`` by itself (see ``Compressor.compress``)."""
-        known: dict[tuple[Site, bool], Preconditioner] = {}
-        factors: dict[Role, Factor] = {}
+        if keep == 1 and not has_identity(config.junction):
+            return {role: dense(layer) for role, layer in block.layers.items()}
+        return {
+            role: compress_layer(
+                layer, one, rank_for(layer.weight.shape, keep, config.junction), config
+            )
+            for role, layer, one in self._inputs(block, statistics, config)
+        }
+
+    def losses(
+        self, block: BlockWeights, statistics: BlockStatistics, config: Any
+    ) -> Mapping[Role, Tensor]:
+        """Mean squared output gradient times the output error (see ``Ranking.losses``).
+
+        The error at each rank is that of the directions which the method itself would discard.
+        """
+        assert statistics.gradients is not None
+        found: dict[Role, Tensor] = {}
+        for role, layer, one in self._inputs(block, statistics, config):
+            W = layer.weight.double()
+            directions = best_product(W, one.preconditioner, min(W.shape)).A
+            gradients = statistics.gradients[role]
+            weight = gradients.count * gradients.second.diagonal().mean()
+            found[role] = weight * discarded(((directions @ one.C) * directions).sum(1))
+        return found
+
+    def compress_to(
+        self,
+        block: BlockWeights,
+        statistics: BlockStatistics,
+        ranks: Mapping[Role, int],
+        config: Any,
+    ) -> Mapping[Role, Factor]:
+        """Compress every layer of ``block`` by itself (see ``Ranking.compress_to``)."""
+        return {
+            role: dense(layer)
+            if ranks[role] == min(layer.weight.shape)
+            else compress_layer(layer, one, ranks[role], config)
+            for role, layer, one in self._inputs(block, statistics, config)
+        }
+
+    def _inputs(
+        self, block: BlockWeights, statistics: BlockStatistics, config: Any
+    ) -> Iterator[tuple[Role, LinearWeights, LayerInput]]:
+        known: dict[tuple[Site, bool], LayerInput] = {}
         for role, layer in block.layers.items():
             moments = statistics.moments[SITE_OF_ROLE[role]]
             centred = updates_bias(layer, config.bias_update)
             place = (SITE_OF_ROLE[role], centred)
             if place not in known:
                 C = moments.covariance() if centred else moments.second
-                known[place] = self.precondition(moments, C, config)
-            factors[role] = compress_layer(layer, moments, known[place], keep, config)
-        return factors
+                known[place] = LayerInput(C, moments.mean, self.precondition(moments, C, config))
+            yield role, layer, known[place]
+
+
+@dataclass(frozen=True)
+class LayerInput:
+    """What enters a layer: ``C``, centred where a bias absorbs the mean, and the mean."""
+
+    C: Tensor
+    mean: Tensor
+    preconditioner: Preconditioner
+
+
+def dense(layer: LinearWeights) -> Factor:
+    """The layer as it is."""
+    return Dense(layer.weight.double(), layer.bias)
 
 
 def compress_layer(
-    layer: LinearWeights,
-    moments: Moments,
-    preconditioner: Preconditioner,
-    keep: float,
-    config: CompressorConfig,
+    layer: LinearWeights, one: LayerInput, rank: int, config: CompressorConfig
 ) -> Factor:
-    """Best low-rank form of one layer; kept dense where nothing is to be removed."""
+    """Best form of one layer with the given rank."""
     W = layer.weight.double()
-    if keep == 1 and not has_identity(config.junction):
-        return Dense(W, layer.bias)
-    product = best_product(W, preconditioner, rank_for(W.shape, keep, config.junction))
-    bias = updated_bias(layer, W, product.dense(), moments.mean, config.bias_update)
-    return join(product, preconditioner, config.junction, bias)
+    product = best_product(W, one.preconditioner, rank)
+    bias = updated_bias(layer, W, product.dense(), one.mean, config.bias_update)
+    return join(product, one.preconditioner, config.junction, bias)
 
 
 def updates_bias(layer: LinearWeights, policy: BiasUpdate) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,14 +27,7 @@ def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tenso
     """
     require_sight(subject)
     processor: Any = subject.processor
-    texts = [
-        processor.apply_chat_template(
-            _messages(prompt, processor.image_token),
-            add_generation_prompt=prompt.answer is None,
-            tokenize=False,
-        )
-        for prompt in prompts
-    ]
+    texts = [_written(processor, prompt) for prompt in prompts]
     images = [list(prompt.images) for prompt in prompts if prompt.images]
     inputs: BatchFeature = processor(
         text=texts,
@@ -45,6 +39,15 @@ def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tenso
         return_tensors="pt",
     )
     return dict(inputs.to(subject.model.device, subject.model.dtype))
+
+
+def answer_length(subject: LanguageModel, prompt: Prompt) -> int:
+    """Tokens that a prompt's answer adds at the end of what ``encode`` makes of the prompt."""
+    asked, answered = (
+        len(subject.tokenizer(_written(subject.processor, one), add_special_tokens=False).input_ids)
+        for one in (replace(prompt, answer=None), prompt)
+    )
+    return answered - asked
 
 
 def require_sight(subject: LanguageModel) -> None:
@@ -85,6 +88,16 @@ def answer(
     new = output[:, inputs["input_ids"].shape[1] :]
     texts: list[str] = processor.batch_decode(new, skip_special_tokens=True)
     return tuple(_before(text, stop).strip() for text in texts)
+
+
+def _written(processor: Any, prompt: Prompt) -> str:
+    """The prompt as text; one without an answer ends where the answer is to begin."""
+    text: str = processor.apply_chat_template(
+        _messages(prompt, processor.image_token),
+        add_generation_prompt=prompt.answer is None,
+        tokenize=False,
+    )
+    return text
 
 
 def _messages(prompt: Prompt, image_token: str) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 from typing import cast
@@ -12,7 +13,13 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.block import LinearWeights
-from harness.compressor import BlockStatistics, Compressor, CompressorConfig
+from harness.compressor import (
+    BlockStatistics,
+    Compressor,
+    CompressorConfig,
+    RankedConfig,
+    Ranking,
+)
 from harness.errors import HarnessError, UsageError
 from harness.factors import Factor, stored_bytes
 from harness.families.stack import Block
@@ -21,8 +28,9 @@ from harness.model import LanguageModel
 from harness.options import label, spelled_out
 from harness.origin import Origin
 from harness.progress import Tracker, silent
+from harness.ranking import fisher_ranks
 from harness.record import CompressionFacts, LayerFacts
-from harness.roles import SITE_OF_ROLE
+from harness.roles import SITE_OF_ROLE, Role
 from harness.spec import Dtype, MethodSpec, Scope, require_ratio
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
@@ -40,7 +48,7 @@ def compress_model(
     calibration: Calibration,
     *,
     scope: Scope = "language",
-    statistics: Iterable[BlockStatistics] | None = None,
+    statistics: Sequence[BlockStatistics] | None = None,
     batch_size: int = 8,
     track: Tracker = silent,
 ) -> LanguageModel:
@@ -54,8 +62,8 @@ def compress_model(
         ratio: share of the compressed layers' parameters to remove, ``0 <= ratio < 1``.
         calibration: what the statistics are taken over.
         scope: which of the model's linear layers are compressed.
-        statistics: already collected from the untouched model, one a block; only for
-            propagation ``original``.
+        statistics: already collected from the untouched model, one a block; read only where
+            ``reads_original`` says so.
         batch_size: sequences per forward pass.
         track: progress.
 
@@ -74,32 +82,43 @@ def compress_model(
     for block in blocks:
         block.require_finite()
     tokens = compressor.needs_mlp_tokens(config)
+    original = list(statistics or ())
+    if statistics is None and reads_original(config):
+        original = collect(
+            model,
+            blocks,
+            calibration,
+            batch_size=batch_size,
+            keep_mlp_tokens=tokens,
+            gradients=config.reads_gradients,
+            track=track,
+        )
+    ranks: Sequence[Mapping[Role, int] | None] = [None] * len(blocks)
+    if isinstance(config, RankedConfig) and config.ranks == "fisher":
+        assert isinstance(compressor, Ranking)
+        ranks = fisher_ranks(compressor, config, model, blocks, original, 1 - ratio, track)
     if config.propagation == "sequential":
-        stream: Iterable[BlockStatistics] = _sequential(
-            model, blocks, calibration, tokens, batch_size
-        )
-    elif statistics is not None:
-        stream = statistics
-    else:
-        stream = _drain(
-            collect(
-                model,
-                blocks,
-                calibration,
-                batch_size=batch_size,
-                keep_mlp_tokens=tokens,
-                track=track,
+        backward = [(seen.gradients, seen.agreement) for seen in original]
+        original.clear()
+        stream = _sequential(model, blocks, calibration, tokens, batch_size)
+        if config.reads_gradients:
+            stream = (
+                replace(seen, gradients=gradients, agreement=agreement)
+                for seen, (gradients, agreement) in zip(stream, backward, strict=True)
             )
-        )
+    else:
+        stream = _drain(original)
     layers: list[LayerFacts] = []
-    for block, seen in track(
-        zip(blocks, stream, strict=True), f"compressing with {method}", len(blocks)
+    for block, seen, chosen in track(
+        zip(blocks, stream, ranks, strict=True), f"compressing with {method}", len(blocks)
     ):
         weights = block.weights(model)
-        try:
-            factors = compressor.compress(weights, seen, 1 - ratio, config)
-        except HarnessError as error:
-            raise type(error)(f"{block.name}: {error}") from error
+        with _block_named(block):
+            if chosen is None:
+                factors = compressor.compress(weights, seen, 1 - ratio, config)
+            else:
+                assert isinstance(compressor, Ranking)
+                factors = compressor.compress_to(weights, seen, chosen, config)
         for role, layer in weights.layers.items():
             moments = seen.moments[SITE_OF_ROLE[role]]
             layers.append(_layer_facts(block.layer_name(role), layer, factors[role], moments))
@@ -117,6 +136,19 @@ def compress_model(
         data=calibration.facts,
     )
     return replace(subject, model=model, compression=facts, origin=origin)
+
+
+@contextmanager
+def _block_named(block: Block) -> Iterator[None]:
+    try:
+        yield
+    except HarnessError as error:
+        raise type(error)(f"{block.name}: {error}") from error
+
+
+def reads_original(config: CompressorConfig) -> bool:
+    """Whether a method needs statistics of the untouched model."""
+    return config.propagation == "original" or config.reads_gradients
 
 
 def share_copy(model: PreTrainedModel) -> PreTrainedModel:

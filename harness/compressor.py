@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BiasUpdate = Literal["auto", "always", "never"]
 Propagation = Literal["original", "sequential"]
+Ranks = Literal["uniform", "fisher"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,16 @@ class BlockStatistics:
         mlp_tokens: sampled inputs of the MLP, ``[n, d]``; None unless asked for.
         inverse_norms: mean of ``1 / rms`` per query head ``[h]`` and per key head ``[h_kv]``
             before the head norms; None without qk-norm.
+        gradients: moments of the loss gradient at each layer's output; None unless asked for.
+        agreement: what other samples confirm of the correlations in each layer's gradients and
+            in each activation, 0 to 1; there when ``gradients`` are.
     """
 
     moments: Mapping[Site, Moments]
     mlp_tokens: Tensor | None = None
     inverse_norms: tuple[Tensor, Tensor] | None = None
+    gradients: Mapping[Role, Moments] | None = None
+    agreement: Mapping[Role | Site, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,28 @@ class CompressorConfig:
     junction: Junction = "left"
     bias_update: BiasUpdate = "auto"
     propagation: Propagation = "sequential"
+
+    @property
+    def reads_gradients(self) -> bool:
+        """Whether the method needs ``BlockStatistics.gradients``, those of the untouched model."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedConfig(CompressorConfig):
+    """Options of methods that can say what each rank of a layer would cost the model.
+
+    Attributes:
+        ranks: the same share of every layer (uniform), or whatever loses least under the budget
+            of all layers together, by the Fisher information of the loss (fisher).
+    """
+
+    ranks: Ranks = "uniform"
+
+    @property
+    def reads_gradients(self) -> bool:
+        """Fisher ranks do."""
+        return self.ranks == "fisher"
 
 
 @runtime_checkable
@@ -80,6 +108,36 @@ class Compressor(Protocol):
         Raises:
             NonFiniteError: weights or statistics hold NaN or infinity.
             UsageError: a rank rounds to zero, or an option does not fit the block.
+        """
+
+
+@runtime_checkable
+class Ranking(Protocol):
+    """A compressor whose config is a ``RankedConfig``: its ranks may differ from layer to layer."""
+
+    def losses(
+        self, block: BlockWeights, statistics: BlockStatistics, config: Any
+    ) -> Mapping[Role, Tensor]:
+        """Estimated loss of the model when a layer keeps 0, 1, ... directions.
+
+        Returns:
+            ``[min(d_out, d_in) + 1]`` for each layer, in one unit for all blocks.
+
+        Raises:
+            NonFiniteError: weights or statistics hold NaN or infinity.
+        """
+
+    def compress_to(
+        self,
+        block: BlockWeights,
+        statistics: BlockStatistics,
+        ranks: Mapping[Role, int],
+        config: Any,
+    ) -> Mapping[Role, Factor]:
+        """Factors of the given ranks for every layer of ``block``; of full rank, the layer itself.
+
+        Raises:
+            NonFiniteError: weights or statistics hold NaN or infinity.
         """
 
 

@@ -14,7 +14,7 @@ import torch
 
 from harness import store
 from harness.calibration import draw
-from harness.compression import compress_model
+from harness.compression import compress_model, reads_original
 from harness.compressor import BlockStatistics
 from harness.environment import describe, peak_memory
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
@@ -120,7 +120,7 @@ class _Job:
         calibration = self.calibrations[variant.source.spec]
         if self.calibrated_on != variant.source.spec:
             self.calibrated_on, self.statistics = variant.source.spec, None
-        if method.config.propagation == "original" and self.statistics is None:
+        if reads_original(method.config) and self.statistics is None:
             self._calibrate(variant.source, calibration)
         with self._timed("compress"), failures_explained(f"method '{method.spec.name}'"):
             return compress_model(
@@ -146,6 +146,8 @@ class _Job:
             for one in methods
         )
 
+        gradients = any(method.config.reads_gradients for method in methods)
+
         def build() -> list[BlockStatistics]:
             return collect(
                 model,
@@ -153,6 +155,7 @@ class _Job:
                 calibration,
                 batch_size=request.batch_size,
                 keep_mlp_tokens=tokens,
+                gradients=gradients,
                 track=self.track,
             )
 
@@ -169,6 +172,7 @@ class _Job:
                 "dtype": request.dtype,
                 "batch size": str(request.batch_size),
                 "device": model.device.type,
+                "gradients": str(gradients),
             }
             self.statistics = saved.shared(self.shared, origin, model.device, build)
 

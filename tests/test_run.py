@@ -29,6 +29,7 @@ from harness.plan import Request, make_plan
 from harness.runner import run
 from harness.spec import CalibrationSpec, TaskSpec
 from harness.statistics.collect import collect
+from harness.statistics.gradients import collect_gradients
 from tasks.text_perplexity import PreparedPerplexity
 
 SCHEMA = Path(__file__).parents[1] / "harness" / "record.schema.json"
@@ -195,6 +196,28 @@ def test_force_repeats_and_finds_the_same_to_the_last_bit(grid):
         assert second.run_id == first.run_id
         assert second.result == first.result
         assert second.compression == first.compression
+
+
+@pytest.mark.parametrize("propagation", ["original", "sequential"])
+def test_gradients_are_collected_once_and_change_no_other_method(
+    request_one, monkeypatch, tmp_path, propagation
+):
+    calls = []
+    monkeypatch.setattr(
+        "harness.statistics.collect.collect_gradients",
+        lambda *arguments: calls.append(1) or collect_gradients(*arguments),
+    )
+    others = {"svd": {"propagation": "original"}}
+    alone = run(replace(request_one, methods=others, output=tmp_path / "alone"))
+    assert not calls
+    own = {"twinroot": {"propagation": propagation}, "asvd-rootcov": {"ranks": "fisher"}}
+    among = run(replace(request_one, methods=own | others))
+    assert calls == [1]
+    assert {record.status for record in among} == {"complete"}
+    found = {record.run_id: record for record in among}
+    for record in alone:
+        assert found[record.run_id].result == record.result
+        assert found[record.run_id].compression == record.compression
 
 
 @pytest.mark.parametrize("propagation", ["original", "sequential"])

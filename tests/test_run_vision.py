@@ -100,6 +100,16 @@ def test_original_propagation_collects_once_a_calibration(request_for, monkeypat
     assert len(calls) == len(MINIS)
 
 
+@pytest.mark.parametrize("name", VISION_MODELS)
+@pytest.mark.parametrize("scope", ["language", "all"])
+def test_gradients_of_answers_share_one_budget(request_for, name, scope):
+    records = run(request_for(name, methods={"twinroot": {}}, tasks=MINIS[:1], scope=scope))
+    assert [record.status for record in records] == ["complete"] * 2
+    facts = records[1].compression
+    assert 0.3 <= facts.ratio_layers < 0.33
+    assert len({layer.parameters / (layer.shape[0] * layer.shape[1]) for layer in facts.layers}) > 2
+
+
 def test_one_calibration_may_serve_all_tasks(request_for):
     one = prompt_calibration("mini-textvqa", samples=3, seed=5)
     records = run(request_for(calibration=one))

@@ -42,6 +42,9 @@ class Calibration(Protocol):
     def batches(self, batch_size: int, device: torch.device) -> Iterator[Inputs]:
         """Inputs of at most ``batch_size`` samples at a time, on ``device``."""
 
+    def graded(self, batch_size: int, device: torch.device) -> Iterator[tuple[Inputs, Tensor]]:
+        """The same inputs, each with the mask ``[batch, length]`` of the tokens to predict."""
+
 
 @dataclass(frozen=True)
 class TextCalibration:
@@ -61,6 +64,11 @@ class TextCalibration:
             self.input_ids.split(batch_size), self.attention_mask.split(batch_size), strict=True
         ):
             yield {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+    def graded(self, batch_size: int, device: torch.device) -> Iterator[tuple[Inputs, Tensor]]:
+        """Every token of a text is to be predicted; see ``Calibration``."""
+        for inputs in self.batches(batch_size, device):
+            yield inputs, inputs["attention_mask"].bool()
 
 
 def draw_text(

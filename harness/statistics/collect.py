@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import torch
 from transformers import PreTrainedModel
@@ -11,7 +12,9 @@ from transformers import PreTrainedModel
 from harness.compressor import BlockStatistics
 from harness.families.stack import Block
 from harness.progress import Tracker
+from harness.roles import Role, Site
 from harness.statistics.calibration import Calibration
+from harness.statistics.gradients import Backward, collect_gradients
 from harness.statistics.observer import BlockObserver
 
 
@@ -24,12 +27,15 @@ def collect(
     batch_size: int,
     keep_mlp_tokens: bool,
     track: Tracker,
+    gradients: bool = False,
 ) -> list[BlockStatistics]:
     """One ``BlockStatistics`` for each of ``blocks``, whatever the calibration's length.
 
     Raises:
-        NonFiniteError: a weight or an activation is NaN or infinite; names the layer.
-        UsageError: nothing in the calibration reaches one of the blocks.
+        InfrastructureError: with ``gradients``, one sample does not fit in memory.
+        NonFiniteError: a weight, an activation or a gradient is NaN or infinite; names the layer.
+        UsageError: nothing in the calibration reaches one of the blocks, or the loss depends on
+            none.
     """
     for block in blocks:
         block.require_finite()
@@ -41,4 +47,18 @@ def collect(
             for observer in observers:
                 observer.mask = inputs["attention_mask"].bool()
             model.base_model(**inputs, use_cache=False)
-    return [observer.statistics() for observer in observers]
+    seen = [observer.statistics() for observer in observers]
+    if not gradients:
+        return seen
+    found = collect_gradients(model, blocks, calibration, track)
+    return [_with_gradients(one, back) for one, back in zip(seen, found, strict=True)]
+
+
+def _with_gradients(seen: BlockStatistics, back: Backward) -> BlockStatistics:
+    agreement: dict[Role | Site, float] = {
+        site: one.share(seen.moments[site]) for site, one in back.inputs_agree.items()
+    }
+    agreement |= {
+        role: one.share(back.gradients[role]) for role, one in back.gradients_agree.items()
+    }
+    return replace(seen, gradients=back.gradients, agreement=agreement)

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from harness.chat import encode
+from harness.chat import answer_length, encode
 from harness.errors import UsageError
 from harness.model import LanguageModel
 from harness.prompt import Prompt, PromptSource
@@ -34,6 +35,14 @@ class PromptCalibration:
         for at in range(0, len(self.prompts), batch_size):
             inputs = encode(self.subject, self.prompts[at : at + batch_size])
             yield {name: tensor.to(device) for name, tensor in inputs.items()}
+
+    def graded(self, batch_size: int, device: torch.device) -> Iterator[tuple[Inputs, Tensor]]:
+        """The answers are to be predicted, which stand last; see ``Calibration``."""
+        for at, inputs in enumerate(self.batches(batch_size, device)):
+            prompts = self.prompts[at * batch_size : (at + 1) * batch_size]
+            sizes = torch.tensor([answer_length(self.subject, one) for one in prompts])
+            places = torch.arange(inputs["input_ids"].shape[1])
+            yield inputs, (places >= len(places) - sizes[:, None]).to(device)
 
 
 def draw_prompts(

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +19,6 @@ from torch import Tensor
 from harness.compressor import BlockStatistics
 from harness.errors import InfrastructureError
 from harness.locks import locked
-from harness.roles import Site
 from harness.schema import digest
 from harness.statistics.moments import Moments
 
@@ -67,21 +67,31 @@ def shared(
 def save(blocks: Sequence[BlockStatistics], origin: Mapping[str, str], path: Path) -> None:
     """Write ``blocks`` without loss."""
     tensors: dict[str, Tensor] = {}
-    counts: list[dict[str, int]] = []
+    counts: list[dict[str, dict[str, int]]] = []
     for number, block in enumerate(blocks):
-        counts.append({site: moments.count for site, moments in block.moments.items()})
-        for site, moments in block.moments.items():
-            for part in PARTS:
-                tensors[f"{number}.{site}.{part}"] = getattr(moments, part)
+        kinds: dict[str, Mapping[Any, Moments]] = {
+            "moments": block.moments,
+            "gradients": block.gradients or {},
+        }
+        counts.append(
+            {kind: {name: one.count for name, one in of.items()} for kind, of in kinds.items()}
+        )
+        for kind, of in kinds.items():
+            for name, one in of.items():
+                for part in PARTS:
+                    tensors[f"{number}.{kind}.{name}.{part}"] = getattr(one, part)
         if block.mlp_tokens is not None:
             tensors[f"{number}.mlp_tokens"] = block.mlp_tokens
         if block.inverse_norms is not None:
             query, key = block.inverse_norms
             tensors |= {f"{number}.query_norms": query, f"{number}.key_norms": key}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(
-        whole, path, metadata={"counts": json.dumps(counts), "origin": json.dumps(dict(origin))}
-    )
+    facts = {
+        "counts": counts,
+        "agreement": [block.agreement and dict(block.agreement) for block in blocks],
+        "origin": dict(origin),
+    }
+    save_file(whole, path, metadata={name: json.dumps(fact) for name, fact in facts.items()})
 
 
 def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[BlockStatistics]:
@@ -95,7 +105,8 @@ def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[Bl
         facts = file.metadata() or {}
         if json.loads(facts.get("origin", "null")) != dict(origin):
             raise ValueError("it says that it comes from something else")
-        counts: list[dict[Site, int]] = json.loads(facts["counts"])
+        counts: list[dict[str, dict[Any, int]]] = json.loads(facts["counts"])
+        agreement: list[Any] = json.loads(facts["agreement"])
         there = set(file.keys())
 
         def stored(name: str) -> Tensor:
@@ -106,13 +117,23 @@ def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[Bl
         def tensor(name: str) -> Tensor | None:
             return stored(name) if name in there else None
 
-        blocks = []
-        for number, sites in enumerate(counts):
-            moments = {
-                site: Moments(count, *(stored(f"{number}.{site}.{part}") for part in PARTS))
-                for site, count in sites.items()
+        def moments(number: int, kind: str) -> dict[Any, Moments]:
+            return {
+                name: Moments(count, *(stored(f"{number}.{kind}.{name}.{part}") for part in PARTS))
+                for name, count in counts[number][kind].items()
             }
+
+        blocks = []
+        for number in range(len(counts)):
             query, key = tensor(f"{number}.query_norms"), tensor(f"{number}.key_norms")
             norms = None if query is None or key is None else (query, key)
-            blocks.append(BlockStatistics(moments, tensor(f"{number}.mlp_tokens"), norms))
+            blocks.append(
+                BlockStatistics(
+                    moments=moments(number, "moments"),
+                    mlp_tokens=tensor(f"{number}.mlp_tokens"),
+                    inverse_norms=norms,
+                    gradients=moments(number, "gradients") or None,
+                    agreement=agreement[number],
+                )
+            )
         return blocks

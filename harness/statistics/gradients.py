@@ -1,0 +1,208 @@
+"""Moments of the loss gradient at the output of every linear layer.
+
+The loss is the cross-entropy of the calibration's own tokens, summed. No weight is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.utils.checkpoint import checkpoint
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
+
+from harness.errors import InfrastructureError, NonFiniteError, UsageError
+from harness.families.fused import Part
+from harness.families.stack import Block
+from harness.progress import Tracker
+from harness.roles import SITE_OF_ROLE, Role, Site
+from harness.statistics.agreement import Agreement
+from harness.statistics.calibration import Calibration, Inputs
+from harness.statistics.moments import MomentAccumulator, Moments
+
+
+@torch.enable_grad()
+def collect_gradients(
+    model: PreTrainedModel, blocks: Sequence[Block], calibration: Calibration, track: Tracker
+) -> list[Backward]:
+    """What the loss tells each of ``blocks`` on its way back, over all tokens.
+
+    One sample at a time passes through the model and back. Of its activations only those
+    between blocks are kept, the others are computed again on the way back.
+
+    Raises:
+        InfrastructureError: one sample does not fit in memory.
+        NonFiniteError: the loss or a gradient is NaN or infinite.
+        UsageError: the loss depends on no layer.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_frozen(model))
+        observers = [stack.enter_context(GradientObserver(block)) for block in blocks]
+        for block in blocks:
+            whole = block.module.forward
+            block.module.forward = partial(checkpoint, whole, use_reentrant=False)
+            stack.callback(delattr, block.module, "forward")
+        batches = calibration.graded(1, model.device)
+        for inputs, graded in track(batches, "differentiating", len(calibration)):
+            for observer in observers:
+                observer.begin(inputs["attention_mask"].bool())
+            try:
+                loss = _loss(model, inputs, graded)
+                for observer in observers:
+                    observer.recording = False
+                if loss.requires_grad:
+                    loss.backward()
+            except (MemoryError, torch.OutOfMemoryError) as error:
+                raise InfrastructureError(
+                    "one calibration sample does not fit in memory on its way back through the "
+                    "model; pass a smaller --length or --dtype bfloat16"
+                ) from error
+    found = [observer.seen() for observer in observers]
+    if not any(bool(one.second.any()) for block in found for one in block.gradients.values()):
+        raise UsageError(
+            "the loss over the calibration has no gradient at any layer; pass --dtype bfloat16 "
+            "or float32 if it is float16, in which small gradients vanish, or another calibration"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Backward:
+    """What one block's layers saw.
+
+    Attributes:
+        gradients: moments of ``d loss / d y`` of each layer, zero where no gradient arrived.
+        gradients_agree: between samples, for each layer.
+        inputs_agree: likewise for each distinct activation.
+    """
+
+    gradients: Mapping[Role, Moments]
+    gradients_agree: Mapping[Role, Agreement]
+    inputs_agree: Mapping[Site, Agreement]
+
+
+class GradientObserver:
+    """Accumulates gradient moments of the layers of ``block``; fused ones are taken apart.
+
+    A context manager: the hooks live no longer than that. Call ``begin`` before each forward pass
+    and clear ``recording`` after it, since checkpointed blocks run once more on the way back.
+    """
+
+    recording: bool
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+        self._roles: dict[str, list[Role]] = {}
+        for role in block.stack.layers:
+            self._roles.setdefault(block.stack.path(role), []).append(role)
+        self._readers = {
+            SITE_OF_ROLE[role]: path for path, roles in self._roles.items() for role in roles
+        }
+        self._moments: dict[Role, MomentAccumulator] = {}
+        self._gradients_agree = {role: Agreement(centred=False) for role in block.stack.layers}
+        self._inputs_agree = {site: Agreement(centred=True) for site in self._readers}
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        for path in self._roles:
+            module = self._block.module.get_submodule(path)
+            self._handles.append(module.register_forward_hook(partial(self._watch, path)))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def begin(self, mask: Tensor) -> None:
+        """Expect a forward pass whose real tokens are where ``mask: [batch, length]`` is true."""
+        self._mask = mask.flatten()
+        self.recording = True
+
+    def seen(self) -> Backward:
+        """What was seen; the accumulators are spent."""
+        gradients = {
+            role: self._moments.pop(role).moments() if role in self._moments else self._none(role)
+            for role in self._block.stack.layers
+        }
+        return Backward(gradients, self._gradients_agree, self._inputs_agree)
+
+    def _watch(self, path: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        if not output.requires_grad:
+            output.requires_grad_()
+        if not self.recording:
+            return
+        output.register_hook(partial(self._add, path))
+        site = SITE_OF_ROLE[self._roles[path][0]]
+        if path == self._readers[site]:
+            self._inputs_agree[site].add(self._counting(inputs[0].detach()))
+
+    def _counting(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(0, -2)
+        return tokens[self._mask] if self._block.stack.padded else tokens
+
+    def _add(self, path: str, gradient: Tensor) -> None:
+        tokens = self._counting(gradient)
+        for role in self._roles[path]:
+            layer = self._block.stack.layers[role]
+            part = tokens
+            if isinstance(layer, Part):
+                part = tokens.chunk(layer.count, -1)[layer.index]
+            if role not in self._moments:
+                self._moments[role] = MomentAccumulator(part.shape[-1], part.device)
+            try:
+                self._moments[role].add(part)
+            except NonFiniteError as error:
+                raise NonFiniteError(
+                    f"the loss gradient at {self._block.name}.{path} is NaN or infinite; "
+                    "pass --dtype bfloat16 or float32"
+                ) from error
+            self._gradients_agree[role].add(part)
+
+    def _none(self, role: Role) -> Moments:
+        layer = self._block.stack.layers[role]
+        module = self._block.module.get_submodule(self._block.stack.path(role))
+        assert isinstance(module, nn.Linear)
+        parts = layer.count if isinstance(layer, Part) else 1
+        zero = torch.zeros(module.out_features // parts, dtype=torch.float64)
+        zero = zero.to(module.weight.device)
+        return Moments(0, torch.outer(zero, zero), zero, zero)
+
+
+def _loss(model: PreTrainedModel, inputs: Inputs, graded: Tensor) -> Tensor:
+    """Summed cross-entropy of the tokens in ``graded`` that another one precedes."""
+    logits = model(**inputs, use_cache=False).logits[:, :-1]
+    wanted = graded[:, 1:] & inputs["attention_mask"][:, :-1].bool()
+    targets = inputs["input_ids"][:, 1:][wanted]
+    loss = F.cross_entropy(logits[wanted].float(), targets, reduction="sum")
+    if not bool(torch.isfinite(loss)):
+        raise NonFiniteError(
+            "the loss over the calibration is NaN or infinite; pass --dtype bfloat16 or float32"
+        )
+    return loss
+
+
+@contextmanager
+def _frozen(model: PreTrainedModel) -> Iterator[None]:
+    """No gradients of weights; tied and frozen ones come back as they were."""
+    trained = [one for one in model.parameters() if one.requires_grad]
+    for one in trained:
+        one.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for one in trained:
+            one.requires_grad_()

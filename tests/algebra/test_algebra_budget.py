@@ -1,0 +1,169 @@
+"""Ranks from one budget, against exhaustive search by dynamic programming."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.algebra.budget import Offer, allocate, discarded, offer
+from harness.algebra.ranks import factor_parameters, rank_for
+from harness.errors import NonFiniteError, UsageError
+
+JUNCTIONS = st.sampled_from(["left", "block-identity"])
+ENERGIES = st.lists(st.floats(0, 100), min_size=12, max_size=12)
+
+
+@st.composite
+def problems(draw):
+    """A few small layers and a budget that buys at least rank 1 for each."""
+    offers = {}
+    for name in range(draw(st.integers(1, 4))):
+        shape = draw(st.integers(2, 6)), draw(st.integers(2, 6))
+        energies = sorted(draw(ENERGIES)[: min(shape)], reverse=draw(st.booleans()))
+        losses = discarded(torch.tensor(energies, dtype=torch.float64))
+        offers[name] = offer(losses, shape, draw(JUNCTIONS))
+    least = sum(one.prices[0] for one in offers.values())
+    most = sum(one.prices[-1] for one in offers.values())
+    return offers, draw(st.integers(least, most + 5))
+
+
+def price(offers, ranks):
+    return sum(one.prices[one.ranks.index(ranks[key])] for key, one in offers.items())
+
+
+def loss(offers, ranks):
+    return sum(one.losses[one.ranks.index(ranks[key])] for key, one in offers.items())
+
+
+def least_loss(offers, budget):
+    """Exact: the least loss for every total price, layer by layer."""
+    best = {0: 0.0}
+    for one in offers.values():
+        following = {}
+        for paid, lost in best.items():
+            for cost, more in zip(one.prices, one.losses, strict=True):
+                if paid + cost <= budget:
+                    total = paid + cost
+                    following[total] = min(following.get(total, float("inf")), lost + more)
+        best = following
+    return min(best.values())
+
+
+def least_hull(one):
+    """Lower convex hull of prices and losses by brute force over pairs."""
+    points = list(zip(one.prices, one.losses, strict=True))
+
+    def under(point):
+        between = [point[1]]
+        for a, b in itertools.combinations(points, 2):
+            if a[0] <= point[0] <= b[0]:
+                share = (point[0] - a[0]) / (b[0] - a[0])
+                between.append(a[1] + share * (b[1] - a[1]))
+        return min(between)
+
+    return [point for point in points if point[1] <= under(point) + 1e-9]
+
+
+@given(problems())
+def test_never_over_budget_and_nothing_more_fits(problem):
+    offers, budget = problem
+    ranks = allocate(offers, budget)
+    left = budget - price(offers, ranks)
+    assert left >= 0
+    for key, one in offers.items():
+        position = one.ranks.index(ranks[key])
+        for i in range(position + 1, len(one.ranks)):
+            gains = one.losses[i] < one.losses[position]
+            assert not gains or one.prices[i] - one.prices[position] > left
+
+
+@given(problems())
+def test_within_one_step_of_the_exact_optimum(problem):
+    offers, budget = problem
+    found, exact = loss(offers, allocate(offers, budget)), least_loss(offers, budget)
+    steps = [
+        a[1] - b[1]
+        for one in offers.values()
+        for a, b in itertools.pairwise(sorted(set(least_hull(one))))
+    ]
+    assert exact - 1e-9 <= found <= exact + max(steps, default=0) + 1e-9
+
+
+@given(problems(), st.floats(1e-3, 1e2))
+def test_exact_where_one_multiplier_decides_all(problem, multiplier):
+    offers, _ = problem
+    wanted = {
+        key: min(
+            one.ranks,
+            key=lambda r, one=one: (
+                one.losses[one.ranks.index(r)] + multiplier * one.prices[one.ranks.index(r)],
+                r,
+            ),
+        )
+        for key, one in offers.items()
+    }
+    budget = price(offers, wanted)
+    found = loss(offers, allocate(offers, budget))
+    assert found == pytest.approx(least_loss(offers, budget), abs=1e-9)
+    assert found == pytest.approx(loss(offers, wanted), abs=1e-9)
+
+
+@given(problems(), st.integers(-20, 20))
+def test_the_unit_of_the_loss_does_not_matter(problem, exponent):
+    offers, budget = problem
+    unit = 2.0**exponent  # exact in floating point
+    scaled = {
+        key: Offer(one.ranks, one.prices, tuple(unit * lost for lost in one.losses))
+        for key, one in offers.items()
+    }
+    assert allocate(scaled, budget) == allocate(offers, budget)
+
+
+@pytest.mark.parametrize("junction", ["left", "block-identity"])
+def test_equal_layers_get_about_equal_ranks(junction):
+    losses = discarded(torch.logspace(0, -3, 40, dtype=torch.float64))
+    offers = {name: offer(losses, (40, 60), junction) for name in range(5)}
+    ranks = allocate(offers, round(0.6 * 5 * 40 * 60))
+    uniform = rank_for((40, 60), 0.6, junction)
+    assert all(abs(rank - uniform) <= 1 for rank in ranks.values())
+
+
+def test_a_layer_that_loses_nothing_gets_the_least():
+    losses = {
+        "idle": torch.zeros(9, dtype=torch.float64),
+        "busy": discarded(torch.ones(8, dtype=torch.float64)),
+    }
+    offers = {name: offer(lost, (8, 8), "block-identity") for name, lost in losses.items()}
+    assert allocate(offers, 15 + 64) == {"idle": 1, "busy": 8}
+
+
+@pytest.mark.parametrize("junction", ["left", "block-identity"])
+def test_an_offer_costs_what_is_stored_and_ends_with_the_dense_layer(junction):
+    one = offer(discarded(torch.ones(6, dtype=torch.float64)), (6, 9), junction)
+    assert one.ranks[-1] == 6
+    assert one.prices[-1] == 54
+    assert one.losses[-1] == 0
+    assert list(one.prices) == sorted(set(one.prices))
+    stored = [factor_parameters((6, 9), rank, junction) for rank in one.ranks[:-1]]
+    assert list(one.prices[:-1]) == stored
+    assert list(one.losses[:-1]) == [6 - rank for rank in one.ranks[:-1]]
+    # Plain factors of rank 4 and 5 would be larger than the layer itself.
+    assert one.ranks == ((1, 2, 3, 6) if junction == "left" else (1, 2, 3, 4, 5, 6))
+
+
+def test_a_budget_below_rank_one_everywhere_says_what_is_needed():
+    offers = {name: offer(torch.ones(5), (4, 4), "left") for name in "ab"}
+    with pytest.raises(UsageError, match=r"15 parameters do not buy rank 1 .* 16 do; use"):
+        allocate(offers, 15)
+    assert allocate(offers, 16) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_losses_that_are_no_numbers_are_refused(value):
+    losses = torch.tensor([3.0, value, 0.0])
+    with pytest.raises(NonFiniteError, match="estimated losses"):
+        offer(losses, (2, 2), "left")

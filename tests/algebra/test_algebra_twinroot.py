@@ -1,0 +1,234 @@
+"""Our own method on single blocks and on whole models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from algebra_blocks import SHAPES, sample
+from tiny_models import MODELS, random_calibration
+
+import harness
+from compressors import asvd_rootcov, twinroot
+from compressors.local import LocalConfig
+from harness.compression import compress_model
+from harness.compressor import Ranking, compressors
+from harness.errors import NonFiniteError, UsageError
+from harness.factors import Dense
+from harness.options import configure
+from harness.roles import SITE_OF_ROLE
+from harness.statistics.moments import Moments
+
+LOCAL = ["svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov"]
+
+
+def with_gradients(subject, seed=0, spread=1.0, agreement=1.0):
+    """Random gradient moments for the layers of a block."""
+    generator = torch.Generator().manual_seed(seed)
+    gradients = {}
+    for role, layer in subject.block.layers.items():
+        size = len(layer.weight)
+        mix = torch.randn(size, 2 * size, dtype=torch.float64, generator=generator)
+        G = spread * mix @ mix.T + (1 - spread) * torch.eye(size, dtype=torch.float64)
+        gradients[role] = Moments(100, G, G[0], G[0])
+    names = {*subject.block.layers, *SITE_OF_ROLE.values()}
+    return replace(
+        subject.statistics, gradients=gradients, agreement=dict.fromkeys(names, agreement)
+    )
+
+
+def config_of(method, **options):
+    return configure(compressors.get(method).config, options, method)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("policy", ["auto", "always", "never"])
+def test_with_gradients_alike_in_all_directions_it_is_root_covariance(name, policy):
+    subject = sample(name)
+    statistics = with_gradients(subject, spread=0.0)
+    options = {"junction": "block-identity", "bias_update": policy}
+    found = twinroot.plugin.compress(
+        subject.block, statistics, 0.5, config_of("twinroot", **options)
+    )
+    expected = asvd_rootcov.plugin.compress(
+        subject.block, statistics, 0.5, config_of("asvd-rootcov", **options)
+    )
+    for role, factor in found.items():
+        torch.testing.assert_close(factor.dense(), expected[role].dense())
+        if factor.bias is not None:
+            torch.testing.assert_close(factor.bias, expected[role].bias)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_its_losses_are_those_of_its_factors(name):
+    subject = sample(name)
+    statistics = with_gradients(subject)
+    config = config_of("twinroot", gradient_damping=0.0, damping=0.0)
+    losses = twinroot.plugin.losses(subject.block, statistics, config)
+    ranks = {role: 1 + len(lost) // 3 for role, lost in losses.items()}
+    factors = twinroot.plugin.compress_to(subject.block, statistics, ranks, config)
+    for role, factor in factors.items():
+        layer = subject.block.layers[role]
+        moments = statistics.moments[SITE_OF_ROLE[role]]
+        C = moments.second if layer.bias is None else moments.covariance()
+        E = layer.weight.double() - factor.dense()
+        expected = 100 * torch.einsum("oi,op,pj,ij->", E, statistics.gradients[role].second, E, C)
+        assert float(losses[role][ranks[role]]) == pytest.approx(float(expected), rel=1e-6)
+        assert factor.rank == ranks[role]
+
+
+def test_unconfirmed_correlations_are_not_believed():
+    subject = sample("llama")
+    by_rule = with_gradients(subject, agreement=0.25)
+    config = config_of("twinroot", shrinkage=0.75, gradient_shrinkage=0.75)
+    expected = twinroot.plugin.compress(subject.block, with_gradients(subject), 0.5, config)
+    found = twinroot.plugin.compress(subject.block, by_rule, 0.5, config_of("twinroot"))
+    believing = twinroot.plugin.compress(
+        subject.block, with_gradients(subject), 0.5, config_of("twinroot")
+    )
+    for role, factor in found.items():
+        torch.testing.assert_close(factor.dense(), expected[role].dense())
+        assert not torch.allclose(factor.dense(), believing[role].dense(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", [*LOCAL, "twinroot"])
+def test_the_unit_of_the_gradients_changes_neither_ranks_nor_factors(method, tiny):
+    subject = sample("qwen2")
+    statistics = with_gradients(subject)
+    scaled = replace(
+        statistics,
+        gradients={
+            role: replace(moments, second=1e6 * moments.second)
+            for role, moments in statistics.gradients.items()
+        },
+    )
+    plugin, config = compressors.get(method), config_of(method, ranks="fisher")
+    assert isinstance(plugin, Ranking)
+    before, after = (plugin.losses(subject.block, one, config) for one in (statistics, scaled))
+    ranks = dict.fromkeys(before, 3)
+    for role, lost in before.items():
+        torch.testing.assert_close(after[role], 1e6 * lost, rtol=1e-7, atol=0)
+    one, other = (
+        plugin.compress_to(subject.block, seen, ranks, config) for seen in (statistics, scaled)
+    )
+    for role, factor in one.items():
+        torch.testing.assert_close(factor.dense(), other[role].dense(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", LOCAL)
+def test_local_losses_are_output_errors_weighed_by_gradients(method):
+    subject = sample("llama")
+    statistics = with_gradients(subject)
+    plugin, config = compressors.get(method), config_of(method, ranks="fisher")
+    losses = plugin.losses(subject.block, statistics, config)
+    for rank in (1, 4):
+        ranks = dict.fromkeys(losses, rank)
+        for role, factor in plugin.compress_to(subject.block, statistics, ranks, config).items():
+            E = subject.block.layers[role].weight.double() - factor.dense()
+            error = ((E @ statistics.moments[SITE_OF_ROLE[role]].second) * E).sum()
+            gradients = statistics.gradients[role].second.diagonal().mean()
+            assert float(losses[role][rank]) == pytest.approx(100 * float(gradients * error))
+
+
+def test_full_rank_is_the_layer_itself():
+    subject = sample("opt")
+    ranks = {role: min(layer.weight.shape) for role, layer in subject.block.layers.items()}
+    for method in ("asvd-rootcov", "twinroot"):
+        factors = compressors.get(method).compress_to(
+            subject.block, with_gradients(subject), ranks, config_of(method)
+        )
+        for role, factor in factors.items():
+            assert isinstance(factor, Dense)
+            assert torch.equal(factor.dense(), subject.block.layers[role].weight.double())
+
+
+def small(subject, method, ratio, **options):
+    config = config_of(method, **options)
+    return compress_model(
+        subject, method, compressors.get(method), config, ratio, random_calibration(), batch_size=4
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("propagation", ["original", "sequential"])
+@pytest.mark.parametrize("method", ["asvd-rootcov", "twinroot"])
+def test_one_budget_for_all_layers_is_met_to_the_last_rank(name, propagation, method, tiny):
+    subject = tiny(name)
+    compressed = small(subject, method, 0.4, ranks="fisher", propagation=propagation)
+    facts = compressed.compression
+    assert 0.4 <= facts.ratio_layers < 0.42
+    shares = {layer.parameters / (layer.shape[0] * layer.shape[1]) for layer in facts.layers}
+    assert max(shares) > 1.2 * min(shares)
+    stored = sum(
+        p.numel()
+        for n, p in compressed.model.named_parameters()
+        if any(n.startswith(f"{layer.name}.") for layer in facts.layers) and "bias" not in n
+    )
+    assert stored == sum(layer.parameters for layer in facts.layers)
+    again = small(subject, method, 0.4, ranks="fisher", propagation=propagation)
+    assert again.compression == facts
+    ids = random_calibration().input_ids
+    assert torch.equal(again.model(ids).logits, compressed.model(ids).logits)
+
+
+def test_uniform_ranks_are_those_of_every_other_method(tiny):
+    subject = tiny("llama")
+    own = small(subject, "twinroot", 0.4, ranks="uniform")
+    other = small(subject, "asvd-rootcov", 0.4, junction="block-identity")
+    for a, b in zip(own.compression.layers, other.compression.layers, strict=True):
+        assert (a.name, a.rank, a.parameters) == (b.name, b.rank, b.parameters)
+
+
+def test_what_it_lost_is_what_it_estimated(tiny):
+    """Where little is removed, ranks by Fisher cost less than uniform ones."""
+    subject = tiny("llama", torch.float64)
+    ids = random_calibration(64, 32).input_ids
+
+    def divergence(**options):
+        small_model = small(subject, "twinroot", 0.2, **options).model
+        with torch.no_grad():
+            p, q = (m(ids).logits.log_softmax(-1) for m in (subject.model, small_model))
+        return float((p.exp() * (p - q)).sum(-1).mean())
+
+    assert divergence(ranks="fisher") < divergence(ranks="uniform")
+
+
+def test_a_budget_for_no_rank_says_what_is_needed(tiny):
+    with pytest.raises(UsageError, match=r"do not buy rank 1 for each of 14 layers, \d+ do; use a"):
+        small(tiny("llama"), "twinroot", 0.99)
+
+
+def test_a_zero_layer_gets_the_least_and_stays_zero(tiny):
+    subject = tiny("llama")
+    subject.model.model.layers[0].mlp.down_proj.weight.data.zero_()
+    compressed = small(subject, "twinroot", 0.3)
+    facts = {layer.name: layer for layer in compressed.compression.layers}
+    assert facts["model.layers.0.mlp.down_proj"].rank == 1
+    # Nothing that the loss sees comes out of these, whatever they are.
+    assert facts["model.layers.0.mlp.up_proj"].rank == 1
+    assert facts["model.layers.0.mlp.gate_proj"].rank == 1
+    assert not compressed.model.model.layers[0].mlp.down_proj.dense().any()
+
+
+def test_moments_that_are_no_numbers_are_refused():
+    subject = sample("llama")
+    statistics = with_gradients(subject)
+    statistics.gradients["up"].second[0, 0] = float("nan")
+    with pytest.raises(NonFiniteError, match="NaN or infinity"):
+        twinroot.plugin.losses(subject.block, statistics, config_of("twinroot"))
+
+
+def test_its_options_are_checked():
+    assert config_of("twinroot", shrinkage="0.25").shrinkage == 0.25
+    assert issubclass(twinroot.Config, LocalConfig)
+    with pytest.raises(UsageError, match="option 'shrinkage' of twinroot"):
+        config_of("twinroot", shrinkage="most")
+
+
+def test_from_python_in_one_line(tiny, texts):
+    calibration = harness.CalibrationSpec(text=str(texts / "calibration.txt"), samples=3, length=16)
+    small_model = harness.compress(
+        tiny("qwen3"), "asvd-rootcov", 0.3, calibration=calibration, ranks="fisher"
+    )
+    assert small_model.compression.label == "asvd-rootcov[ranks=fisher]"

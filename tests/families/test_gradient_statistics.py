@@ -1,0 +1,282 @@
+"""Gradient moments of whole models against autograd on every output at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_models import MODELS, random_calibration, random_model, stored_inputs
+from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from harness.chat import answer_length, encode
+from harness.errors import InfrastructureError, NonFiniteError, UsageError
+from harness.families.family import family_of
+from harness.families.fused import Part
+from harness.progress import silent
+from harness.record import DataFacts
+from harness.roles import SITE_OF_ROLE
+from harness.statistics.agreement import Agreement
+from harness.statistics.calibration import TextCalibration
+from harness.statistics.collect import collect
+from harness.statistics.gradients import collect_gradients
+from harness.statistics.prompts import PromptCalibration
+from harness.statistics.saved import load, save
+
+
+@pytest.fixture(params=MODELS)
+def name(request, one_thread):
+    return request.param
+
+
+def blocks_of(model):
+    return family_of(model.config).blocks(model)
+
+
+def gather(model, calibration):
+    found = collect_gradients(model, blocks_of(model), calibration, silent)
+    return [seen.gradients for seen in found]
+
+
+def stored_gradients(model, paths, inputs, wanted):
+    """The gradient of the summed log loss of the ``wanted`` next tokens at each module's output.
+
+    Differentiates the whole graph at once; ``wanted: [batch, length]``.
+    """
+    outputs = {}
+
+    def keep(path):
+        def hook(_, __, output):
+            if not output.requires_grad:
+                output.requires_grad_()
+            outputs[path] = output
+
+        return hook
+
+    handles = [model.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
+    scores = model(**inputs, use_cache=False).logits.log_softmax(-1)
+    for handle in handles:
+        handle.remove()
+    loss = sum(
+        -scores[row, place - 1, inputs["input_ids"][row, place]]
+        for row, place in wanted.nonzero().tolist()
+        if place > 0 and inputs["attention_mask"][row, place - 1]
+    )
+    found = torch.autograd.grad(loss, list(outputs.values()), allow_unused=True)
+    return {
+        path: torch.zeros_like(output) if gradient is None else gradient
+        for (path, output), gradient in zip(outputs.items(), found, strict=True)
+    }
+
+
+def assert_moments(moments, g, tolerance=1e-5):
+    """Norms and losses of transformers compute in float32."""
+    assert moments.count == len(g)
+    scale = float((g.T @ g / len(g)).abs().max())
+    close = {"rtol": tolerance, "atol": tolerance * scale}
+    torch.testing.assert_close(moments.second, g.T @ g / len(g), **close)
+    torch.testing.assert_close(moments.mean, g.mean(0), rtol=tolerance, atol=tolerance * scale**0.5)
+
+
+def test_moments_equal_those_of_all_gradients_at_once(name):
+    model, calibration = random_model(name), random_calibration(samples=3, length=9)
+    language = family_of(model.config).language
+    paths = [f"{language.blocks}.{i}.{path}" for i in range(2) for path in language.layers.values()]
+    inputs = {"input_ids": calibration.input_ids, "attention_mask": calibration.attention_mask}
+    expected = stored_gradients(model, paths, inputs, calibration.attention_mask)
+    for index, seen in enumerate(gather(model, calibration)):
+        assert seen.keys() == language.layers.keys()
+        for role, path in language.layers.items():
+            g = expected[f"{language.blocks}.{index}.{path}"]
+            assert_moments(seen[role], g.flatten(0, -2))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_is_neither_counted_nor_predicted(name, side):
+    model, lengths = random_model(name), (3, 8)
+    rows = [random_calibration(1, length, seed=length).input_ids[0] for length in lengths]
+    ids, mask = torch.zeros(2, 8, dtype=torch.long), torch.zeros(2, 8, dtype=torch.long)
+    for row, tokens in enumerate(rows):
+        place = slice(8 - len(tokens), 8) if side == "left" else slice(len(tokens))
+        ids[row, place], mask[row, place] = tokens, 1
+    facts = random_calibration().facts
+    found = gather(model, TextCalibration(ids, mask, facts))
+    alone = [gather(model, TextCalibration(r[None], torch.ones_like(r[None]), facts)) for r in rows]
+    for index, seen in enumerate(found):
+        for role, moments in seen.items():
+            parts = [one[index][role] for one in alone]
+            assert moments.count == sum(lengths)
+            total = sum(part.count * part.second for part in parts) / sum(lengths)
+            scale = float(total.abs().max())
+            torch.testing.assert_close(moments.second, total, rtol=1e-4, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("vision", VISION_MODELS)
+def test_only_answers_are_predicted_and_images_are_differentiated(vision, one_thread):
+    subject = tiny_vision_model(vision)
+    blocks = subject.family.blocks(subject.model, "all")
+    calibration = PromptCalibration(subject, PROMPTS[:3], DataFacts(reference="", fingerprint=""))
+    back = collect_gradients(subject.model, blocks, calibration, silent)
+    found = [seen.gradients for seen in back]
+    paths = {
+        f"{block.name}.{block.stack.path(role)}": block
+        for block in blocks
+        for role in block.stack.layers
+    }
+    seen = {path: [] for path in paths}
+    for prompt in calibration.prompts:
+        inputs = encode(subject, [prompt])
+        text = subject.processor.batch_decode(inputs["input_ids"])[0]
+        assert text.rstrip().endswith(prompt.answer)
+        wanted = torch.zeros_like(inputs["input_ids"])
+        wanted[:, -answer_length(subject, prompt) :] = 1
+        answer = subject.tokenizer.decode(inputs["input_ids"][wanted.bool()])
+        assert answer.strip() == prompt.answer
+        for path, g in stored_gradients(subject.model, paths, inputs, wanted).items():
+            seen[path].append(g.flatten(0, -2))
+    for block, moments in zip(blocks, found, strict=True):
+        for role, layer in block.stack.layers.items():
+            g = torch.cat(seen[f"{block.name}.{block.stack.path(role)}"])
+            if isinstance(layer, Part):
+                g = g.chunk(layer.count, -1)[layer.index]
+            if bool(g.any()):
+                assert_moments(moments[role], g, 1e-4)
+            else:
+                # LLaVA does not read the last block of its tower.
+                assert not moments[role].second.any()
+                assert moments[role].second.shape == (g.shape[1], g.shape[1])
+
+
+def test_collect_adds_gradients_only_on_demand():
+    model, calibration = random_model("llama"), random_calibration()
+    options = {"batch_size": 4, "keep_mlp_tokens": False, "track": silent}
+    plain = collect(model, blocks_of(model), calibration, **options)
+    both = collect(model, blocks_of(model), calibration, gradients=True, **options)
+    assert all(seen.gradients is None and seen.agreement is None for seen in plain)
+    for one, other, expected in zip(plain, both, gather(model, calibration), strict=True):
+        for site, moments in one.moments.items():
+            assert torch.equal(moments.second, other.moments[site].second)
+        for role, moments in expected.items():
+            assert torch.equal(moments.second, other.gradients[role].second)
+
+
+def test_agreement_is_that_of_each_sample_on_its_own(name):
+    model, calibration = random_model(name), random_calibration(samples=4, length=11)
+    options = {"batch_size": 3, "keep_mlp_tokens": False, "track": silent}
+    found = collect(model, blocks_of(model), calibration, gradients=True, **options)
+    language = family_of(model.config).language
+    for index, seen in enumerate(found):
+        assert seen.agreement.keys() == {*SITE_OF_ROLE.values(), *language.layers}
+        for role, path in language.layers.items():
+            full = f"{language.blocks}.{index}.{path}"
+            samples = [stored_inputs(model, full, ids[None]) for ids in calibration.input_ids]
+            expected = Agreement(centred=True)
+            for x in samples:
+                expected.add(x)
+            site = SITE_OF_ROLE[role]
+            assert seen.agreement[site] == pytest.approx(
+                expected.share(seen.moments[site]), abs=1e-6
+            )
+
+
+def test_gradients_survive_the_disk(tmp_path):
+    model, calibration = random_model("qwen3"), random_calibration()
+    blocks = collect(
+        model,
+        blocks_of(model),
+        calibration,
+        batch_size=4,
+        keep_mlp_tokens=True,
+        gradients=True,
+        track=silent,
+    )
+    origin = {"weights": "x"}
+    save(blocks, origin, tmp_path / "file")
+    for one, other in zip(blocks, load(tmp_path / "file", origin, model.device), strict=True):
+        assert one.agreement == other.agreement
+        assert one.gradients.keys() == other.gradients.keys()
+        for role, moments in one.gradients.items():
+            assert moments.count == other.gradients[role].count
+            for part in ("second", "mean", "magnitude"):
+                assert torch.equal(getattr(moments, part), getattr(other.gradients[role], part))
+
+
+def test_the_model_is_left_as_it_was(name):
+    model = random_model(name)
+    parameters = list(model.parameters())
+    parameters[0].requires_grad_(False)
+    before = [one.requires_grad for one in parameters]
+    gather(model, random_calibration(2, 8))
+    broken = random_calibration(2, 8)
+    broken.input_ids[-1, -1] = 10**6
+    with pytest.raises(IndexError):
+        gather(model, broken)
+    assert [one.requires_grad for one in parameters] == before
+    assert all(one.grad is None for one in parameters)
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert "forward" not in vars(module)
+
+
+def test_gradients_do_not_grow_with_the_calibration_and_repeat_exactly():
+    model = random_model("llama")
+    first, again = (gather(model, random_calibration(4, 12)) for _ in range(2))
+    longer = gather(model, random_calibration(9, 20))
+    for one, other, long in zip(first, again, longer, strict=True):
+        for role, moments in one.items():
+            assert torch.equal(moments.second, other[role].second)
+            assert moments.second.shape == long[role].second.shape
+
+
+def test_of_each_block_only_what_it_reads_is_kept_for_the_way_back():
+    """What a forward pass leaves behind: with checkpoints no inner activation."""
+    model, inner, alive = random_model("llama"), [], []
+    for block in blocks_of(model):
+        block.module.get_submodule("mlp.down_proj").register_forward_pre_hook(
+            lambda _, inputs: inner.append(StorageWeakRef(inputs[0].untyped_storage()))
+        )
+    model.lm_head.register_forward_pre_hook(
+        lambda *_: alive.append(sum(not one.expired() for one in inner))
+    )
+    gather(model, random_calibration(3, 12))
+    assert alive == [0] * 3
+    assert len(inner) == 2 * 2 * 3  # each block runs twice
+
+
+def test_a_gradient_that_is_no_number_names_the_layer_and_the_fix():
+    model = random_model("llama")
+    model.model.layers[0].mlp.down_proj.register_full_backward_pre_hook(
+        lambda _, gradients: (gradients[0] * float("inf"),)
+    )
+    expected = r"gradient at model\.layers\.0\.\S+ is NaN or infinite; pass --dtype bfloat16"
+    with pytest.raises(NonFiniteError, match=expected):
+        gather(model, random_calibration())
+
+
+def test_a_loss_that_is_no_number_says_so():
+    model = random_model("llama")
+    model.lm_head.register_forward_hook(lambda _, __, output: output * float("nan"))
+    with pytest.raises(NonFiniteError, match="the loss over the calibration is NaN"):
+        gather(model, random_calibration())
+
+
+def test_a_loss_that_depends_on_no_layer_says_so():
+    model = random_model("llama")
+    model.model.norm.weight.data.zero_()
+    with pytest.raises(UsageError, match="no gradient at any layer; pass --dtype bfloat16"):
+        gather(model, random_calibration())
+
+
+def test_one_token_predicts_nothing():
+    with pytest.raises(UsageError, match="no gradient at any layer"):
+        gather(random_model("llama"), random_calibration(3, 1))
+
+
+def test_a_sample_that_does_not_fit_in_memory_says_what_to_do():
+    model = random_model("llama")
+
+    def exhaust(*_):
+        raise torch.OutOfMemoryError("no")
+
+    model.lm_head.register_forward_hook(exhaust)
+    with pytest.raises(InfrastructureError, match=r"does not fit in memory .* smaller --length"):
+        gather(model, random_calibration())
