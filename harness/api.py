@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from harness.calibration import TEXT_CALIBRATION, draw, resolve_calibration
@@ -36,19 +37,24 @@ def compress(
     calibration: CalibrationSpec = TEXT_CALIBRATION,
     scope: Scope = "language",
     batch_size: int = 8,
+    staging: Path | None = None,
     track: Tracker = silent,
     **options: Any,
 ) -> LanguageModel:
     """A copy of ``subject`` with ``ratio`` of its linear layers' parameters removed.
 
     Args:
-        subject: a dense model; left untouched, shares what is not compressed.
+        subject: a dense model; left untouched, shares what is not compressed, unless opened with
+            ``offload``.
         method: a registered method, e.g. ``latentllm``.
         ratio: share to remove, ``0 <= ratio < 1``.
         calibration: which data the activation statistics come from, e.g.
             ``harness.calibration.prompt_calibration("scienceqa")`` for questions with images.
         scope: which of the linear layers are compressed.
         batch_size: sequences per forward pass.
+        staging: folder for finished blocks, only for a model opened with ``offload``: that model
+            is compressed in place, and interrupted, the same call goes on where it stopped. The
+            result reads its blocks from there; remove the folder once it is saved.
         track: progress.
         options: the method's own, e.g. ``junction="block-identity"``.
 
@@ -67,6 +73,7 @@ def compress(
         draw(source, subject, calibration),
         scope=scope,
         batch_size=batch_size,
+        staging=staging,
         track=track,
     )
 

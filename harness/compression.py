@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -17,16 +20,22 @@ from harness.errors import HarnessError, UsageError
 from harness.factors import Factor, stored_bytes
 from harness.families.stack import Block
 from harness.model import LanguageModel
+from harness.offload.moving import is_offloaded
+from harness.offload.staging import Staging, open_staging
 from harness.options import label, spelled_out
 from harness.origin import Origin
 from harness.progress import Tracker, silent
-from harness.record import CompressionFacts, LayerFacts
+from harness.record import CompressionFacts, LayerFacts, ModelFacts
 from harness.roles import SITE_OF_ROLE
 from harness.spec import Dtype, MethodSpec, Scope, require_ratio
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
 from harness.statistics.moments import Moments
+
+
+Look = Callable[[], BlockStatistics]
+"""Takes the statistics of a block when its turn has come."""
 
 
 @torch.no_grad()
@@ -40,13 +49,18 @@ def compress_model(
     *,
     scope: Scope = "language",
     statistics: Iterable[BlockStatistics] | None = None,
+    staging: Path | None = None,
     batch_size: int = 8,
     track: Tracker = silent,
 ) -> LanguageModel:
     """A compressed copy of ``subject``; what is not compressed is shared with it.
 
+    A model whose blocks are on disk (``load_model`` with ``offload``) is compressed in place, one
+    block in memory at a time. Finished blocks are kept in ``staging``, from where the result reads
+    them; after an interruption the same call goes on from there to the same result.
+
     Args:
-        subject: the dense model; left untouched.
+        subject: the dense model; left untouched unless its blocks are on disk.
         method: registered name of ``compressor``, for the label.
         compressor: the method.
         config: its options.
@@ -54,60 +68,27 @@ def compress_model(
         calibration: what the statistics are taken over.
         scope: which of the model's linear layers are compressed.
         statistics: already collected from the untouched model, one a block; only for
-            propagation ``original``.
+            propagation ``original`` and a model in memory.
+        staging: folder for finished blocks, only for a model whose blocks are on disk.
         batch_size: sequences per forward pass.
         track: progress.
 
     Raises:
         NonFiniteError: weights or activations hold NaN or infinity; names the layer.
         UsageError: the ratio is outside its range, a rank rounds to zero, the model is compressed
-            already or has no layers in ``scope``.
+            already or has no layers in ``scope``, or ``staging`` is missing or something else.
+        InfrastructureError: a finished block cannot be written.
     """
     require_ratio(ratio)
     if subject.compression is not None:
         raise UsageError(
             f"{subject.asset.reference} is compressed already; compress the original model"
         )
-    model = share_copy(subject.model)
-    blocks = subject.family.blocks(model, scope)
-    for block in blocks:
-        block.require_finite()
-    tokens = compressor.needs_mlp_tokens(config)
-    if config.propagation == "sequential":
-        stream: Iterable[BlockStatistics] = _sequential(
-            model, blocks, calibration, tokens, batch_size
-        )
-    elif statistics is not None:
-        stream = statistics
-    else:
-        stream = _drain(
-            collect(
-                model,
-                blocks,
-                calibration,
-                batch_size=batch_size,
-                keep_mlp_tokens=tokens,
-                track=track,
-            )
-        )
-    layers: list[LayerFacts] = []
-    for block, seen in track(
-        zip(blocks, stream, strict=True), f"compressing with {method}", len(blocks)
-    ):
-        weights = block.weights(model)
-        try:
-            factors = compressor.compress(weights, seen, 1 - ratio, config)
-        except HarnessError as error:
-            raise type(error)(f"{block.name}: {error}") from error
-        for role, layer in weights.layers.items():
-            moments = seen.moments[SITE_OF_ROLE[role]]
-            layers.append(_layer_facts(block.layer_name(role), layer, factors[role], moments))
-            factors[role].equivalent = None
-            factors[role].to(layer.weight.dtype)
-        block.install(factors)
-    facts = _facts(subject.model, model, label(method, config), ratio, layers)
+    if is_offloaded(subject.model) != (staging is not None):
+        raise UsageError("a model opened with offload needs a staging folder, no other model does")
+    dense = subject.facts()
     origin = Origin(
-        model=subject.facts(),
+        model=dense,
         method=MethodSpec(name=method, options=spelled_out(config, method)),
         ratio=ratio,
         scope=scope,
@@ -115,7 +96,68 @@ def compress_model(
         calibration=calibration.spec,
         data=calibration.facts,
     )
-    return replace(subject, model=model, compression=facts, origin=origin)
+    model = subject.model if staging else share_copy(subject.model)
+    blocks = subject.family.blocks(model, scope)
+    staged = open_staging(staging, origin.recipe, batch_size, model.device) if staging else None
+    tokens = compressor.needs_mlp_tokens(config)
+    if staged is None:
+        for block in blocks:
+            block.require_finite()
+    if staged is None and config.propagation == "original":
+        taken = iter(
+            statistics
+            or _drain(
+                collect(
+                    model,
+                    blocks,
+                    calibration,
+                    batch_size=batch_size,
+                    keep_mlp_tokens=tokens,
+                    track=track,
+                )
+            )
+        )
+        turns: Iterable[tuple[Block, Look | None]] = (
+            (block, partial(next, taken)) for block in blocks
+        )
+    else:
+        turns = _in_turn(model, blocks, calibration, config, tokens, batch_size, staged)
+    layers: list[LayerFacts] = []
+    for block, look in track(turns, f"compressing with {method}", len(blocks)):
+        if look is None:
+            assert staged is not None
+            layers += staged.install(block)
+            continue
+        facts = _compress_block(block, look(), model, compressor, config, ratio)
+        if staged:
+            staged.put(block, facts)
+        layers += facts
+    made = _facts(dense, model, label(method, config), ratio, layers)
+    return replace(subject, model=model, compression=made, origin=origin)
+
+
+def _compress_block(
+    block: Block,
+    seen: BlockStatistics,
+    model: PreTrainedModel,
+    compressor: Compressor,
+    config: CompressorConfig,
+    ratio: float,
+) -> list[LayerFacts]:
+    """Put factors in the place of the block's layers."""
+    weights = block.weights(model)
+    try:
+        factors = compressor.compress(weights, seen, 1 - ratio, config)
+    except HarnessError as error:
+        raise type(error)(f"{block.name}: {error}") from error
+    facts: list[LayerFacts] = []
+    for role, layer in weights.layers.items():
+        moments = seen.moments[SITE_OF_ROLE[role]]
+        facts.append(_layer_facts(block.layer_name(role), layer, factors[role], moments))
+        factors[role].equivalent = None
+        factors[role].to(layer.weight.dtype)
+    block.install(factors)
+    return facts
 
 
 def share_copy(model: PreTrainedModel) -> PreTrainedModel:
@@ -131,20 +173,45 @@ def _drain(statistics: list[BlockStatistics]) -> Iterator[BlockStatistics]:
         yield statistics.pop()
 
 
-def _sequential(
+def _in_turn(
     model: PreTrainedModel,
     blocks: Sequence[Block],
     calibration: Calibration,
+    config: CompressorConfig,
     keep_mlp_tokens: bool,
     batch_size: int,
-) -> Iterator[BlockStatistics]:
-    """Statistics of each block behind the blocks that the consumer has compressed by then."""
-    for _, stack in groupby(blocks, key=lambda block: block.stack.blocks):
-        run = list(stack)
-        flow = BlockFlow(model, run, calibration, batch_size)
-        for index in range(len(run)):
-            yield flow.measure(index, keep_mlp_tokens)
-            flow.advance(index)
+    staged: Staging | None,
+) -> Iterator[tuple[Block, Look | None]]:
+    """Each block when the consumer may compress it, None for statistics if that is done already.
+
+    Under propagation ``original`` hidden states come from the dense blocks, else from what the
+    consumer made of them. No block is sent through that nobody waits behind.
+    """
+    runs = [list(stack) for _, stack in groupby(blocks, key=lambda block: block.stack.blocks)]
+    flows: Iterable[BlockFlow] = (BlockFlow(model, run, calibration, batch_size) for run in runs)
+    dense = config.propagation == "original"
+    if dense:
+        flows = list(flows)  # before the first tower changes what the next one sees
+    for run, flow in zip(runs, flows, strict=True):
+        left = [i for i, block in enumerate(run) if staged is None or not staged.holds(block)]
+        for index, block in enumerate(run):
+            awaited = index < max(left, default=0)
+            with staged.visit(block) if staged else nullcontext():
+                if index in left:
+                    yield block, partial(_look, flow, index, keep_mlp_tokens, dense and awaited)
+                else:
+                    if dense and awaited:
+                        flow.advance(index)
+                    yield block, None
+                if awaited and not dense:
+                    flow.advance(index)
+
+
+def _look(flow: BlockFlow, index: int, keep_mlp_tokens: bool, advance: bool) -> BlockStatistics:
+    seen = flow.measure(index, keep_mlp_tokens)
+    if advance:
+        flow.advance(index)
+    return seen
 
 
 def _layer_facts(name: str, layer: LinearWeights, factor: Factor, moments: Moments) -> LayerFacts:
@@ -179,7 +246,7 @@ def relative_output_error(
 
 
 def _facts(
-    dense: PreTrainedModel,
+    dense: ModelFacts,
     model: PreTrainedModel,
     method_label: str,
     ratio: float,
@@ -192,7 +259,7 @@ def _facts(
         label=method_label,
         ratio_requested=ratio,
         ratio_layers=1 - after / before,
-        ratio_model=1 - parameters / sum(p.numel() for p in dense.parameters()),
+        ratio_model=1 - parameters / dense.parameters,
         parameters=parameters,
         bytes=stored_bytes(model),
         layers=tuple(layers),
