@@ -33,7 +33,6 @@ from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
 from harness.statistics.moments import Moments
 
-
 Look = Callable[[], BlockStatistics]
 """Takes the statistics of a block when its turn has come."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from harness.assets.models import resolve_model
 from harness.errors import AssetError, HarnessError, UsageError
 from harness.families.family import Family, family_of
 from harness.model import LanguageModel
+from harness.offload.moving import misshapen
 from harness.offload.places import blocks_on_disk
 from harness.processors import load_processor
 from harness.saving.artefact import read_artefact
@@ -88,7 +89,8 @@ def load_model(
             output_loading_info=True,
             **({"device_map": _places(opener, config, family, device)} if offload else {}),
         )
-        _require_whole(report)
+        mismatched = [name for name, *_ in report["mismatched_keys"]]
+        _require_whole(report["missing_keys"], mismatched + misshapen(model))
         tokenizer = AutoTokenizer.from_pretrained(asset.folder)
         processor = load_processor(asset.folder, config) if family.vision else None
         if len(tokenizer) < 2:
@@ -116,13 +118,14 @@ def _move(model: PreTrainedModel, device: str) -> None:
         raise UsageError(f"device '{device}' cannot be used: {error}; pass --device cpu") from error
 
 
-def _require_whole(report: Mapping[str, Any]) -> None:
+def _require_whole(missing: Collection[str], mismatched: Collection[str]) -> None:
     """Refuse what transformers would fill with random numbers and carry on."""
-    if missing := sorted(report["missing_keys"]):
-        raise ValueError(f"{len(missing)} tensors are missing, the first {missing[0]}")
-    if other := sorted(name for name, *_ in report["mismatched_keys"]):
+    if missing:
+        raise ValueError(f"{len(missing)} tensors are missing, the first {min(missing)}")
+    if mismatched:
         raise ValueError(
-            f"{len(other)} tensors have another shape than config.json says, the first {other[0]}"
+            f"{len(mismatched)} tensors have another shape than config.json says, "
+            f"the first {min(mismatched)}"
         )
 
 

@@ -43,6 +43,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="sequences per forward pass; halved when memory runs out",
     )
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
+    add(
+        "--offload",
+        action="store_true",
+        help="leave the model on disk and keep one block in memory at a time",
+    )
     add("--dtype", choices=get_args(Dtype), default="float32", help="of weights and activations")
     add("--seed", type=int, default=0, help="of calibration sampling and evaluation")
 

@@ -134,6 +134,7 @@ def _request(arguments: argparse.Namespace) -> Request:
         output=arguments.output,
         force=arguments.force,
         save=arguments.save,
+        offload=arguments.offload,
     )
 
 

@@ -13,7 +13,12 @@ from typing import cast
 
 import torch
 from accelerate.hooks import AlignDevicesHook, attach_align_device_hook, remove_hook_from_module
-from accelerate.utils import OffloadedWeightsLoader, set_module_tensor_to_device
+from accelerate.utils import (
+    OffloadedWeightsLoader,
+    PrefixedDataset,
+    set_module_tensor_to_device,
+)
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.integrations.accelerate import load_offloaded_parameter
@@ -59,6 +64,25 @@ def send_out(block: nn.Module, file: Path, device: torch.device) -> None:
             set_module_tensor_to_device(module, name, "meta")
     loader = OffloadedWeightsLoader(index=index, device=str(device))
     attach_align_device_hook(block, execution_device=device, offload=True, weights_map=loader)
+
+
+def misshapen(model: nn.Module) -> list[str]:
+    """Parameters on disk whose shape there is another than that in ``model``."""
+    found: list[str] = []
+    for path, module in model.named_modules():
+        for hook in _hooks(module):
+            for name, parameter in module.named_parameters(recurse=False):
+                if parameter.is_meta and parameter.shape != _shape(hook, name):
+                    found.append(f"{path}.{name}")
+    return found
+
+
+def _shape(hook: AlignDevicesHook, name: str) -> torch.Size:
+    stored = hook.weights_map
+    assert isinstance(stored, PrefixedDataset)
+    known = stored.dataset.index[stored.prefix + name]
+    with safe_open(known["safetensors_file"], framework="pt") as file:
+        return torch.Size(file.get_slice(known["weight_name"]).get_shape())
 
 
 def value_of(model: nn.Module, name: str, tensor: Tensor) -> Tensor:

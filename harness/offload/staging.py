@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,7 @@ from harness.record import LayerFacts
 from harness.saving import forms
 from harness.saving.layout import SavedLayer
 from harness.saving.running import make_runnable
+from harness.saving.target import held
 from harness.schema import Document
 
 PURPOSE = "staging.json"
@@ -137,7 +137,7 @@ def open_staging(folder: Path, recipe: str, batch_size: int, device: torch.devic
             if found == purpose:
                 return Staging(folder, device)
             _log.warning("%s holds blocks of another compression; starting afresh", folder)
-            shutil.rmtree(folder)
+            _clear(folder)
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / PURPOSE, purpose)
     except OSError as error:
@@ -147,10 +147,37 @@ def open_staging(folder: Path, recipe: str, batch_size: int, device: torch.devic
     return Staging(folder, device)
 
 
-def staged_recipe(folder: Path) -> str | None:
-    """The recipe of the compression whose finished blocks are in ``folder``, if there are any."""
-    found = _content(folder)
-    return found.recipe if found else None
+@contextmanager
+def staging_beside(target: Path) -> Iterator[Path]:
+    """A hidden folder for the finished blocks of the model that goes to ``target``.
+
+    It is removed if the block ends well, else kept for the next time.
+
+    Raises:
+        UsageError: another process is at it, or it holds something else.
+        InfrastructureError: it cannot be made.
+    """
+    folder = target.with_name(f".{target.name}.blocks")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot make {folder} ({error}); choose a folder that can be written"
+        ) from error
+    with held(folder, target):
+        try:
+            yield folder
+            _content(folder)
+            _clear(folder)
+        finally:
+            with suppress(OSError):  # it has content
+                folder.rmdir()
+
+
+def _clear(folder: Path) -> None:
+    """What says whose the folder is goes last, so that stopping midway leaves it recognisable."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == PURPOSE):
+        path.unlink()
 
 
 def _content(folder: Path) -> Purpose | None:
