@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_args
 
 from harness.calibration import draw, resolve_calibration
@@ -40,13 +41,15 @@ def compress(
     scope: Scope = "language",
     batch_size: int = 8,
     cache: CacheForm = "expanded",
+    staging: Path | None = None,
     track: Tracker = silent,
     **options: Any,
 ) -> LanguageModel:
     """A copy of ``subject`` with ``ratio`` of its linear layers' parameters removed.
 
     Args:
-        subject: a dense model; left untouched, shares what is not compressed.
+        subject: a dense model; left untouched, shares what is not compressed, unless opened with
+            ``offload``.
         method: a registered method, e.g. ``latentllm``.
         ratio: share to remove, ``0 <= ratio < 1``.
         calibration: which data the activation statistics come from, e.g.
@@ -55,6 +58,9 @@ def compress(
         batch_size: sequences per forward pass.
         cache: what a KV cache of the model stores; both give the same but for rounding, and
             exactly the same without a cache.
+        staging: folder for finished blocks, only for a model opened with ``offload``: that model
+            is compressed in place, and interrupted, the same call goes on where it stopped. The
+            result reads its blocks from there; remove the folder once it is saved.
         track: progress.
         options: the method's own, e.g. ``junction="block-identity"``.
 
@@ -75,6 +81,7 @@ def compress(
         draw(source, subject, calibration),
         scope=scope,
         batch_size=batch_size,
+        staging=staging,
         track=track,
     )
     return with_latent_cache(small) if cache == "latent" else small

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -25,17 +27,25 @@ from harness.factors import Factor, stored_bytes
 from harness.families.stack import Block
 from harness.macs import macs_per_token
 from harness.model import LanguageModel
+from harness.offload.moving import is_offloaded
+from harness.offload.staging import Staging, open_staging
 from harness.options import label, spelled_out
 from harness.origin import Origin
 from harness.progress import Tracker, silent
 from harness.ranking import fisher_ranks
-from harness.record import CompressionFacts, LayerFacts
+from harness.record import CompressionFacts, LayerFacts, ModelFacts
 from harness.roles import SITE_OF_ROLE, Role
 from harness.spec import Dtype, MethodSpec, Scope, require_ratio
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
 from harness.statistics.moments import Moments
+
+Look = Callable[[], BlockStatistics]
+"""Takes the statistics of a block when its turn has come."""
+
+Turn = tuple[Block, Look | None]
+"""A block, and its statistics unless it is compressed already."""
 
 
 @torch.no_grad()
@@ -49,85 +59,42 @@ def compress_model(
     *,
     scope: Scope = "language",
     statistics: Sequence[BlockStatistics] | None = None,
+    staging: Path | None = None,
     batch_size: int = 8,
     track: Tracker = silent,
 ) -> LanguageModel:
     """A compressed copy of ``subject``; what is not compressed is shared with it.
 
+    A model whose blocks are on disk (``load_model`` with ``offload``) is compressed in place, one
+    block in memory at a time. Finished blocks are kept in ``staging``, from where the result reads
+    them; after an interruption the same call goes on from there to the same result.
+
     Args:
-        subject: the dense model; left untouched.
+        subject: the dense model; left untouched unless its blocks are on disk.
         method: registered name of ``compressor``, for the label.
         compressor: the method.
         config: its options.
         ratio: share of the compressed layers' parameters to remove, ``0 <= ratio < 1``.
         calibration: what the statistics are taken over.
         scope: which of the model's linear layers are compressed.
-        statistics: already collected from the untouched model, one a block; read only where
-            ``reads_original`` says so.
+        statistics: already collected from the untouched model in memory, one a block; read only
+            where ``reads_original`` says so.
+        staging: folder for finished blocks, only for a model whose blocks are on disk.
         batch_size: sequences per forward pass.
         track: progress.
 
     Raises:
         NonFiniteError: weights or activations hold NaN or infinity; names the layer.
         UsageError: the ratio is outside its range, a rank rounds to zero, the model is compressed
-            already or has no layers in ``scope``.
+            already or has no layers in ``scope``, the method reads gradients of a model on disk,
+            or ``staging`` is missing or something else.
+        InfrastructureError: a finished block cannot be written.
     """
     require_ratio(ratio)
-    if subject.compression is not None:
-        raise UsageError(
-            f"{subject.asset.reference} is compressed already; compress the original model"
-        )
-    model = share_copy(subject.model)
-    blocks = subject.family.blocks(model, scope)
-    for block in blocks:
-        block.require_finite()
-    tokens = compressor.needs_mlp_tokens(config)
-    original = list(statistics or ())
-    if statistics is None and reads_original(config):
-        original = collect(
-            model,
-            blocks,
-            calibration,
-            batch_size=batch_size,
-            keep_mlp_tokens=tokens,
-            gradients=config.reads_gradients,
-            track=track,
-        )
-    ranks: Sequence[Mapping[Role, int] | None] = [None] * len(blocks)
-    if isinstance(config, RankedConfig) and config.ranks == "fisher":
-        assert isinstance(compressor, Ranking)
-        ranks = fisher_ranks(compressor, config, model, blocks, original, 1 - ratio, track)
-    if config.propagation == "sequential":
-        backward = [(seen.gradients, seen.agreement) for seen in original]
-        original.clear()
-        stream = _sequential(model, blocks, calibration, tokens, batch_size)
-        if config.reads_gradients:
-            stream = (
-                replace(seen, gradients=gradients, agreement=agreement)
-                for seen, (gradients, agreement) in zip(stream, backward, strict=True)
-            )
-    else:
-        stream = _drain(original)
-    layers: list[LayerFacts] = []
-    for block, seen, chosen in track(
-        zip(blocks, stream, ranks, strict=True), f"compressing with {method}", len(blocks)
-    ):
-        weights = block.weights(model)
-        with _block_named(block):
-            if chosen is None:
-                factors = compressor.compress(weights, seen, 1 - ratio, config)
-            else:
-                assert isinstance(compressor, Ranking)
-                factors = compressor.compress_to(weights, seen, chosen, config)
-        for role, layer in weights.layers.items():
-            moments = seen.moments[SITE_OF_ROLE[role]]
-            layers.append(_layer_facts(block.layer_name(role), layer, factors[role], moments))
-            factors[role].equivalent = None
-            factors[role].to(layer.weight.dtype)
-        block.install(factors)
-    facts = _facts(subject.model, model, label(method, config), ratio, layers)
+    _require_suitable(subject, config, staging)
+    dense = subject.facts()
     origin = Origin(
-        model=subject.facts(),
+        model=dense,
         method=MethodSpec(name=method, options=spelled_out(config, method)),
         ratio=ratio,
         scope=scope,
@@ -135,20 +102,102 @@ def compress_model(
         calibration=calibration.spec,
         data=calibration.facts,
     )
-    return replace(subject, model=model, compression=facts, origin=origin)
-
-
-@contextmanager
-def _block_named(block: Block) -> Iterator[None]:
-    try:
-        yield
-    except HarnessError as error:
-        raise type(error)(f"{block.name}: {error}") from error
+    model = subject.model if staging else share_copy(subject.model)
+    blocks = subject.family.blocks(model, scope)
+    staged = open_staging(staging, origin.recipe, batch_size, model.device) if staging else None
+    tokens = compressor.needs_mlp_tokens(config)
+    original: list[BlockStatistics] = []
+    if staged is None:
+        for block in blocks:
+            block.require_finite()
+        if reads_original(config):
+            original = list(statistics or ()) or collect(
+                model,
+                blocks,
+                calibration,
+                batch_size=batch_size,
+                keep_mlp_tokens=tokens,
+                gradients=config.reads_gradients,
+                track=track,
+            )
+    ranks: Sequence[Mapping[Role, int] | None] = [None] * len(blocks)
+    if isinstance(config, RankedConfig) and config.ranks == "fisher":
+        assert isinstance(compressor, Ranking)
+        ranks = fisher_ranks(compressor, config, model, blocks, original, 1 - ratio, track)
+    if staged is None and config.propagation == "original":
+        taken = _drain(original)
+        turns: Iterable[Turn] = ((block, partial(next, taken)) for block in blocks)
+    else:
+        backward = _backward(original) if config.reads_gradients else None
+        turns = _in_turn(model, blocks, calibration, config, tokens, batch_size, staged)
+        if backward:
+            turns = (
+                (block, look and partial(_with_backward, look, one))
+                for (block, look), one in zip(turns, backward, strict=True)
+            )
+    layers: list[LayerFacts] = []
+    for (block, look), chosen in track(
+        zip(turns, ranks, strict=True), f"compressing with {method}", len(blocks)
+    ):
+        if look is None:
+            assert staged is not None
+            layers += staged.install(block)
+            continue
+        facts = _compress_block(block, look(), model, compressor, config, chosen or 1 - ratio)
+        if staged:
+            staged.put(block, facts)
+        layers += facts
+    made = _facts(dense, model, label(method, config), ratio, layers)
+    return replace(subject, model=model, compression=made, origin=origin)
 
 
 def reads_original(config: CompressorConfig) -> bool:
     """Whether a method needs statistics of the untouched model."""
     return config.propagation == "original" or config.reads_gradients
+
+
+def _require_suitable(
+    subject: LanguageModel, config: CompressorConfig, staging: Path | None
+) -> None:
+    if subject.compression is not None:
+        raise UsageError(
+            f"{subject.asset.reference} is compressed already; compress the original model"
+        )
+    if is_offloaded(subject.model) != (staging is not None):
+        raise UsageError("a model opened with offload needs a staging folder, no other model does")
+    if staging and config.reads_gradients:
+        raise UsageError(
+            "this method differentiates the whole model, of which --offload keeps one block in "
+            "memory; leave out --offload, or choose a method or ranks without gradients"
+        )
+
+
+def _compress_block(
+    block: Block,
+    seen: BlockStatistics,
+    model: PreTrainedModel,
+    compressor: Compressor,
+    config: CompressorConfig,
+    budget: Mapping[Role, int] | float,
+) -> list[LayerFacts]:
+    """Put factors in the place of the block's layers: of given ranks, or within a share."""
+    weights = block.weights(model)
+    try:
+        if isinstance(budget, Mapping):
+            assert isinstance(compressor, Ranking)
+            factors = compressor.compress_to(weights, seen, budget, config)
+        else:
+            factors = compressor.compress(weights, seen, budget, config)
+    except HarnessError as error:
+        raise type(error)(f"{block.name}: {error}") from error
+    facts: list[LayerFacts] = []
+    for role, layer in weights.layers.items():
+        moments = seen.moments[SITE_OF_ROLE[role]]
+        facts.append(_layer_facts(block.layer_name(role), layer, factors[role], moments))
+        factors[role].equivalent = None
+        factors[role].to(layer.weight.dtype)
+    block.install(factors)
+    return facts
 
 
 def share_copy(model: PreTrainedModel) -> PreTrainedModel:
@@ -164,20 +213,56 @@ def _drain(statistics: list[BlockStatistics]) -> Iterator[BlockStatistics]:
         yield statistics.pop()
 
 
-def _sequential(
+def _in_turn(
     model: PreTrainedModel,
     blocks: Sequence[Block],
     calibration: Calibration,
+    config: CompressorConfig,
     keep_mlp_tokens: bool,
     batch_size: int,
-) -> Iterator[BlockStatistics]:
-    """Statistics of each block behind the blocks that the consumer has compressed by then."""
-    for _, stack in groupby(blocks, key=lambda block: block.stack.blocks):
-        run = list(stack)
-        flow = BlockFlow(model, run, calibration, batch_size)
-        for index in range(len(run)):
-            yield flow.measure(index, keep_mlp_tokens)
-            flow.advance(index)
+    staged: Staging | None,
+) -> Iterator[Turn]:
+    """Each block when the consumer may compress it, None for statistics if that is done already.
+
+    Under propagation ``original`` hidden states come from the dense blocks, else from what the
+    consumer made of them. No block is sent through that nobody waits behind.
+    """
+    runs = [list(stack) for _, stack in groupby(blocks, key=lambda block: block.stack.blocks)]
+    flows: Iterable[BlockFlow] = (BlockFlow(model, run, calibration, batch_size) for run in runs)
+    dense = config.propagation == "original"
+    if dense:
+        flows = list(flows)  # before the first tower changes what the next one sees
+    for run, flow in zip(runs, flows, strict=True):
+        left = [i for i, block in enumerate(run) if staged is None or not staged.holds(block)]
+        for index, block in enumerate(run):
+            awaited = index < max(left, default=0)
+            with staged.visit(block) if staged else nullcontext():
+                if index in left:
+                    yield block, partial(_look, flow, index, keep_mlp_tokens, dense and awaited)
+                else:
+                    if dense and awaited:
+                        flow.advance(index)
+                    yield block, None
+                if awaited and not dense:
+                    flow.advance(index)
+
+
+def _backward(original: list[BlockStatistics]) -> list[BlockStatistics]:
+    """What the backward pass has seen, without the moments, which are forgotten."""
+    kept = [replace(seen, moments={}, mlp_tokens=None) for seen in original]
+    original.clear()
+    return kept
+
+
+def _with_backward(look: Look, backward: BlockStatistics) -> BlockStatistics:
+    return replace(look(), gradients=backward.gradients, agreement=backward.agreement)
+
+
+def _look(flow: BlockFlow, index: int, keep_mlp_tokens: bool, advance: bool) -> BlockStatistics:
+    seen = flow.measure(index, keep_mlp_tokens)
+    if advance:
+        flow.advance(index)
+    return seen
 
 
 def _layer_facts(name: str, layer: LinearWeights, factor: Factor, moments: Moments) -> LayerFacts:
@@ -212,7 +297,7 @@ def relative_output_error(
 
 
 def _facts(
-    dense: PreTrainedModel,
+    dense: ModelFacts,
     model: PreTrainedModel,
     method_label: str,
     ratio: float,
@@ -225,7 +310,7 @@ def _facts(
         label=method_label,
         ratio_requested=ratio,
         ratio_layers=1 - after / before,
-        ratio_model=1 - parameters / sum(p.numel() for p in dense.parameters()),
+        ratio_model=1 - parameters / dense.parameters,
         parameters=parameters,
         bytes=stored_bytes(model),
         macs=macs_per_token(model),

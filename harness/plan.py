@@ -49,6 +49,7 @@ class Request:
         output: folder of records.
         force: run cells again that have a complete record, replace models that are saved.
         save: where compressed models go, several of them in folders below; None saves none.
+        offload: keep models on disk and one block in memory at a time; changes no result.
     """
 
     methods: Mapping[str, Mapping[str, Any]]
@@ -64,6 +65,7 @@ class Request:
     output: Path = Path("results")
     force: bool = False
     save: Path | None = None
+    offload: bool = False
 
 
 @dataclass(frozen=True)

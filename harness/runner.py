@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from harness.environment import describe, peak_memory
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
 from harness.loading import load_model
 from harness.model import LanguageModel
+from harness.offload.staging import staging_beside
 from harness.plan import Cell, Plan, Request, Source, Variant, make_plan
 from harness.progress import Tracker, silent
 from harness.record import RunRecord, Status
@@ -75,9 +76,8 @@ class _Job:
     timings: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        request = self.plan.request
         with self._timed("load"), failures_explained("loading the model"):
-            self.dense = load_model(request.model, request.dtype, request.device)
+            self.dense = self._load()
         self.facts = self.dense.facts()
         sources = {v.source.spec: v.source for v in self.plan.variants if v.to_do and v.source}
         with failures_explained("calibration"):
@@ -89,8 +89,12 @@ class _Job:
 
     def run(self, variant: Variant) -> Iterator[RunRecord]:
         """Compress once, evaluate each pending cell, save its record, then the model."""
+        with ExitStack() as stack:
+            yield from self._run(variant, stack)
+
+    def _run(self, variant: Variant, stack: ExitStack) -> Iterator[RunRecord]:
         try:
-            subject = self._compress(variant)
+            subject = self._compress(variant, stack)
         except HarnessError as error:
             if not variant.pending:
                 raise
@@ -110,8 +114,13 @@ class _Job:
         if variant.save:
             save(subject, variant.save, records=records, force=self.plan.request.force)
 
-    def _compress(self, variant: Variant) -> LanguageModel:
-        method = variant.method
+    def _load(self) -> LanguageModel:
+        request = self.plan.request
+        return load_model(request.model, request.dtype, request.device, offload=request.offload)
+
+    def _compress(self, variant: Variant, stack: ExitStack) -> LanguageModel:
+        """What it needs for as long as it is used is entered on ``stack``."""
+        method, request = variant.method, self.plan.request
         for stage in ("compress", "evaluate"):
             self.timings.pop(stage, None)
         if method.compressor is None:
@@ -120,19 +129,25 @@ class _Job:
         calibration = self.calibrations[variant.source.spec]
         if self.calibrated_on != variant.source.spec:
             self.calibrated_on, self.statistics = variant.source.spec, None
-        if reads_original(method.config) and self.statistics is None:
+        dense, staging = self.dense, None
+        if request.offload:
+            place = variant.save or request.output.resolve() / variant.cells[0].run_id
+            staging = stack.enter_context(staging_beside(place))
+            dense = self._load()  # is compressed in place
+        elif reads_original(method.config) and self.statistics is None:
             self._calibrate(variant.source, calibration)
         with self._timed("compress"), failures_explained(f"method '{method.spec.name}'"):
             return compress_model(
-                self.dense,
+                dense,
                 method.spec.name,
                 method.compressor,
                 method.config,
                 variant.ratio,
                 calibration,
-                scope=self.plan.request.scope,
+                scope=request.scope,
                 statistics=self.statistics,
-                batch_size=self.plan.request.batch_size,
+                staging=staging,
+                batch_size=request.batch_size,
                 track=self.track,
             )
 

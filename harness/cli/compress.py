@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from harness.cli.compressing import (
     DEFAULT_METHOD,
@@ -18,7 +19,10 @@ from harness.cli.compressing import (
 from harness.cli.options import add_offline
 from harness.compressor import compressors
 from harness.presets import TEXT_CALIBRATION
-from harness.spec import CacheForm, CalibrationSpec, require_ratio
+from harness.spec import CacheForm, CalibrationSpec, MethodSpec, require_ratio
+
+if TYPE_CHECKING:
+    from harness.model import LanguageModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +50,10 @@ def add_plugin_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Compress one model and save it, without measuring anything."""
+    """Compress one model and save it, without measuring anything.
+
+    Stopped under ``--offload``, the same command goes on where it was.
+    """
     from harness.api import compress  # noqa: PLC0415
     from harness.cli.display import quiet_libraries, tracker  # noqa: PLC0415
     from harness.cli.options import chosen  # noqa: PLC0415
@@ -57,9 +64,10 @@ def execute(arguments: argparse.Namespace) -> int:
         usable_device,
     )
     from harness.loading import load_model  # noqa: PLC0415
+    from harness.offload.staging import staging_beside  # noqa: PLC0415
     from harness.runner import failures_explained  # noqa: PLC0415
     from harness.saving.save import save  # noqa: PLC0415
-    from harness.saving.target import require_free  # noqa: PLC0415
+    from harness.saving.target import require_space  # noqa: PLC0415
 
     quiet_libraries()
     given = vars(arguments)
@@ -70,22 +78,33 @@ def execute(arguments: argparse.Namespace) -> int:
     options = chosen(arguments, "method", option_classes(compressors), {method: method})[method]
     calibration = chosen_calibration({"calibration": TEXT_CALIBRATION.text} | given)
     assert isinstance(calibration, CalibrationSpec)
-    target = arguments.save.expanduser().resolve()
-    require_free(target, arguments.force)
-    subject = load_model(arguments.model, arguments.dtype, usable_device(given.get("device")))
-    with failures_explained(f"method '{method}'"):
-        small = compress(
-            subject,
-            method,
-            arguments.ratio,
-            calibration=calibration,
-            scope=arguments.scope,
-            batch_size=arguments.batch_size,
-            cache=arguments.cache,
-            track=tracker(),
-            **options,
-        )
-    save(small, target, force=arguments.force)
+    device = usable_device(given.get("device"))
+    target = _target(arguments, options, calibration)
+    if target is None:
+        with staging_beside(arguments.save.expanduser().resolve()):
+            pass  # a kill after saving left it
+        sys.stdout.write(f"{arguments.save}: this very model is saved already\n")
+        return 0
+    subject = load_model(arguments.model, arguments.dtype, device, offload=arguments.offload)
+    with ExitStack() as stack:
+        staging = None
+        if arguments.offload:
+            staging = stack.enter_context(staging_beside(target))
+            require_space(staging, _still_to_write(subject, arguments, staging))
+        with failures_explained(f"method '{method}'"):
+            small = compress(
+                subject,
+                method,
+                arguments.ratio,
+                calibration=calibration,
+                scope=arguments.scope,
+                batch_size=arguments.batch_size,
+                cache=arguments.cache,
+                staging=staging,
+                track=tracker(),
+                **options,
+            )
+        save(small, target, force=arguments.force)
     facts = small.compression
     assert facts is not None
     sys.stdout.write(
@@ -93,3 +112,38 @@ def execute(arguments: argparse.Namespace) -> int:
         f"removed, {facts.parameters / 1e6:.1f}M parameters, {facts.bytes / 1e6:.1f} MB\n"
     )
     return 0
+
+
+def _target(
+    arguments: argparse.Namespace, options: Mapping[str, Any], calibration: CalibrationSpec
+) -> Path | None:
+    """Where the model goes, None if it is there."""
+    from harness.assets.models import resolve_model  # noqa: PLC0415
+    from harness.calibration import resolve_calibration  # noqa: PLC0415
+    from harness.options import configure, spelled_out  # noqa: PLC0415
+    from harness.origin import recipe_digest  # noqa: PLC0415
+    from harness.saving.targets import save_targets  # noqa: PLC0415
+
+    config = configure(compressors.get(arguments.method).config, options, arguments.method)
+    recipe = recipe_digest(
+        resolve_model(arguments.model).fingerprint,
+        MethodSpec(name=arguments.method, options=spelled_out(config, arguments.method)),
+        arguments.ratio,
+        arguments.scope,
+        arguments.dtype,
+        calibration,
+        resolve_calibration(calibration).fingerprint,
+    )
+    (target,) = save_targets(arguments.save, [(arguments.method, recipe)], arguments.force)
+    return target
+
+
+def _still_to_write(subject: LanguageModel, arguments: argparse.Namespace, staging: Path) -> int:
+    """About how many bytes: finished blocks that are not there yet, then the model."""
+    from harness.factors import stored_bytes  # noqa: PLC0415
+
+    dense = subject.family.blocks(subject.model, arguments.scope)
+    blocks = sum(stored_bytes(block.module) for block in dense)
+    removed = int(arguments.ratio * blocks)
+    there = sum(path.stat().st_size for path in staging.iterdir())
+    return stored_bytes(subject.model) - removed + max(blocks - removed - there, 0)

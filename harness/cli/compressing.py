@@ -37,6 +37,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="torch device (default: cuda where there is one, else cpu)",
     )
+    add(
+        "--offload",
+        action="store_true",
+        help="leave the model on disk and keep one block in memory at a time",
+    )
     add("--dtype", choices=get_args(Dtype), default="float32", help="of weights and activations")
     add("--seed", type=int, default=0, help="of calibration sampling and evaluation")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from logging import ERROR, getLogger
 from typing import TypeVar
 
 from rich.console import Console
@@ -55,6 +56,7 @@ def quiet_libraries() -> None:
     from transformers.utils import logging  # noqa: PLC0415
 
     logging.disable_progress_bar()
+    getLogger("accelerate.big_modeling").setLevel(ERROR)  # tells what --offload asked for
     if not sys.stderr.isatty():
         disable_progress_bars()
 

@@ -73,6 +73,7 @@ def request(arguments: argparse.Namespace) -> Request:
         output=arguments.output,
         force=arguments.force,
         save=arguments.save,
+        offload=arguments.offload,
     )
 
 

@@ -17,6 +17,8 @@ from harness.environment import describe
 from harness.errors import UsageError
 from harness.factors import stored_bytes
 from harness.model import LanguageModel
+from harness.offload.moving import is_offloaded, value_of
+from harness.offload.places import all_blocks
 from harness.record import RunRecord
 from harness.saving.artefact import RECORD, Artefact
 from harness.saving.card import model_card
@@ -35,7 +37,7 @@ def save(
     *,
     records: Sequence[RunRecord] = (),
     force: bool = False,
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: int | None = None,
 ) -> Path:
     """Write ``subject`` so that ``harness.load`` and transformers open it anywhere.
 
@@ -48,7 +50,8 @@ def save(
         folder: where to; absent, empty, or a saved model with ``force``.
         records: evaluations of it.
         force: replace a saved model that is there.
-        shard_bytes: size above which weights are split into several files.
+        shard_bytes: size above which weights are split into several files; by default 5 GB, or
+            one block where blocks are on disk, because as much is held in memory.
 
     Returns:
         The folder.
@@ -60,7 +63,7 @@ def save(
     target = Path(folder).expanduser().resolve()
     artefact = _artefact(subject, records)
     with filled_aside(target, stored_bytes(subject.model), force) as aside:
-        write_shards(stored_tensors(subject.model), aside, shard_bytes)
+        write_shards(stored_tensors(subject.model), aside, shard_bytes or _shard_bytes(subject))
         _write_json(aside / "config.json", configuration(subject))
         write_companions(subject, aside)
         (aside / RECORD).write_text(artefact.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -70,12 +73,22 @@ def save(
 
 
 def stored_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every distinct tensor that ``model`` stores, by its first name; tied ones once."""
+    """Every distinct tensor that ``model`` stores, by its first name; tied ones once.
+
+    Those on disk are read as they come.
+    """
     seen: set[int] = set()
     for name, tensor in model.state_dict(keep_vars=True).items():
         if id(tensor) not in seen:
             seen.add(id(tensor))
-            yield name, tensor
+            yield name, value_of(model, name, tensor)
+
+
+def _shard_bytes(subject: LanguageModel) -> int:
+    if not is_offloaded(subject.model):
+        return SHARD_BYTES
+    blocks = all_blocks(subject.model, subject.family)
+    return min(SHARD_BYTES, max(stored_bytes(block.module) for block in blocks))
 
 
 def write_companions(subject: LanguageModel, folder: Path) -> None:

@@ -32,7 +32,8 @@ def require_free(folder: Path, force: bool = False) -> None:
         raise UsageError(f"{folder} holds a saved model; pass --force to replace it")
 
 
-def _require_space(folder: Path, weights: int) -> None:
+def require_space(folder: Path, weights: int) -> None:
+    """Raise ``InfrastructureError`` where ``weights`` bytes have no place on the disk."""
     place = folder
     while not place.exists():
         place = place.parent
@@ -60,11 +61,11 @@ def filled_aside(folder: Path, weights: int, force: bool = False) -> Iterator[Pa
         InfrastructureError: it cannot be written, or the disk has not the space.
     """
     require_free(folder, force)
-    _require_space(folder, weights)
+    require_space(folder, weights)
     partial = folder.with_name(f".{folder.name}.partial")
     with _trouble_explained(folder):
         partial.mkdir(parents=True, exist_ok=True)
-        with _held(partial, folder):
+        with held(partial, folder):
             for left in partial.iterdir():
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
             try:
@@ -90,8 +91,13 @@ def _put(partial: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _held(partial: Path, folder: Path) -> Iterator[None]:
-    handle = os.open(partial, os.O_RDONLY)
+def held(aside: Path, folder: Path) -> Iterator[None]:
+    """Keep other processes from filling ``aside``, which is there, for ``folder``.
+
+    Raises:
+        UsageError: one does already.
+    """
+    handle = os.open(aside, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness.compressor import BlockStatistics
@@ -42,8 +42,7 @@ class BlockFlow:
         self._mask = torch.empty(0)
         with ExitStack() as stack:
             for index, block in enumerate(blocks):
-                block.module.forward = self._stand_in(index)
-                stack.callback(delattr, block.module, "forward")
+                stack.enter_context(_replaced_forward(block.module, self._stand_in(index)))
             for inputs in calibration.batches(batch_size, model.device):
                 self._mask = inputs["attention_mask"].bool()
                 model.base_model(**inputs, use_cache=False)
@@ -82,3 +81,16 @@ class BlockFlow:
             return hidden
 
         return forward
+
+
+@contextmanager
+def _replaced_forward(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+    own = vars(module).get("forward")  # a block that is on disk has one that reads it
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own

@@ -1,0 +1,99 @@
+"""Small models on disk, opened both ways and compressed alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from tiny_models import opt, random_calibration, random_model, train_tokenizer
+from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
+
+from harness.chat import encode
+from harness.compression import compress_model
+from harness.compressor import compressors
+from harness.loading import load_model
+from harness.options import configure
+from harness.prompt import PromptSource
+from harness.spec import CalibrationSpec
+from harness.statistics.prompts import draw_prompts
+
+CALIBRATION = replace(
+    random_calibration(), spec=CalibrationSpec(text="random", samples=6, length=16)
+)
+QUESTIONS = CalibrationSpec(text="questions", samples=5, length=None, sampling="prompts")
+
+
+class Case(NamedTuple):
+    family: str
+    method: str
+    junction: str
+    propagation: str
+    scope: str = "language"
+
+    def __str__(self) -> str:
+        return "-".join(self)
+
+
+CASES = [
+    Case("opt", "latentllm", "block-identity", "sequential"),
+    Case("opt-350m", "asvd-rootcov", "left", "original"),
+    Case("llama", "latentllm", "block-identity", "original"),
+    Case("llama", "svd", "symmetric", "sequential"),
+    Case("qwen3", "latentllm", "block-identity", "sequential"),
+    Case("qwen3", "asvd-l1", "block-identity", "original"),
+    Case("llava", "latentllm", "block-identity", "sequential", "all"),
+    Case("qwen2_vl", "latentllm", "block-identity", "original", "all"),
+    Case("qwen2_vl", "asvd-rootcov", "left", "sequential", "vision"),
+]
+
+
+def write(family, folder):
+    """A float32 model in shards of about a block."""
+    if family in VISION_MODELS:
+        subject = tiny_vision_model(family, torch.float32)
+        model, companion = subject.model, subject.processor
+    elif family == "opt-deep":
+        torch.manual_seed(0)
+        model, companion = opt(num_hidden_layers=6), train_tokenizer()
+    else:
+        model, companion = random_model(family, torch.float32), train_tokenizer()
+    model.save_pretrained(folder, max_shard_size=40_000)
+    companion.save_pretrained(folder)
+    return folder
+
+
+def in_memory(folder):
+    return load_model(str(folder))
+
+
+def opened(folder):
+    return load_model(str(folder), offload=True)
+
+
+def compress(case, subject, staging=None):
+    if subject.processor is not None:
+        source = PromptSource("questions", PROMPTS, "0" * 64)
+        calibration = draw_prompts(source, subject, QUESTIONS)
+    else:
+        calibration = CALIBRATION
+    compressor = compressors.get(case.method)
+    options = {"junction": case.junction, "propagation": case.propagation}
+    return compress_model(
+        subject,
+        case.method,
+        compressor,
+        configure(compressor.config, options, case.method),
+        0.3,
+        calibration,
+        scope=case.scope,
+        staging=staging,
+        batch_size=4,
+    )
+
+
+@torch.no_grad()
+def logits(subject):
+    if subject.processor is not None:
+        return subject.model(**encode(subject, PROMPTS)).logits
+    return subject.model(input_ids=CALIBRATION.input_ids).logits

@@ -1,0 +1,101 @@
+"""Models with their blocks on disk: the same logits, statistics and artefact as in memory."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+import torch
+from offloaded import CASES, Case, compress, in_memory, logits, opened
+
+import harness
+from harness.errors import UsageError
+from harness.offload.moving import is_offloaded
+from harness.saving.artefact import read_artefact
+
+
+@pytest.mark.parametrize("family", ["opt", "opt-350m", "llama", "qwen3", "llava", "qwen2_vl"])
+def test_the_dense_model_computes_the_same(family, folder):
+    subject = opened(folder(family))
+    assert is_offloaded(subject.model)
+    assert torch.equal(logits(subject), logits(in_memory(folder(family))))
+    assert subject.facts() == in_memory(folder(family)).facts()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_compression_gives_the_same_artefact(case, folder, tmp_path):
+    one = compress(case, in_memory(folder(case.family)))
+    two = compress(case, opened(folder(case.family)), tmp_path / "staging")
+    assert is_offloaded(two.model)
+    assert two.compression == one.compression
+    assert two.origin == one.origin
+    assert torch.equal(logits(two), logits(one))
+    for subject, name in ((one, "one"), (two, "two")):
+        harness.save(subject, tmp_path / name, shard_bytes=30_000)
+    files = {path.name for path in (tmp_path / "one").iterdir()}
+    assert files == {path.name for path in (tmp_path / "two").iterdir()}
+    assert sum(name.endswith(".safetensors") for name in files) > 1
+    for name in files - {"record.json", "harness.json"}:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    first, second = read_artefact(tmp_path / "one"), read_artefact(tmp_path / "two")
+    assert second == first.model_copy(update={"created": second.created})
+    again = harness.load(tmp_path / "two", offload=True)
+    assert is_offloaded(again.model)
+    assert torch.equal(logits(again), logits(one))
+
+
+def test_by_default_a_shard_is_no_larger_than_a_block(folder, tmp_path):
+    case = CASES[0]
+    small = compress(case, opened(folder(case.family)), tmp_path / "staging")
+    harness.save(small, tmp_path / "small")
+    assert len(list((tmp_path / "small").glob("*.safetensors"))) > 1
+    assert torch.equal(logits(harness.load(tmp_path / "small")), logits(small))
+
+
+@pytest.mark.parametrize("propagation", ["sequential", "original"])
+def test_at_most_two_blocks_are_ever_in_memory(propagation, folder, tmp_path, monkeypatch):
+    """Counted in parameters of the blocks, at every layer of every block that computes."""
+    subject = opened(folder("opt-deep"))
+    case = Case("opt-deep", "latentllm", "block-identity", propagation)
+    one = sum(p.numel() for p in subject.model.model.decoder.layers[0].parameters())
+    alive: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+    made = torch.nn.Parameter.__new__
+
+    def counted(cls, *arguments, **keywords):
+        parameter = made(cls, *arguments, **keywords)
+        alive.add(parameter)
+        return parameter
+
+    monkeypatch.setattr(torch.nn.Parameter, "__new__", counted)
+    peak = 0
+
+    def look(*_):
+        nonlocal peak
+        gc.collect()
+        peak = max(peak, sum(p.numel() for p in alive if not p.is_meta))
+
+    with torch.nn.modules.module.register_module_forward_pre_hook(look):
+        small = compress(case, subject, tmp_path / "staging")
+        look()
+    assert one <= peak <= 2 * one
+    assert all(p.is_meta for p in small.model.model.decoder.layers.parameters())
+    harness.save(small, tmp_path / "small")
+    assert torch.equal(logits(harness.load(tmp_path / "small")), logits(small))
+
+
+def test_nothing_stays_on_the_meta_device(folder, tmp_path):
+    case = CASES[0]
+    small = compress(case, opened(folder(case.family)), tmp_path / "staging")
+    harness.save(small, tmp_path / "small")
+    for subject in (in_memory(tmp_path / "small"), in_memory(folder(case.family))):
+        tensors = (*subject.model.parameters(), *subject.model.buffers())
+        assert not any(tensor.is_meta for tensor in tensors)
+
+
+def test_staging_is_for_models_on_disk_and_only_for_them(folder, tmp_path):
+    case = CASES[0]
+    with pytest.raises(UsageError, match="needs a staging folder"):
+        compress(case, opened(folder(case.family)))
+    with pytest.raises(UsageError, match="no other model does"):
+        compress(case, in_memory(folder(case.family)), tmp_path / "staging")
