@@ -9,14 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
-from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
@@ -45,7 +43,9 @@ def collect_gradients(
     """
     with ExitStack() as stack:
         stack.enter_context(_frozen(model))
-        observers = [stack.enter_context(GradientObserver(block)) for block in blocks]
+        observers = [GradientObserver(block) for block in blocks]
+        for observer in observers:
+            observer.watch(stack)
         for block in blocks:
             whole = block.module.forward
             block.module.forward = partial(checkpoint, whole, use_reentrant=False)
@@ -92,8 +92,8 @@ class Backward:
 class GradientObserver:
     """Accumulates gradient moments of the layers of ``block``; fused ones are taken apart.
 
-    A context manager: the hooks live no longer than that. Call ``begin`` before each forward pass
-    and clear ``recording`` after it, since checkpointed blocks run once more on the way back.
+    Call ``begin`` before each forward pass and clear ``recording`` after it, since checkpointed
+    blocks run once more on the way back.
     """
 
     recording: bool
@@ -109,23 +109,12 @@ class GradientObserver:
         self._moments: dict[Role, MomentAccumulator] = {}
         self._gradients_agree = {role: Agreement(centred=False) for role in block.stack.layers}
         self._inputs_agree = {site: Agreement(centred=True) for site in self._readers}
-        self._handles: list[RemovableHandle] = []
 
-    def __enter__(self) -> Self:
+    def watch(self, stack: ExitStack) -> None:
+        """Hook the layers for as long as ``stack`` is open."""
         for path in self._roles:
             module = self._block.module.get_submodule(path)
-            self._handles.append(module.register_forward_hook(partial(self._watch, path)))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+            stack.enter_context(module.register_forward_hook(partial(self._hook, path)))
 
     def begin(self, mask: Tensor) -> None:
         """Expect a forward pass whose real tokens are where ``mask: [batch, length]`` is true."""
@@ -140,7 +129,7 @@ class GradientObserver:
         }
         return Backward(gradients, self._gradients_agree, self._inputs_agree)
 
-    def _watch(self, path: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def _hook(self, path: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         if not output.requires_grad:
             output.requires_grad_()
         if not self.recording:
