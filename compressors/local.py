@@ -15,6 +15,7 @@ from harness.algebra.ranks import has_identity, rank_for
 from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BiasUpdate, BlockStatistics, CompressorConfig
 from harness.factors import Dense, Factor
+from harness.forms import Form, dense_form, joined_form
 from harness.roles import SITE_OF_ROLE, Role, Site
 from harness.statistics.moments import Moments
 
@@ -62,6 +63,25 @@ class Local:
             factors[role] = compress_layer(layer, moments, known[place], keep, config)
         return factors
 
+    def forms(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, Form]:
+        """What ``compress`` will return (see ``Foreseeable``)."""
+        return local_forms(block, keep, config)
+
+
+def local_forms(block: BlockWeights, keep: float, config: CompressorConfig) -> dict[Role, Form]:
+    """The forms of layers that are compressed each by itself."""
+    if _keeps_all(keep, config):
+        return {role: dense_form(layer) for role, layer in block.layers.items()}
+    return {
+        role: joined_form(
+            layer,
+            keep,
+            config.junction,
+            bias=layer.bias is not None or updates_bias(layer, config.bias_update),
+        )
+        for role, layer in block.layers.items()
+    }
+
 
 def compress_layer(
     layer: LinearWeights,
@@ -72,11 +92,16 @@ def compress_layer(
 ) -> Factor:
     """Best low-rank form of one layer; kept dense where nothing is to be removed."""
     W = layer.weight.double()
-    if keep == 1 and not has_identity(config.junction):
+    if _keeps_all(keep, config):
         return Dense(W, layer.bias)
     product = best_product(W, preconditioner, rank_for(W.shape, keep, config.junction))
     bias = updated_bias(layer, W, product.dense(), moments.mean, config.bias_update)
     return join(product, preconditioner, config.junction, bias)
+
+
+def _keeps_all(keep: float, config: CompressorConfig) -> bool:
+    """Whether a layer stays dense; with an identity block nothing is lost at full rank."""
+    return keep == 1 and not has_identity(config.junction)
 
 
 def updates_bias(layer: LinearWeights, policy: BiasUpdate) -> bool:

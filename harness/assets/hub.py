@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 
 from harness.assets.aliases import HubText
 from harness.assets.folders import PICKLES, WEIGHTS, WITHOUT_WEIGHTS
@@ -46,6 +46,22 @@ def download_model(repository: str, revision: str | None, instead: str) -> Path:
         if any(file for pattern in WEIGHTS for file in folder.glob(pattern)):
             return folder
         return snapshot((*WITHOUT_WEIGHTS, *PICKLES))
+
+
+def download_config(repository: str, revision: str | None, instead: str) -> Path:
+    """Folder with a model's ``config.json``; the rest of the model is not downloaded.
+
+    Args:
+        repository: ``ORG/NAME``.
+        revision: branch, tag or commit; None for the default branch.
+        instead: what to pass if it cannot be had.
+
+    Raises:
+        AssetError: it does not exist, is not accessible, or the hub cannot be reached.
+        InfrastructureError: the disk is full.
+    """
+    with _trouble_explained(f"the model '{_named(repository, revision)}'", instead):
+        return Path(hf_hub_download(repository, "config.json", revision=revision)).parent
 
 
 def load_rows(text: HubText, purpose: Purpose, name: str, instead: str) -> tuple[list[str], str]:

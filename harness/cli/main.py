@@ -17,6 +17,7 @@ from harness.errors import HarnessError, InfrastructureError, UsageError, unknow
 COMMANDS = {
     "run": "compress a model, measure it, record the result",
     "plan": "show the cells of a recipe and which of them are done",
+    "profile": "what a model costs, dense and compressed, from its shapes alone",
     "diff": "what differs between two records or folders, and why",
     "merge": "bring the records of several folders together",
     "sweep": "run the cells of a recipe, each in its own process",
