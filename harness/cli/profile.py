@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--runs", type=int, default=5, help="timed runs, of which the median counts")
     add("--compile", action="store_true", help="measure under torch.compile")
+    add("--streamline", action="store_true", help="measure with fewer operations per factor")
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--json", action="store_true", help="print exact numbers as JSON")
     either.add_argument("--markdown", action="store_true", help="print a markdown table")
@@ -138,7 +139,7 @@ def _setting(arguments: argparse.Namespace) -> Setting:
         torch.zeros(1, device=device).item()  # the meta device has no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device '{device}' cannot be used here; pass --device cpu") from error
-    return Setting(device, arguments.runs, arguments.compile)
+    return Setting(device, arguments.runs, arguments.compile, arguments.streamline)
 
 
 def _title(found: Profile) -> str:

@@ -4,7 +4,8 @@ Prefill is one forward pass over the whole workload with logits at every positio
 products are counted. Decode adds one token after another to sequences that end as long as the
 workload's. Both are medians over several runs after one that warms up.
 
-In factor form the linear layers run as a compressed model's do. The cache holds keys and values.
+In factor form the linear layers run as a compressed model's do, or streamlined. The cache holds
+keys and values.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from harness.forms import SPREAD
 from harness.profile.count import Count, Workload
 from harness.profile.memory import available, peak, reset_peak
 from harness.profile.skeleton import Forms, Skeleton, skeleton
+from harness.runtime.streamline import streamline
 from harness.spec import Dtype
 
 STEPS = 16
@@ -41,11 +43,13 @@ class Setting:
         device: a torch device.
         runs: timed runs of each kind.
         compiled: whether the model goes through ``torch.compile``.
+        streamlined: whether factors run with fewer operations than as they are stored.
     """
 
     device: str
     runs: int = 5
     compiled: bool = False
+    streamlined: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ def measure(
     reset_peak(ids.device)
     subject = skeleton(config, dtype)
     model = materialised(subject, forms, ids.device)
+    if setting.streamlined:
+        streamline(model, subject.family)
     run: Any = model
     if setting.compiled:
         torch.compiler.reset()

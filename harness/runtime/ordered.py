@@ -32,8 +32,8 @@ class OrderedIdentity(nn.Module):
         if self.order is not None:
             rows = rows.index_select(-1, self.order)
         kept, rest = rows[:, : len(self.T)], rows[:, len(self.T) :]
-        if len(rows) == 1:  # a product with one vector is quicker than with a matrix of one row
-            latent = torch.addmv(kept[0], self.T, rest[0])[None]
+        if len(rows) == 1:  # one vector's product is quicker alone than with an addition
+            latent = kept + F.linear(rest, self.T)
         else:
             latent = torch.addmm(kept, rest, self.T.T)
         return F.linear(latent, self.F, self.bias).view(*x.shape[:-1], len(self.F))

@@ -19,6 +19,7 @@ from harness.profile.skeleton import forms_of, skeleton
 
 CPU = torch.device("cpu")
 ONCE = Setting("cpu", runs=1)
+QUICK = Setting("cpu", runs=1, streamlined=True)
 WORKLOAD = Workload(2, STEPS + 4)
 SMALL = {
     "hidden_size": 32,
@@ -62,6 +63,11 @@ def test_every_kind_of_number_is_measured(config):
     seen = measure(config, {}, WORKLOAD, "float32", ONCE)
     assert all(math.isfinite(value) and value > 0 for value in (seen.prefill, seen.decode))
     assert seen.peak_bytes > count(skeleton(config, "float32"), {}, WORKLOAD).bytes
+
+
+def test_a_streamlined_model_is_measured_too(one_thread):
+    bare = skeleton(opt().config, "float32")
+    assert measure(opt().config, latent(bare), WORKLOAD, "float32", QUICK).prefill > 0
 
 
 def test_an_encoder_does_not_decode(one_thread):
