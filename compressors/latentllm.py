@@ -7,7 +7,7 @@ Source: the paper's section on joint tensor compression and its appendix.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers.activations import ACT2FN
 
 from compressors import asvd_rootcov
-from compressors.local import DampedConfig, updated_bias, updates_bias
+from compressors.local import DampedConfig, local_forms, updated_bias, updates_bias
 from harness.algebra.joint_qk import HeadMaps, joint_query_key
 from harness.algebra.joint_ud import Regression, joint_relu, regress
 from harness.algebra.joint_vo import joint_value_output, value_basis
@@ -28,7 +28,8 @@ from harness.algebra.rotary import Window
 from harness.algebra.spectral import inverse_root
 from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BlockStatistics
-from harness.factors import Factor
+from harness.factors import Factor, HeadIdentity
+from harness.forms import Form
 from harness.roles import Role
 
 Pair = Literal["qk", "vo", "ud"]
@@ -98,6 +99,24 @@ class LatentLLM:
             factors |= job.up_down(factors)
         return factors
 
+    def forms(self, block: BlockWeights, keep: float, config: Config) -> Mapping[Role, Form]:
+        """What ``compress`` will return (see ``Foreseeable``).
+
+        Weights with a head of deficient rank get a plain block identity instead of one per head.
+        """
+        forms = local_forms(block, keep, config)
+        heads = block.attention.kv_heads
+        read_by_head: dict[Pair, tuple[Role, bool]] = {
+            "qk": ("key", _free_basis(block)),
+            "vo": ("value", True),
+        }
+        for pair, (role, free_basis) in read_by_head.items():
+            shape = block.layers[role].weight.shape
+            rank = _rank_in_heads(shape, heads, keep, config) if free_basis else None
+            if pair in config.joint and rank is not None:
+                forms[role] = replace(forms[role], form=HeadIdentity.form, rank=rank, heads=heads)
+        return forms
+
 
 plugin = LatentLLM()
 
@@ -133,7 +152,7 @@ class _Job:
         origin = moments.mean if self._centred(query) else torch.zeros_like(moments.mean)
         means = _mean_output(query, origin), _mean_output(key, origin)
         scale_q, scale_k = _head_scales(self.block, self.statistics)
-        free_basis = geometry.rotary is None and geometry.key_norm is None
+        free_basis = _free_basis(self.block)
         key_rank, in_heads = self._head_rank(key, geometry.kv_heads, free_basis)
         bases = joint_query_key(
             HeadMaps(
@@ -264,14 +283,12 @@ class _Job:
 
         A head of deficient rank has no basis its bias could be written in.
         """
-        junction, (d_out, _) = self.config.junction, layer.weight.shape
-        if self.config.head_junction and free_basis and junction == "block-identity":
-            size = d_out // heads
-            rank = rank_for(layer.weight.shape, self.keep, junction, heads * size * size)
+        rank = _rank_in_heads(layer.weight.shape, heads, self.keep, self.config)
+        if free_basis and rank is not None:
             spread = torch.linalg.cond(_heads(layer.weight.double(), heads))
-            if rank >= size and bool((spread < DEFICIENT).all()):
+            if bool((spread < DEFICIENT).all()):
                 return rank, True
-        return rank_for(layer.weight.shape, self.keep, junction), False
+        return rank_for(layer.weight.shape, self.keep, self.config.junction), False
 
     def _projected(self, layer: LinearWeights, basis: Tensor, metric: Preconditioner) -> _Projected:
         """``W P A'^T`` times ``A' P^-1``, and the bias that goes with it."""
@@ -294,6 +311,20 @@ class _Job:
         if fit.bias is not None:
             bias = fit.bias if bias is None else bias.to(fit.bias) + fit.bias
         return join(fit.product, fit.preconditioner, self.config.junction, bias)
+
+
+def _free_basis(block: BlockWeights) -> bool:
+    """Whether each key head may change its basis: nothing but the query reads it."""
+    return block.attention.rotary is None and block.attention.key_norm is None
+
+
+def _rank_in_heads(shape: Sequence[int], heads: int, keep: float, config: Config) -> int | None:
+    """Rank of a layer with an identity block in each head too, None if it cannot have them."""
+    if not config.head_junction or config.junction != "block-identity":
+        return None
+    size = shape[0] // heads
+    rank = rank_for(shape, keep, config.junction, heads * size * size)
+    return rank if rank >= size else None
 
 
 def _heads(rows: Tensor, heads: int) -> Tensor:

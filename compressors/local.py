@@ -15,7 +15,9 @@ from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.ranks import has_identity, rank_for
 from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BiasUpdate, BlockStatistics, CompressorConfig, RankedConfig
+from harness.errors import UsageError
 from harness.factors import Dense, Factor
+from harness.forms import Form, dense_form, joined_form
 from harness.roles import SITE_OF_ROLE, Role, Site
 from harness.statistics.moments import Moments
 
@@ -56,7 +58,7 @@ class Local:
         self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: Any
     ) -> Mapping[Role, Factor]:
         """Compress every layer of ``block`` by itself (see ``Compressor.compress``)."""
-        if keep == 1 and not has_identity(config.junction):
+        if _keeps_all(keep, config):
             return {role: dense(layer) for role, layer in block.layers.items()}
         return {
             role: compress_layer(
@@ -64,6 +66,14 @@ class Local:
             )
             for role, layer, one in self._inputs(block, statistics, config)
         }
+
+    def forms(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, Form]:
+        """What ``compress`` will return (see ``Foreseeable``)."""
+        if config.ranks == "fisher":
+            raise UsageError(
+                "fisher ranks come from gradients, not from shapes; pass --ranks uniform"
+            )
+        return local_forms(block, keep, config)
 
     def losses(
         self, block: BlockWeights, statistics: BlockStatistics, config: Any
@@ -125,6 +135,21 @@ def dense(layer: LinearWeights) -> Factor:
     return Dense(layer.weight.double(), layer.bias)
 
 
+def local_forms(block: BlockWeights, keep: float, config: CompressorConfig) -> dict[Role, Form]:
+    """The forms of layers that are compressed each by itself."""
+    if _keeps_all(keep, config):
+        return {role: dense_form(layer) for role, layer in block.layers.items()}
+    return {
+        role: joined_form(
+            layer,
+            keep,
+            config.junction,
+            bias=layer.bias is not None or updates_bias(layer, config.bias_update),
+        )
+        for role, layer in block.layers.items()
+    }
+
+
 def compress_layer(
     layer: LinearWeights, one: LayerInput, rank: int, config: CompressorConfig
 ) -> Factor:
@@ -133,6 +158,11 @@ def compress_layer(
     product = best_product(W, one.preconditioner, rank)
     bias = updated_bias(layer, W, product.dense(), one.mean, config.bias_update)
     return join(product, one.preconditioner, config.junction, bias)
+
+
+def _keeps_all(keep: float, config: CompressorConfig) -> bool:
+    """Whether a layer stays dense; with an identity block nothing is lost at full rank."""
+    return keep == 1 and not has_identity(config.junction)
 
 
 def updates_bias(layer: LinearWeights, policy: BiasUpdate) -> bool:

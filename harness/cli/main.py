@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "write a saved model as an ordinary dense checkpoint",
     "chat": "talk to a model",
     "plan": "show the cells of a recipe and which of them are done",
+    "profile": "what a model costs, dense and compressed, from its shapes alone",
     "diff": "what differs between two records or folders, and why",
     "merge": "bring the records of several folders together",
     "fetch": "download all that a recipe or run needs",

@@ -1,0 +1,130 @@
+"""What a compressed layer will be, from its shape alone: a factor's form and sizes, no values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from harness.algebra.ranks import Junction, has_identity, rank_for
+from harness.block import BlockWeights, LinearWeights
+from harness.factors import Dense, Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
+from harness.roles import Role
+
+SPREAD = 0.02
+"""Standard deviation of random weights, that of transformers' own initialisation."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A factor without values.
+
+    Attributes:
+        form: ``Factor.form``.
+        d_out, d_in: sizes of the layer.
+        rank: inner dimension; of a dense layer the largest it can have.
+        bias: whether it has one.
+        heads: parts of the output with an identity block each; for ``head-identity`` alone.
+    """
+
+    form: str
+    d_out: int
+    d_in: int
+    rank: int
+    bias: bool
+    heads: int | None = None
+
+    def random(self) -> Factor:
+        """A factor of this form with random weights and permutations.
+
+        It is made on the default device and of the default dtype; on the meta device it takes no
+        memory.
+        """
+        bias = torch.zeros(self.d_out) if self.bias else None
+        return _MAKERS[self.form](self, bias)
+
+
+@runtime_checkable
+class Foreseeable(Protocol):
+    """A compressor whose factors' forms depend on shapes alone, so that they can be told before."""
+
+    def forms(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, Form]:
+        """The forms of the factors that ``compress`` will return.
+
+        Args:
+            block: weights of which only shapes are read; they may be on the meta device.
+            keep: share of each layer's parameters that may remain, ``0 < keep <= 1``.
+            config: an instance of the compressor's ``config``.
+
+        Raises:
+            UsageError: a rank rounds to zero.
+        """
+
+
+def dense_form(layer: LinearWeights) -> Form:
+    """The form of a layer that stays as it is."""
+    d_out, d_in = layer.weight.shape
+    return Form(Dense.form, d_out, d_in, min(d_out, d_in), layer.bias is not None)
+
+
+def joined_form(layer: LinearWeights, keep: float, junction: Junction, *, bias: bool) -> Form:
+    """The form of a layer that is compressed within its own budget.
+
+    Raises:
+        UsageError: not even rank 1 fits.
+    """
+    d_out, d_in = layer.weight.shape
+    form = junction if has_identity(junction) else LowRank.form
+    return Form(form, d_out, d_in, rank_for((d_out, d_in), keep, junction), bias)
+
+
+def _dense(form: Form, bias: Tensor | None) -> Factor:
+    return Dense(_weights(form.d_out, form.d_in), bias)
+
+
+def _low_rank(form: Form, bias: Tensor | None) -> Factor:
+    return LowRank(_weights(form.d_out, form.rank), _weights(form.rank, form.d_in), bias)
+
+
+def _input_identity(form: Form, bias: Tensor | None) -> Factor:
+    F, T = _weights(form.d_out, form.rank), _weights(form.rank, form.d_in - form.rank)
+    return InputIdentity(F, T, *_split(form.d_in, form.rank), bias)
+
+
+def _output_identity(form: Form, bias: Tensor | None) -> Factor:
+    F, T = _weights(form.rank, form.d_in), _weights(form.d_out - form.rank, form.rank)
+    return OutputIdentity(F, T, *_split(form.d_out, form.rank), bias)
+
+
+def _head_identity(form: Form, bias: Tensor | None) -> Factor:
+    assert form.heads is not None
+    size = form.d_out // form.heads
+    heads = [_split(form.rank, size) for _ in range(form.heads)]
+    return HeadIdentity(
+        _weights(form.rank, form.d_in - form.rank),
+        _weights(form.heads, size, form.rank - size),
+        _split(form.d_in, form.rank),
+        (torch.stack([kept for kept, _ in heads]), torch.stack([rest for _, rest in heads])),
+        bias,
+    )
+
+
+_MAKERS: Mapping[str, Callable[[Form, Tensor | None], Factor]] = {
+    Dense.form: _dense,
+    LowRank.form: _low_rank,
+    InputIdentity.form: _input_identity,
+    OutputIdentity.form: _output_identity,
+    HeadIdentity.form: _head_identity,
+}
+
+
+def _weights(*shape: int) -> Tensor:
+    return torch.randn(*shape) * SPREAD
+
+
+def _split(size: int, first: int) -> tuple[Tensor, Tensor]:
+    order = torch.randperm(size)
+    return order[:first], order[first:]

@@ -1,0 +1,1 @@
+"""What a model costs before and after compression: counted from its shapes, and measured."""

@@ -1,0 +1,110 @@
+"""A model without weights: every module of it, on the meta device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.utils import logging
+
+from harness.block import BlockWeights
+from harness.compressor import Compressor
+from harness.errors import UsageError
+from harness.families.family import Family
+from harness.families.stack import Block
+from harness.forms import Foreseeable, Form
+from harness.profile.unlisted import ENCODERS, described
+from harness.roles import Role
+from harness.spec import Dtype, Scope
+
+Forms = Mapping[str, Mapping[Role, Form]]
+"""By block and role."""
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A model's modules; parameters are on the meta device, buffers have their values."""
+
+    model: PreTrainedModel
+    family: Family
+
+    def blocks(self, scope: Scope = "language") -> list[tuple[Block, BlockWeights]]:
+        """The blocks within ``scope`` with their weights, of which only shapes are known.
+
+        Raises:
+            UsageError: the model has no vision tower and ``scope`` asks for one.
+        """
+        blocks = self.family.blocks(self.model, scope)
+        return [(block, block.weights(self.model)) for block in blocks]
+
+    @property
+    def head(self) -> nn.Linear | None:
+        """The output head, None for an encoder."""
+        found: nn.Linear | None = self.model.get_output_embeddings()
+        return found
+
+    @property
+    def positions(self) -> int | None:
+        """How long a sequence can be; None if the configuration sets no limit."""
+        config: Any = self.model.config.get_text_config()
+        found: int | None = getattr(config, "max_position_embeddings", None)
+        return found
+
+
+def skeleton(config: PretrainedConfig, dtype: Dtype) -> Skeleton:
+    """The model of ``config``; takes next to no memory, whatever its size.
+
+    Raises:
+        UsageError: it is not known where its blocks are.
+    """
+    family = described(config)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with init_empty_weights(include_buffers=False):
+            model = _opened(config, family, getattr(torch, dtype))
+        model.tie_weights()
+    finally:
+        logging.set_verbosity(verbosity)
+    return Skeleton(model.eval(), family)
+
+
+def forms_of(
+    subject: Skeleton, method: str, compressor: Compressor, config: Any, ratio: float, scope: Scope
+) -> Forms:
+    """What ``compressor`` makes of each layer within ``scope``.
+
+    Raises:
+        UsageError: the method does not say so from shapes alone, or a rank rounds to zero.
+    """
+    if not isinstance(compressor, Foreseeable):
+        raise UsageError(
+            f"method '{method}' does not tell its ranks from shapes alone; "
+            "give it a 'forms' method (see harness.forms.Foreseeable)"
+        )
+    return {
+        block.name: compressor.forms(weights, 1 - ratio, config)
+        for block, weights in subject.blocks(scope)
+    }
+
+
+def _opened(config: PretrainedConfig, family: Family, dtype: torch.dtype) -> PreTrainedModel:
+    if config.model_type in ENCODERS:
+        encoder: PreTrainedModel = AutoModel.from_config(
+            config, dtype=dtype, add_pooling_layer=False
+        )
+        return encoder
+    opener: Any = AutoModelForImageTextToText if family.vision else AutoModelForCausalLM
+    model: PreTrainedModel = opener.from_config(config, dtype=dtype)
+    return model

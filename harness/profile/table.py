@@ -1,0 +1,146 @@
+"""The rows of a profile: a model dense and compressed, counted and, if asked, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig
+
+from harness.compressor import Compressor
+from harness.errors import UsageError
+from harness.options import label
+from harness.profile.count import Count, Workload, count
+from harness.profile.known import configuration
+from harness.profile.measure import Measured, Setting, fits, measure
+from harness.profile.skeleton import Forms, Skeleton, forms_of, skeleton
+from harness.profile.table2 import METHOD, MODEL, WORKLOAD, Counted, as_table2
+from harness.progress import Tracker, silent
+from harness.spec import DENSE, Dtype, Scope
+
+DOES_NOT_FIT = "does not fit"
+SEQUENCE = 2048
+"""Tokens of a sequence unless asked otherwise, or as many as the model has positions."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to profile.
+
+    Attributes:
+        model: its reference.
+        methods: by registered name, each with its options.
+        ratios: shares of parameters to remove.
+        batch: sequences.
+        sequence: tokens of each, None for ``SEQUENCE``.
+        scope: which linear layers are compressed.
+        dtype: of weights and cache.
+        setting: how to measure, None to count only.
+    """
+
+    model: str
+    methods: Mapping[str, tuple[Compressor, Any]]
+    ratios: Sequence[float]
+    batch: int = 4
+    sequence: int | None = None
+    scope: Scope = "language"
+    dtype: Dtype = "bfloat16"
+    setting: Setting | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one variant of the model costs.
+
+    Attributes:
+        method: its label, ``dense`` for the uncompressed model.
+        ratio: share of parameters removed.
+        count: from shapes.
+        measured: by running it, or why it was not run; None if not asked for.
+        table2: counted the way the paper's Table 2 is; None for what is not in it.
+    """
+
+    method: str
+    ratio: float
+    count: Count
+    measured: Measured | str | None
+    table2: Counted | None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A model's rows over one workload."""
+
+    model: str
+    dtype: Dtype
+    workload: Workload
+    rows: tuple[Row, ...]
+
+
+def profile(request: Request, track: Tracker = silent) -> Profile:
+    """Cost of the dense model, then of each method at each ratio.
+
+    Raises:
+        UsageError: there is no such model, sequences are longer than it has positions, a method
+            does not tell its ranks from shapes, a rank rounds to zero, or the model cannot be
+            measured.
+        AssetError: the model's configuration cannot be had.
+    """
+    config = configuration(request.model)
+    subject = skeleton(config, request.dtype)
+    workload = Workload(request.batch, _length(request, subject))
+    variants = _variants(request, subject)
+    rows = []
+    for title, ratio, forms in track(variants, "profiling", len(variants)):
+        counted = count(subject, forms, workload)
+        listed = request.model == MODEL and workload == WORKLOAD and title in (DENSE, METHOD)
+        rows.append(
+            Row(
+                method=title,
+                ratio=ratio,
+                count=counted,
+                measured=_measured(request, config, subject, forms, counted, workload),
+                table2=as_table2(subject, ratio) if listed else None,
+            )
+        )
+    return Profile(request.model, request.dtype, workload, tuple(rows))
+
+
+def _length(request: Request, subject: Skeleton) -> int:
+    longest = subject.positions
+    if request.sequence is None:
+        return min(SEQUENCE, longest or SEQUENCE)
+    if longest is not None and request.sequence > longest:
+        raise UsageError(
+            f"{request.model} has {longest} positions; pass --sequence {longest} or less"
+        )
+    return request.sequence
+
+
+def _variants(request: Request, subject: Skeleton) -> list[tuple[str, float, Forms]]:
+    found: list[tuple[str, float, Forms]] = [(DENSE, 0.0, {})]
+    for name, (compressor, options) in request.methods.items():
+        for ratio in request.ratios:
+            forms = forms_of(subject, name, compressor, options, ratio, request.scope)
+            found.append((label(name, options), ratio, forms))
+    return found
+
+
+def _measured(
+    request: Request,
+    config: PretrainedConfig,
+    subject: Skeleton,
+    forms: Forms,
+    counted: Count,
+    workload: Workload,
+) -> Measured | str | None:
+    if request.setting is None:
+        return None
+    if not fits(counted, subject, workload, request.setting.device):
+        return DOES_NOT_FIT
+    try:
+        return measure(config, forms, workload, request.dtype, request.setting)
+    except torch.OutOfMemoryError:
+        return DOES_NOT_FIT

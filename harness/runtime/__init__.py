@@ -1,0 +1,1 @@
+"""Compressed models made quicker to run; what they compute stays the same."""
