@@ -42,7 +42,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         default=8,
         help="sequences per forward pass; halved when memory runs out",
     )
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
+    add(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="torch device, or auto for several",
+    )
     add(
         "--offload",
         action="store_true",
@@ -113,6 +117,8 @@ def chosen_calibration(
 
 def usable_device(device: str) -> str:
     """``device`` if it can be computed on, else a ``UsageError``."""
+    if device == "auto":
+        return device
     try:
         torch.zeros(1, device=device).item()  # the meta device has no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:

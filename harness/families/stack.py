@@ -76,15 +76,18 @@ class Stack:
             heads=config.num_attention_heads,
             kv_heads=len(layers["key"].weight) // size,
             head_size=size,
-            rotary=self._frequencies(model),
+            rotary=self._frequencies(model, layers["query"].weight.device),
             query_norm=_tensor(block, self.query_norm, "weight"),
             key_norm=_tensor(block, self.key_norm, "weight"),
         )
         return BlockWeights(layers, geometry, activation=getattr(config, self.activation))
 
-    def _frequencies(self, model: PreTrainedModel) -> Tensor | None:
+    def _frequencies(self, model: PreTrainedModel, device: torch.device) -> Tensor | None:
         inverse = _tensor(model, self.rotary, "inv_freq")
-        if inverse is None or not self.planar:
+        if inverse is None:
+            return None
+        inverse = inverse.to(device)
+        if not self.planar:
             return inverse
         return torch.block_diag(inverse[None], inverse[None])
 
