@@ -15,7 +15,6 @@ from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.ranks import has_identity, rank_for
 from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BiasUpdate, BlockStatistics, CompressorConfig, RankedConfig
-from harness.errors import UsageError
 from harness.factors import Dense, Factor
 from harness.forms import Form, dense_form, joined_form
 from harness.roles import SITE_OF_ROLE, Role, Site
@@ -69,10 +68,6 @@ class Local:
 
     def forms(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, Form]:
         """What ``compress`` will return (see ``Foreseeable``)."""
-        if config.ranks == "fisher":
-            raise UsageError(
-                "fisher ranks come from gradients, not from shapes; pass --ranks uniform"
-            )
         return local_forms(block, keep, config)
 
     def losses(

@@ -22,6 +22,7 @@ from harness.algebra.two_sided import input_metric, output_metric, tails, two_si
 from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BlockStatistics, Propagation, Ranks
 from harness.factors import Factor
+from harness.forms import Form, dense_form, joined_form
 from harness.roles import SITE_OF_ROLE, Role, Site
 
 Shrinkage = float | Literal["held-out"]
@@ -98,6 +99,19 @@ class Twinroot:
             for role, layer in block.layers.items()
         }
         return self.compress_to(block, statistics, ranks, config)
+
+    def forms(self, block: BlockWeights, keep: float, config: Config) -> Mapping[Role, Form]:
+        """What ``compress`` will return (see ``Foreseeable``)."""
+        forms: dict[Role, Form] = {}
+        for role, layer in block.layers.items():
+            shape, bias = layer.weight.shape, updates_bias(layer, config.bias_update)
+            full = rank_for(shape, keep, config.junction) == min(shape)
+            forms[role] = (
+                dense_form(layer)
+                if full
+                else joined_form(layer, keep, config.junction, bias=bias or layer.bias is not None)
+            )
+        return forms
 
     def compress_to(
         self,

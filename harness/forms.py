@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.algebra.ranks import Junction, has_identity, rank_for
 from harness.block import BlockWeights, LinearWeights
+from harness.errors import UsageError
 from harness.factors import Dense, Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
 from harness.roles import Role
 
@@ -41,8 +42,13 @@ class Form:
         """A factor of this form with random weights and permutations.
 
         It is made on the default device and of the default dtype; on the meta device it takes no
-        memory.
+        memory and has no values.
+
+        Raises:
+            UsageError: the form is unknown.
         """
+        if self.form not in _MAKERS:
+            raise UsageError(f"a layer is of an unknown form '{self.form}'; upgrade harness")
         bias = torch.zeros(self.d_out) if self.bias else None
         return _MAKERS[self.form](self, bias)
 
@@ -62,6 +68,30 @@ class Foreseeable(Protocol):
         Raises:
             UsageError: a rank rounds to zero.
         """
+
+
+def form_of(factor: Factor) -> Form:
+    """The form and the sizes of a factor.
+
+    Raises:
+        UsageError: it is not of this package.
+    """
+    heads = None
+    match factor:
+        case Dense():
+            d_out, d_in = factor.weight.shape
+        case LowRank():
+            d_out, d_in = len(factor.B), factor.A.shape[1]
+        case InputIdentity():
+            d_out, d_in = len(factor.F), factor.kept.numel() + factor.rest.numel()
+        case OutputIdentity():
+            d_out, d_in = factor.kept.numel() + factor.rest.numel(), factor.F.shape[1]
+        case HeadIdentity():
+            d_out, d_in = factor.head_kept.numel(), factor.kept.numel() + factor.rest.numel()
+            heads = len(factor.head_kept)
+        case _:
+            raise UsageError(f"a {type(factor).__name__} is a form that cannot be described")
+    return Form(factor.form, d_out, d_in, factor.rank, factor.bias is not None, heads)
 
 
 def dense_form(layer: LinearWeights) -> Form:

@@ -19,7 +19,7 @@ from transformers import (
 from transformers.utils import logging
 
 from harness.block import BlockWeights
-from harness.compressor import Compressor
+from harness.compressor import Compressor, RankedConfig
 from harness.errors import UsageError
 from harness.families.family import Family
 from harness.families.stack import Block
@@ -92,6 +92,11 @@ def forms_of(
         raise UsageError(
             f"method '{method}' does not tell its ranks from shapes alone; "
             "give it a 'forms' method (see harness.forms.Foreseeable)"
+        )
+    if isinstance(config, RankedConfig) and config.ranks == "fisher":
+        raise UsageError(
+            f"the ranks of '{method}' come from gradients, not from shapes alone; "
+            "pass --ranks uniform"
         )
     return {
         block.name: compressor.forms(weights, 1 - ratio, config)

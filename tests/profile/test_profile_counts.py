@@ -29,7 +29,10 @@ from harness.statistics.collect import collect
 CALIBRATION = random_calibration()
 WORKLOAD = Workload(batch=3, sequence=16)
 CHOICES = [
-    *((method, {}) for method in compressors.names()),
+    *(
+        (method, {"ranks": "uniform"} if method == "twinroot" else {})
+        for method in compressors.names()
+    ),
     *(("svd", {"junction": junction}) for junction in get_args(Junction)),
     *(("latentllm", {"junction": junction}) for junction in get_args(Junction)),
     ("latentllm", {"head_junction": False}),
@@ -51,6 +54,7 @@ def statistics_of(name):
         CALIBRATION,
         batch_size=6,
         keep_mlp_tokens=True,
+        gradients=True,
         track=silent,
     )
 
@@ -178,3 +182,12 @@ def test_a_method_that_does_not_tell_is_an_error(tiny):
     bare = Skeleton(tiny("opt").model, tiny("opt").family)
     with pytest.raises(UsageError, match="'silent' does not tell its ranks"):
         forms_of(bare, "silent", Silent(), None, 0.3, "language")
+
+
+@pytest.mark.parametrize("method", ["twinroot", "asvd-rootcov"])
+def test_ranks_that_gradients_choose_are_not_made_up(method, tiny):
+    compressor = compressors.get(method)
+    config = configure(compressor.config, {"ranks": "fisher"}, method)
+    bare = skeleton(tiny("llama").model.config, "float64")
+    with pytest.raises(UsageError, match=r"gradients.*pass --ranks uniform"):
+        forms_of(bare, method, compressor, config, 0.3, "language")
