@@ -91,7 +91,8 @@ def save(blocks: Sequence[BlockStatistics], origin: Mapping[str, str], path: Pat
         "agreement": [block.agreement and dict(block.agreement) for block in blocks],
         "origin": dict(origin),
     }
-    save_file(whole, path, metadata={name: json.dumps(fact) for name, fact in facts.items()})
+    # The order of several entries would differ from file to file.
+    save_file(whole, path, metadata={"facts": json.dumps(facts)})
 
 
 def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[BlockStatistics]:
@@ -102,11 +103,11 @@ def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[Bl
         ValueError: it holds something else.
     """
     with safe_open(path, framework="pt", device=str(device)) as file:
-        facts = file.metadata() or {}
-        if json.loads(facts.get("origin", "null")) != dict(origin):
+        facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+        if facts.get("origin") != dict(origin):
             raise ValueError("it says that it comes from something else")
-        counts: list[dict[str, dict[Any, int]]] = json.loads(facts["counts"])
-        agreement: list[Any] = json.loads(facts["agreement"])
+        counts: list[dict[str, dict[Any, int]]] = facts["counts"]
+        agreement: list[Any] = facts["agreement"]
         there = set(file.keys())
 
         def stored(name: str) -> Tensor:
