@@ -81,8 +81,9 @@ def execute(arguments: argparse.Namespace) -> int:
     device = placement(given.get("device"))
     target = _target(arguments, options, calibration)
     if target is None:
-        with staging_beside(arguments.save.expanduser().resolve()):
-            pass  # a kill after saving left it
+        if arguments.offload:
+            with staging_beside(arguments.save.expanduser().resolve()):
+                pass  # a kill after saving left it
         sys.stdout.write(f"{arguments.save}: this very model is saved already\n")
         return 0
     subject = load_model(arguments.model, arguments.dtype, device, offload=arguments.offload)

@@ -21,14 +21,13 @@ def blocks_on_disk(model: PreTrainedModel, family: Family, device: str) -> Place
     def places(path: str, module: nn.Module) -> Iterator[tuple[str, str]]:
         if path in blocks:
             yield path, "disk"
-        elif not any(block.startswith(f"{path}.") for block in blocks) and path:
+        elif path and not any(block.startswith(f"{path}.") for block in blocks):
             yield path, device
         else:
-            start = f"{path}." if path else ""
-            for name in (*dict(module.named_parameters(start, recurse=False)),):
+            for name, _ in module.named_parameters(path, recurse=False):
                 yield name, device
             for name, child in module.named_children():
-                yield from places(start + name, child)
+                yield from places(f"{path}.{name}" if path else name, child)
 
     return dict(places("", model))
 
