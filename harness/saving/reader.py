@@ -16,8 +16,6 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from harness.errors import AssetError, UsageError
-from harness.families.family import family_of
-from harness.latent.install import install as cache_latents
 from harness.saving.forms import install
 from harness.saving.layout import NAME, read_layout
 from harness.saving.running import make_runnable
@@ -54,6 +52,10 @@ class FactorReader(HfQuantizer):
         layout = self.quantization_config.layout
         install(model, layout.layers)
         if layout.cache == "latent":
+            # Only now: this module is imported while transformers still is.
+            from harness.families.family import family_of  # noqa: PLC0415
+            from harness.latent.install import install as cache_latents  # noqa: PLC0415
+
             cache_latents(model, family_of(model.config))
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **_: Any) -> None:

@@ -13,13 +13,14 @@ from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.family import family_of
 from harness.families.fused import Part
 from harness.progress import silent
-from harness.record import DataFacts
+from harness.prompt import PromptSource
 from harness.roles import SITE_OF_ROLE
+from harness.spec import CalibrationSpec
 from harness.statistics.agreement import Agreement
 from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.statistics.gradients import collect_gradients
-from harness.statistics.prompts import PromptCalibration
+from harness.statistics.prompts import draw_prompts
 from harness.statistics.saved import load, save
 
 
@@ -114,7 +115,9 @@ def test_padding_is_neither_counted_nor_predicted(name, side):
 def test_only_answers_are_predicted_and_images_are_differentiated(vision, one_thread):
     subject = tiny_vision_model(vision)
     blocks = subject.family.blocks(subject.model, "all")
-    calibration = PromptCalibration(subject, PROMPTS[:3], DataFacts(reference="", fingerprint=""))
+    source = PromptSource("questions", PROMPTS[:3], "0" * 64)
+    spec = CalibrationSpec(text="questions", samples=3, length=None, sampling="prompts")
+    calibration = draw_prompts(source, subject, spec)
     back = collect_gradients(subject.model, blocks, calibration, silent)
     found = [seen.gradients for seen in back]
     paths = {
