@@ -15,6 +15,7 @@ GROUPS = {
     "methods": Registry("harness.compressors", "method", object),
     "tasks": Registry("harness.tasks", "task", object),
     "families": Registry("harness.families", "family", object),
+    "engines": Registry("harness.engines", "engine", object),
 }
 
 

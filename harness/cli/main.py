@@ -31,7 +31,7 @@ COMMANDS = {
     "sweep": "run the cells of a recipe, each in its own process",
     "gate": "block what lost quality against a stored baseline",
     "leaderboard": "rank the recorded results",
-    "list": "list methods, models, tasks or families",
+    "list": "list methods, tasks, families, engines, models or texts",
     "show": "show one record",
     "cache": "list, remove or verify what was fetched and converted",
     "completion": "print a script that completes commands, options and names in a shell",
