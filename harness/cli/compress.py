@@ -135,7 +135,8 @@ def _target(
         calibration,
         resolve_calibration(calibration).fingerprint,
     )
-    (target,) = save_targets(arguments.save, [(arguments.method, recipe)], arguments.force)
+    models = [(arguments.method, recipe)]
+    (target,) = save_targets(arguments.save, models, arguments.force, arguments.cache)
     return target
 
 

@@ -10,22 +10,29 @@ from harness.errors import UsageError
 from harness.saving.artefact import read_artefact
 from harness.saving.manifest import is_saved
 from harness.saving.target import require_free
+from harness.spec import CacheForm
 
 
-def save_targets(folder: Path, models: Sequence[tuple[str, str]], force: bool) -> list[Path | None]:
+def save_targets(
+    folder: Path,
+    models: Sequence[tuple[str, str]],
+    force: bool,
+    cache: CacheForm = "expanded",
+) -> list[Path | None]:
     """A folder for each of ``models``, None where the very same model is saved already.
 
     Args:
         folder: of the model if there is one, else of their folders.
         models: name and recipe (see ``harness.origin.recipe_digest``) of each.
         force: replace saved models, the same ones too.
+        cache: what their KV caches are to store.
 
     Raises:
         UsageError: a folder holds something else, or another model without ``force``.
     """
     folder = folder.expanduser().resolve()
     if len(models) == 1:
-        return [_target(folder, models[0][1], force)]
+        return [_target(folder, models[0][1], force, cache)]
     if is_saved(folder):
         raise UsageError(
             f"{folder} holds one saved model and {len(models)} are to be saved; pass another folder"
@@ -34,12 +41,16 @@ def save_targets(folder: Path, models: Sequence[tuple[str, str]], force: bool) -
         raise UsageError(f"{folder} is a file; pass a folder")
     places = [folder / re.sub(r"[^\w.=+]+", "-", name).strip("-") for name, _ in models]
     return [
-        _target(place, recipe, force) for place, (_, recipe) in zip(places, models, strict=True)
+        _target(place, recipe, force, cache)
+        for place, (_, recipe) in zip(places, models, strict=True)
     ]
 
 
-def _target(folder: Path, recipe: str, force: bool) -> Path | None:
-    if not force and is_saved(folder) and read_artefact(folder).origin.recipe == recipe:
-        return None
+def _target(folder: Path, recipe: str, force: bool, cache: CacheForm) -> Path | None:
+    if not force and is_saved(folder):
+        there = read_artefact(folder)
+        latent = there.compression.cache is not None
+        if there.origin.recipe == recipe and latent == (cache == "latent"):
+            return None
     require_free(folder, force)
     return folder

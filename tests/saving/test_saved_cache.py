@@ -8,6 +8,7 @@ from saved_models import Case, compressed, inputs_of
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 import harness
+from harness.cli.main import main
 from harness.latent.install import with_latent_cache
 from harness.latent.size import cache_bytes, expected_numbers
 
@@ -38,3 +39,26 @@ def test_an_expanded_cache_stays_expanded(one_thread, tmp_path):
     assert type(again.model.model.decoder.layers[0].self_attn) is type(
         subject.model.model.decoder.layers[0].self_attn
     )
+
+
+def test_the_same_model_with_another_cache_is_another_model(model_folder, texts, tmp_path, capsys):
+    saved = tmp_path / "saved"
+    compress = ["compress", "--model", str(model_folder("opt")), "--samples", "4", "--length", "16"]
+    compress += ["--calibration", str(texts / "calibration.txt"), "--save", str(saved)]
+    assert main(compress) == 0
+    assert main([*compress, "--cache", "latent"]) == 2
+    assert "pass --force to replace it" in capsys.readouterr().err
+    assert main([*compress, "--cache", "latent", "--force"]) == 0
+    assert harness.load(saved).compression.cache is not None
+    assert main([*compress, "--cache", "latent"]) == 0
+    assert "saved already" in capsys.readouterr().out
+
+
+def test_a_model_on_disk_is_refused_a_latent_cache_before_any_work(
+    model_folder, texts, tmp_path, capsys
+):
+    compress = ["compress", "--model", str(model_folder("opt")), "--samples", "4", "--length", "16"]
+    compress += ["--calibration", str(texts / "calibration.txt"), "--save", str(tmp_path / "saved")]
+    assert main([*compress, "--cache", "latent", "--offload"]) == 2
+    assert "leave out --offload" in capsys.readouterr().err
+    assert not (tmp_path / "saved").exists()
