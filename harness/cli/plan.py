@@ -63,13 +63,12 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _costs(entries: Sequence[Entry]) -> dict[int, Estimate]:
-    """By position; a model is looked at once for each scope."""
-    from harness.sweep.estimate import estimate  # noqa: PLC0415
-    from harness.sweep.shape import shape_of  # noqa: PLC0415
+    """By position; a model is looked at once for each dtype and scope."""
+    from harness.sweep.estimate import estimate, subject_in  # noqa: PLC0415
 
-    shape = cache(shape_of)
+    subject = cache(subject_in)
     return {
-        at: estimate(shape(entry.folder, entry.spec.scope), entry.spec)
+        at: estimate(subject(entry.folder, entry.spec.dtype, entry.spec.scope), entry.spec)
         for at, entry in enumerate(entries)
         if entry.folder
     }

@@ -3,8 +3,7 @@
 Counted are the matrix products that a forward pass over ``batch`` sequences of ``sequence`` tokens
 makes in the decoder:
 
-- ``macs``: multiply-accumulates of its linear layers and of the output head at every position,
-  factors as they run;
+- ``macs``: those of ``harness.macs`` at every position, factors as they run;
 - ``attention_macs``: those of scores and weighted values, over all ``sequence^2`` pairs, causal or
   not.
 
@@ -23,11 +22,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import nn
 
 from harness.block import LinearWeights
 from harness.factors import stored_bytes
 from harness.forms import Form
+from harness.macs import macs_per_token
 from harness.profile.skeleton import Forms, Skeleton
 from harness.roles import Role
 
@@ -87,7 +86,7 @@ def count(subject: Skeleton, forms: Forms, workload: Workload) -> Count:
             taken, freed = _sizes(form, dtype), _numel(weights.layers[role])
             parameters += taken.parameters - freed
             size += taken.bytes - freed * dtype.itemsize
-    macs = sum(_macs(module) for part in _parts(subject) for module in part.modules())
+    macs = macs_per_token(subject.model)
     attention = cached = latents = 0
     for block, weights in subject.blocks():
         shapes = {role: layer.weight.shape for role, layer in weights.layers.items()}
@@ -126,14 +125,6 @@ def _sizes(form: Form, dtype: torch.dtype) -> _Sizes:
         bytes=stored_bytes(factor),
         macs=factor.weight_parameters(),
     )
-
-
-def _parts(subject: Skeleton) -> list[nn.Module]:
-    return [subject.model.get_decoder(), *([] if subject.head is None else [subject.head])]
-
-
-def _macs(module: nn.Module) -> int:
-    return module.weight.numel() if isinstance(module, nn.Linear) else 0
 
 
 def _numel(layer: LinearWeights) -> int:

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
+import torch
+from transformers import AutoConfig
+
+from harness.block import BlockWeights
+from harness.families.family import family_of
+from harness.profile.count import Count, Workload, count
+from harness.profile.skeleton import skeleton
 from harness.record import RunRecord
-from harness.spec import RunSpec
+from harness.roles import SITE_OF_ROLE, Site
+from harness.spec import Dtype, RunSpec, Scope
 from harness.statistics.observer import MLP_TOKENS
-from harness.sweep.shape import BlockShape, Shape
 
-BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+ONE_TOKEN = Workload(batch=1, sequence=1)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model before a cell runs on it; no weight is read.
+
+    Attributes:
+        dtype: of its weights.
+        count: what it takes, for one token that sees one position.
+        decoder: weights of the linear layers of the decoder's blocks before any compression.
+        compressed: the blocks within a scope.
+    """
+
+    dtype: torch.dtype
+    count: Count
+    decoder: int
+    compressed: tuple[BlockWeights, ...]
 
 
 @dataclass(frozen=True)
@@ -32,37 +58,50 @@ class Estimate:
     memory: int
 
 
-def estimate(shape: Shape, spec: RunSpec) -> Estimate:
-    """The cost of the cell ``spec`` on a model of ``shape``."""
-    kept = _kept(shape, spec.ratio)
-    removed = sum(block.weights for block in shape.compressed) - kept
-    # The dense model stays in memory beside the factors.
-    factors = kept if spec.calibration else 0
-    return Estimate(
-        parameters=shape.parameters,
-        remaining=shape.parameters - removed,
-        flops=flops_per_token(shape, spec),
-        memory=(shape.parameters + factors) * BYTES[spec.dtype] + _statistics(shape, spec),
+def subject_in(folder: Path, dtype: Dtype, scope: Scope) -> Subject:
+    """The model in ``folder``, with what is compressed within ``scope``.
+
+    Raises:
+        UsageError: its family is unknown, or has nothing in ``scope``.
+    """
+    config: Any = AutoConfig.from_pretrained(folder)
+    family_of(config)  # a shape alone is priced by ``harness profile``
+    bare = skeleton(config, dtype)
+    return Subject(
+        dtype=bare.model.dtype,
+        count=count(bare, {}, ONE_TOKEN),
+        decoder=_weights([weights for _, weights in bare.blocks()]),
+        compressed=tuple(weights for _, weights in bare.blocks(scope)),
     )
 
 
-def flops_per_token(shape: Shape, spec: RunSpec) -> int:
+def estimate(subject: Subject, spec: RunSpec) -> Estimate:
+    """The cost of the cell ``spec`` on ``subject``."""
+    weights = _weights(subject.compressed)
+    kept = round((1 - spec.ratio) * weights)
+    # The dense model stays in memory beside the factors.
+    factors = kept if spec.calibration else 0
+    return Estimate(
+        parameters=subject.count.parameters,
+        remaining=subject.count.parameters - (weights - kept),
+        flops=flops_per_token(subject, spec),
+        memory=subject.count.bytes + factors * subject.dtype.itemsize + _statistics(subject, spec),
+    )
+
+
+def flops_per_token(subject: Subject, spec: RunSpec) -> int:
     """Floating-point operations that one token of the decoder costs.
 
-    Counted are two for each weight of the linear layers of the decoder's blocks and of the output
-    head, the compressed ones scaled by ``1 - ratio``; and attention: per layer and position seen,
-    two for each query channel for the scores and two for the values, over the mean of
-    ``(window + 1) / 2`` positions of a causal window, whether or not a layer sees all of it. A
-    task without a window leaves attention out, since the length of its questions is not known.
-    Norms, activations, softmax, embeddings (with their projections) and the vision tower are not
-    counted.
+    Counted are the products of ``harness.profile.count``, compressed layers scaled by
+    ``1 - ratio``; and attention over the mean of ``(window + 1) / 2`` positions of a causal
+    window, whether or not a layer sees all of it. A task without a window leaves attention out,
+    since the length of its questions is not known.
     """
     scale = 1 - spec.ratio if spec.scope != "vision" else 1.0
-    layers = round(scale * sum(block.weights for block in shape.decoder))
+    removed = subject.decoder - round(scale * subject.decoder)
     window = spec.task.options.get("window")
     seen = window + 1 if isinstance(window, int) else 0
-    attention = 2 * seen * sum(block.attention for block in shape.decoder)
-    return 2 * (layers + shape.head) + attention
+    return subject.count.flops - 2 * removed + seen * subject.count.attention_flops // 2
 
 
 def expected_seconds(spec: RunSpec, records: Sequence[RunRecord]) -> float | None:
@@ -80,24 +119,31 @@ def _kind(spec: RunSpec) -> tuple[object, ...]:
     return spec.model, spec.dtype, spec.method.name, task.name, task.data, task.limit
 
 
-def _kept(shape: Shape, ratio: float) -> int:
-    return round((1 - ratio) * sum(block.weights for block in shape.compressed))
+def _weights(blocks: Sequence[BlockWeights]) -> int:
+    return sum(layer.weight.numel() for block in blocks for layer in block.layers.values())
 
 
-def _statistics(shape: Shape, spec: RunSpec) -> int:
+def _statistics(subject: Subject, spec: RunSpec) -> int:
     """Bytes of the statistics: of all blocks at once, or of one at a time."""
     if spec.calibration is None:
         return 0
     length = spec.calibration.length
     tokens = min(MLP_TOKENS, spec.calibration.samples * length) if length else MLP_TOKENS
     sizes = [
-        _moments(block) + tokens * block.mlp_width * BYTES[spec.dtype] for block in shape.compressed
+        _moments(widths) + tokens * widths["mlp_input"] * subject.dtype.itemsize
+        for widths in map(_widths, subject.compressed)
     ]
     if spec.method.options.get("propagation") != "original":
         return max(sizes)
     return sum(sizes)
 
 
-def _moments(block: BlockShape) -> int:
+def _widths(block: BlockWeights) -> dict[Site, int]:
+    """Of each distinct activation that the block's layers read."""
+    return {SITE_OF_ROLE[role]: layer.weight.shape[1] for role, layer in block.layers.items()}
+
+
+def _moments(widths: Mapping[Site, int]) -> int:
     """Bytes of the second moment, mean and magnitude of each activation, in float64."""
-    return sum(width * width + 2 * width for width in block.sites) * BYTES["float64"]
+    numbers = sum(width * width + 2 * width for width in widths.values())
+    return numbers * torch.float64.itemsize

@@ -13,11 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import UsageError
+from harness.factors import stored_bytes
+from harness.macs import macs_per_token
 from harness.progress import silent
 from harness.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
 from harness.statistics.collect import collect
-from harness.sweep.estimate import BYTES, estimate, expected_seconds
-from harness.sweep.shape import shape_of
+from harness.sweep.estimate import estimate, expected_seconds, subject_in
 
 TEXTS = list(tiny_models.MODELS)
 VISION = list(tiny_vision_models.VISION_MODELS)
@@ -59,6 +60,10 @@ def linear_weights(module) -> int:
     return sum(one.weight.numel() for one in module.modules() if isinstance(one, nn.Linear))
 
 
+def block_weights(block) -> int:
+    return sum(layer.weight.numel() for layer in block.layers.values())
+
+
 def layers_of(model):
     """The decoder's blocks by their name in transformers."""
     return next(
@@ -71,27 +76,29 @@ def layers_of(model):
 @pytest.mark.parametrize("name", TEXTS + VISION)
 def test_parameters_are_those_of_the_model_without_reading_a_weight(subject, name):
     found, folder = subject(name)
-    shape = shape_of(folder, "language")
-    assert shape.parameters == sum(one.numel() for one in found.model.parameters())
+    priced = subject_in(folder, "float32", "language")
+    assert priced.count.parameters == sum(one.numel() for one in found.model.parameters())
+    assert priced.count.bytes == stored_bytes(found.model)
+    assert priced.count.macs == macs_per_token(found.model)
     blocks = layers_of(found.model)
-    assert [block.weights for block in shape.decoder] == [linear_weights(one) for one in blocks]
-    assert shape.compressed == shape.decoder
-    assert shape.head == found.model.get_output_embeddings().weight.numel()
+    assert list(map(block_weights, priced.compressed)) == list(map(linear_weights, blocks))
+    assert priced.decoder == linear_weights(blocks)
 
 
 @pytest.mark.parametrize("name", VISION)
 def test_a_scope_says_which_blocks_are_compressed(subject, name):
     _, folder = subject(name)
-    shapes = {scope: shape_of(folder, scope) for scope in ("language", "vision", "all")}
-    assert len({shape.decoder for shape in shapes.values()}) == 1
-    both = shapes["language"].compressed, shapes["vision"].compressed
-    assert sorted(shapes["all"].compressed, key=repr) == sorted(both[0] + both[1], key=repr)
-    assert shapes["vision"].compressed != shapes["language"].compressed
+    priced = {s: subject_in(folder, "float32", s) for s in ("language", "vision", "all")}
+    assert len({one.decoder for one in priced.values()}) == 1
+    assert len({one.count for one in priced.values()}) == 1
+    blocks = {scope: list(map(block_weights, one.compressed)) for scope, one in priced.items()}
+    assert blocks["all"] == blocks["vision"] + blocks["language"]
+    assert blocks["vision"] != blocks["language"]
 
 
 def test_a_model_of_text_has_no_vision_tower_to_compress(subject):
     with pytest.raises(UsageError, match="vision"):
-        shape_of(subject("opt")[1], "vision")
+        subject_in(subject("opt")[1], "float32", "vision")
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -102,16 +109,14 @@ def test_operations_are_those_that_torch_counts(subject, name):
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(input_ids=torch.full((1, WINDOW), 5), use_cache=False)
     counted = counter.get_total_flops()
-    for part, counts in counter.flop_counts.items():
-        counted -= sum(counts.values()) if "project" in part else 0
     config = model.config
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     channels = config.num_hidden_layers * config.num_attention_heads * size
     # Torch counts every position of the window for every token, a causal one sees (n + 1) / 2.
     unseen = 4 * channels * (WINDOW - (WINDOW + 1) / 2)
-    cost = estimate(shape_of(folder, "language"), spec(window=WINDOW))
+    cost = estimate(subject_in(folder, "float32", "language"), spec(window=WINDOW))
     assert cost.flops == counted / WINDOW - unseen
-    without = estimate(shape_of(folder, "language"), spec())
+    without = estimate(subject_in(folder, "float32", "language"), spec())
     assert cost.flops - without.flops == 2 * (WINDOW + 1) * channels
 
 
@@ -124,7 +129,7 @@ def test_what_remains_is_what_a_compression_leaves_but_for_rounded_ranks(subject
     small = compress_model(
         found, "svd", method, method.config(), ratio, calibration, batch_size=2
     ).compression
-    cost = estimate(shape_of(folder, "language"), spec(ratio))
+    cost = estimate(subject_in(folder, "float32", "language"), spec(ratio))
     removed = cost.parameters - cost.remaining
     assert removed == pytest.approx(ratio * linear_weights(layers_of(found.model)), abs=1)
     # A rank less takes one row and one column from a layer, at most.
@@ -153,12 +158,12 @@ def test_memory_is_that_of_weights_factors_and_all_statistics(subject, name, dty
         for block in collected
     ]  # fmt: skip
     weights = sum(one.nbytes for one in model.parameters())
-    shape = shape_of(folder, "language")
-    factors = (linear_weights(layers_of(model)) // 2) * BYTES[dtype]
-    assert estimate(shape, spec(dtype=dtype)).memory == weights
-    together = estimate(shape, spec(0.5, propagation="original", dtype=dtype))
+    priced = subject_in(folder, dtype, "language")
+    factors = (linear_weights(layers_of(model)) // 2) * model.dtype.itemsize
+    assert estimate(priced, spec(dtype=dtype)).memory == weights
+    together = estimate(priced, spec(0.5, propagation="original", dtype=dtype))
     assert together.memory == weights + factors + sum(sizes)
-    one_by_one = estimate(shape, spec(0.5, dtype=dtype))
+    one_by_one = estimate(priced, spec(0.5, dtype=dtype))
     assert one_by_one.memory == weights + factors + max(sizes)
 
 
