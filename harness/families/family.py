@@ -44,6 +44,10 @@ class Family:
             for index, module in enumerate(stack.block_list(model))
         ]
 
+    def all_blocks(self, model: PreTrainedModel) -> list[Block]:
+        """The blocks of every stack of ``model``, in the order in which data passes them."""
+        return self.blocks(model, "all" if self.vision else "language")
+
 
 families: Registry[Family] = Registry("harness.families", "family", Family)
 

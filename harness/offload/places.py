@@ -8,7 +8,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from harness.families.family import Family
-from harness.families.stack import Block
 
 Places = dict[str, str]
 """A device or ``disk`` by dotted path of module or tensor, as transformers' ``device_map``."""
@@ -16,7 +15,7 @@ Places = dict[str, str]
 
 def blocks_on_disk(model: PreTrainedModel, family: Family, device: str) -> Places:
     """Every block of every stack on disk, all else on ``device``; ``model`` needs no values."""
-    blocks = {block.name for block in all_blocks(model, family)}
+    blocks = {block.name for block in family.all_blocks(model)}
 
     def places(path: str, module: nn.Module) -> Iterator[tuple[str, str]]:
         if path in blocks:
@@ -30,8 +29,3 @@ def blocks_on_disk(model: PreTrainedModel, family: Family, device: str) -> Place
                 yield from places(f"{path}.{name}" if path else name, child)
 
     return dict(places("", model))
-
-
-def all_blocks(model: PreTrainedModel, family: Family) -> list[Block]:
-    """The blocks of all stacks of ``model``."""
-    return family.blocks(model, "all" if family.vision else "language")

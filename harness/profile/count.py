@@ -81,7 +81,8 @@ def count(subject: Skeleton, forms: Forms, workload: Workload) -> Count:
     dtype = subject.model.dtype
     parameters = sum(p.numel() for p in subject.model.parameters())
     size = stored_bytes(subject.model)
-    for block, weights in subject.blocks("all" if subject.family.vision else "language"):
+    for block in subject.family.all_blocks(subject.model):
+        weights = block.weights(subject.model)
         for role, form in forms.get(block.name, {}).items():
             taken, freed = _sizes(form, dtype), _numel(weights.layers[role])
             parameters += taken.parameters - freed
@@ -107,6 +108,13 @@ def count(subject: Skeleton, forms: Forms, workload: Workload) -> Count:
         cache_bytes=cached * keeps,
         latent_cache_bytes=latents * keeps,
     )
+
+
+def removed_share(forms: Forms) -> float:
+    """Share of their layers' weights that ``forms`` do without."""
+    layers = [form for block in forms.values() for form in block.values()]
+    before = sum(form.d_out * form.d_in for form in layers)
+    return 1 - sum(_sizes(form, torch.float32).macs for form in layers) / before
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def materialised(subject: Skeleton, forms: Forms, device: torch.device) -> PreTr
     model = subject.model
     dtype = model.dtype
     torch.manual_seed(0)
-    for block, _ in subject.blocks("all" if subject.family.vision else "language"):
+    for block in subject.family.all_blocks(model):
         if block.name in forms:
             made = forms[block.name].items()
             with device:

@@ -26,6 +26,8 @@ from harness.families.stack import Block
 from harness.forms import Foreseeable, Form
 from harness.profile.unlisted import ENCODERS, described
 from harness.roles import Role
+from harness.saving.forms import form_in
+from harness.saving.layout import NAME, read_layout
 from harness.spec import Dtype, Scope
 
 Forms = Mapping[str, Mapping[Role, Form]]
@@ -101,6 +103,27 @@ def forms_of(
     return {
         block.name: compressor.forms(weights, 1 - ratio, config)
         for block, weights in subject.blocks(scope)
+    }
+
+
+def saved_forms(subject: Skeleton) -> Forms:
+    """What the layers of a model saved in factor form are; nothing where all are dense.
+
+    Raises:
+        UsageError: a newer harness saved the model.
+        AssetError: its configuration is damaged.
+    """
+    content = getattr(subject.model.config, "quantization_config", None)
+    if not isinstance(content, Mapping) or content.get("quant_method") != NAME:
+        return {}
+    found = {layer.path: form_in(layer) for layer in read_layout(content).layers}
+    return {
+        block.name: {
+            role: found[path]
+            for role in block.stack.layers
+            if (path := block.layer_name(role)) in found
+        }
+        for block in subject.family.all_blocks(subject.model)
     }
 
 

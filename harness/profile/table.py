@@ -12,14 +12,15 @@ from transformers import PretrainedConfig
 from harness.compressor import Compressor
 from harness.errors import UsageError
 from harness.options import label
-from harness.profile.count import Count, Workload, count
+from harness.profile.count import Count, Workload, count, removed_share
 from harness.profile.known import configuration
 from harness.profile.measure import Measured, Setting, fits, measure
-from harness.profile.skeleton import Forms, Skeleton, forms_of, skeleton
+from harness.profile.skeleton import Forms, Skeleton, forms_of, saved_forms, skeleton
 from harness.profile.table2 import METHOD, MODEL, WORKLOAD, Counted, as_table2
 from harness.progress import Tracker, silent
 from harness.spec import DENSE, Dtype, Scope
 
+AS_SAVED = "as saved"
 DOES_NOT_FIT = "does not fit"
 SEQUENCE = 2048
 """Tokens of a sequence unless asked otherwise, or as many as the model has positions."""
@@ -55,7 +56,8 @@ class Row:
     """What one variant of the model costs.
 
     Attributes:
-        method: its label, ``dense`` for the uncompressed model.
+        method: its label, ``dense`` for the uncompressed model, ``as saved`` for the one in a
+            folder of a saved model.
         ratio: share of parameters removed.
         count: from shapes.
         measured: by running it, or why it was not run; None if not asked for.
@@ -80,7 +82,7 @@ class Profile:
 
 
 def profile(request: Request, track: Tracker = silent) -> Profile:
-    """Cost of the dense model, then of each method at each ratio.
+    """Cost of the dense model, of a saved one as it is, then of each method at each ratio.
 
     Raises:
         UsageError: there is no such model, sequences are longer than it has positions, a method
@@ -121,6 +123,8 @@ def _length(request: Request, subject: Skeleton) -> int:
 
 def _variants(request: Request, subject: Skeleton) -> list[tuple[str, float, Forms]]:
     found: list[tuple[str, float, Forms]] = [(DENSE, 0.0, {})]
+    if stored := saved_forms(subject):
+        found.append((AS_SAVED, removed_share(stored), stored))
     for name, (compressor, options) in request.methods.items():
         for ratio in request.ratios:
             forms = forms_of(subject, name, compressor, options, ratio, request.scope)

@@ -31,7 +31,7 @@ def streamline(model: PreTrainedModel, family: Family) -> PreTrainedModel:
 
     Its outputs change by rounding alone. It can no longer be saved or compressed.
     """
-    for block in family.blocks(model, "all" if family.vision else "language"):
+    for block in family.all_blocks(model):
         paths = _paths(block)
         moved = _order_neurons(block.module, paths)
         for role, path in paths.items():

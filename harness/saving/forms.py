@@ -40,14 +40,15 @@ def install(model: nn.Module, layers: Iterable[SavedLayer]) -> None:
     for layer in layers:
         projection, _, part = layer.path.rpartition(".")
         if layer.path in paths:
-            model.set_submodule(layer.path, _form(layer).random())
+            model.set_submodule(layer.path, form_in(layer).random())
         elif projection in paths:
-            fused.setdefault(projection, FusedFactors())[part] = _form(layer).random()
+            fused.setdefault(projection, FusedFactors())[part] = form_in(layer).random()
         else:
             raise UsageError(f"{type(model).__name__} has no layer '{layer.path}'")
     for path, parts in fused.items():
         model.set_submodule(path, parts)
 
 
-def _form(layer: SavedLayer) -> Form:
+def form_in(layer: SavedLayer) -> Form:
+    """The form and the sizes that ``layer`` tells."""
     return Form(**layer.model_dump(exclude={"path"}))

@@ -18,7 +18,6 @@ from harness.errors import UsageError
 from harness.factors import stored_bytes
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded, value_of
-from harness.offload.places import all_blocks
 from harness.record import RunRecord
 from harness.saving.artefact import RECORD, Artefact
 from harness.saving.card import model_card
@@ -87,7 +86,7 @@ def stored_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _shard_bytes(subject: LanguageModel) -> int:
     if not is_offloaded(subject.model):
         return SHARD_BYTES
-    blocks = all_blocks(subject.model, subject.family)
+    blocks = subject.family.all_blocks(subject.model)
     return min(SHARD_BYTES, max(stored_bytes(block.module) for block in blocks))
 
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig
 from harness.block import BlockWeights
 from harness.families.family import family_of
 from harness.profile.count import Count, Workload, count
-from harness.profile.skeleton import skeleton
+from harness.profile.skeleton import saved_forms, skeleton
 from harness.record import RunRecord
 from harness.roles import SITE_OF_ROLE, Site
 from harness.spec import Dtype, RunSpec, Scope
@@ -29,7 +29,7 @@ class Subject:
 
     Attributes:
         dtype: of its weights.
-        count: what it takes, for one token that sees one position.
+        count: what it takes as it is stored, for one token that sees one position.
         decoder: weights of the linear layers of the decoder's blocks before any compression.
         compressed: the blocks within a scope.
     """
@@ -45,7 +45,7 @@ class Estimate:
     """A cell's cost.
 
     Attributes:
-        parameters: of the dense model.
+        parameters: of the model as it is stored.
         remaining: after compression: the compressed layers scaled by ``1 - ratio``.
         flops: see ``flops_per_token``.
         memory: bytes of the weights, the factors, and the most that statistics can take;
@@ -59,7 +59,7 @@ class Estimate:
 
 
 def subject_in(folder: Path, dtype: Dtype, scope: Scope) -> Subject:
-    """The model in ``folder``, with what is compressed within ``scope``.
+    """The dense or saved model in ``folder``, with what is compressed within ``scope``.
 
     Raises:
         UsageError: its family is unknown, or has nothing in ``scope``.
@@ -69,7 +69,7 @@ def subject_in(folder: Path, dtype: Dtype, scope: Scope) -> Subject:
     bare = skeleton(config, dtype)
     return Subject(
         dtype=bare.model.dtype,
-        count=count(bare, {}, ONE_TOKEN),
+        count=count(bare, saved_forms(bare), ONE_TOKEN),
         decoder=_weights([weights for _, weights in bare.blocks()]),
         compressed=tuple(weights for _, weights in bare.blocks(scope)),
     )
@@ -79,7 +79,7 @@ def estimate(subject: Subject, spec: RunSpec) -> Estimate:
     """The cost of the cell ``spec`` on ``subject``."""
     weights = _weights(subject.compressed)
     kept = round((1 - spec.ratio) * weights)
-    # The dense model stays in memory beside the factors.
+    # The model as it is stays in memory beside the factors.
     factors = kept if spec.calibration else 0
     return Estimate(
         parameters=subject.count.parameters,

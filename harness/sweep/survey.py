@@ -35,11 +35,11 @@ class Entry:
 
     @property
     def method(self) -> str:
-        """Its method, with the options that the recipe sets."""
+        """Its method, with the options that the recipe sets; of a saved model what made it."""
         for name, options in self.request.methods.items():
             given = ", ".join(f"{key}={value}" for key, value in options.items())
             return f"{name}[{given}]" if given else name
-        return DENSE
+        return self.cell.spec.method.name if self.cell else DENSE
 
     @property
     def ratio(self) -> float:
