@@ -158,7 +158,7 @@ def make_plan(request: Request, lookups: Lookups | None = None) -> Plan:
         AssetError: a model or data cannot be had.
     """
     lookups = lookups or Lookups()
-    methods = [_method(name, options) for name, options in request.methods.items()]
+    methods = [method_of(name, options) for name, options in request.methods.items()]
     named = [lookups.task(task) for task in request.tasks]
     asset = lookups.model(request.model)
     cells = partial(_cell, request, asset)
@@ -205,19 +205,23 @@ def _with_targets(
     for variant in variants:
         assert variant.source is not None
         name = f"{label(variant.method.spec.name, variant.method.config)}-{variant.ratio:g}"
-        data, spec = variant.source.data, variant.source.spec
-        recipe = recipe_digest(
-            asset.fingerprint,
-            variant.method.spec,
-            variant.ratio,
-            request.scope,
-            request.dtype,
-            spec,
-            data.fingerprint,
+        if several:
+            name = f"{name}-{variant.source.data.reference}"
+        recipe = recipe_of(
+            asset, variant.method, variant.ratio, variant.source, request.scope, request.dtype
         )
-        names.append((f"{name}-{data.reference}" if several else name, recipe))
+        names.append((name, recipe))
     targets = save_targets(request.save, names, request.force)
     return [replace(one, save=target) for one, target in zip(variants, targets, strict=True)]
+
+
+def recipe_of(
+    asset: ModelAsset, method: Method, ratio: float, source: Source, scope: Scope, dtype: Dtype
+) -> str:
+    """The recipe (see ``harness.origin.recipe_digest``) of a model that is yet to be made."""
+    return recipe_digest(
+        asset.fingerprint, method.spec, ratio, scope, dtype, source.spec, source.data.fingerprint
+    )
 
 
 def spec_of(request: Request) -> RunSpec:
@@ -231,12 +235,17 @@ def spec_of(request: Request) -> RunSpec:
     for name, options in request.methods.items():
         (ratio,) = request.ratios
         calibration = _calibration(request, task.name)
-        method = _method(name, options).spec
+        method = method_of(name, options).spec
         return _spec(request, _Making(method, ratio, calibration, scope=request.scope), spelled)
     return _spec(request, _Making(MethodSpec(name=DENSE)), spelled)
 
 
-def _method(name: str, options: Mapping[str, Any]) -> Method:
+def method_of(name: str, options: Mapping[str, Any]) -> Method:
+    """The method with every option spelled out.
+
+    Raises:
+        UsageError: there is no such method, or an option does not fit.
+    """
     compressor = compressors.get(name)
     config = configure(compressor.config, options, name)
     return Method(MethodSpec(name=name, options=spelled_out(config, name)), compressor, config)

@@ -19,7 +19,7 @@ from harness.cli.compressing import (
 from harness.cli.options import add_offline
 from harness.compressor import compressors
 from harness.presets import TEXT_CALIBRATION
-from harness.spec import CacheForm, CalibrationSpec, MethodSpec, require_ratio
+from harness.spec import CacheForm, CalibrationSpec, require_ratio
 
 if TYPE_CHECKING:
     from harness.model import LanguageModel
@@ -121,19 +121,16 @@ def _target(
     """Where the model goes, None if it is there."""
     from harness.assets.models import resolve_model  # noqa: PLC0415
     from harness.calibration import resolve_calibration  # noqa: PLC0415
-    from harness.options import configure, spelled_out  # noqa: PLC0415
-    from harness.origin import recipe_digest  # noqa: PLC0415
+    from harness.plan import Source, method_of, recipe_of  # noqa: PLC0415
     from harness.saving.targets import save_targets  # noqa: PLC0415
 
-    config = configure(compressors.get(arguments.method).config, options, arguments.method)
-    recipe = recipe_digest(
-        resolve_model(arguments.model).fingerprint,
-        MethodSpec(name=arguments.method, options=spelled_out(config, arguments.method)),
+    recipe = recipe_of(
+        resolve_model(arguments.model),
+        method_of(arguments.method, options),
         arguments.ratio,
+        Source(calibration, resolve_calibration(calibration)),
         arguments.scope,
         arguments.dtype,
-        calibration,
-        resolve_calibration(calibration).fingerprint,
     )
     models = [(arguments.method, recipe)]
     (target,) = save_targets(arguments.save, models, arguments.force, arguments.cache)
