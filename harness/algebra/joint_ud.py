@@ -8,30 +8,19 @@ first moved towards auxiliary pre-activations that make that refit easier.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from harness.algebra.lowrank import Product, reduced_rank_regression
-from harness.algebra.preconditioners import Preconditioner
+from harness.algebra.lowrank import Fit, reduced_rank_regression
 
 ALPHA, BETA, GAMMA = 1.0, 1.0, 1.0
 """Weights of the up, activation and down terms of the decoupled loss."""
 
 
-@dataclass(frozen=True)
-class Regression:
-    """A rank-r affine map ``y = B A x + bias`` and the preconditioner it is optimal for."""
-
-    product: Product
-    bias: Tensor | None
-    preconditioner: Preconditioner
-
-
 def regress(
     targets: Tensor, inputs: Tensor, prior: Tensor, centred: bool, damping: float, rank: int
-) -> Regression:
+) -> Fit:
     """Rank-``rank`` regression of ``targets: [n, d_out]`` on ``inputs: [n, d_in]``.
 
     With ``centred`` the bias takes the means, otherwise there is none. The ridge pulls towards
@@ -47,7 +36,7 @@ def regress(
         moment -= torch.outer(input_mean, input_mean)
     product, preconditioner = reduced_rank_regression(cross, moment, prior, damping, rank)
     bias = target_mean - product.B @ (product.A @ input_mean) if centred else None
-    return Regression(product, bias, preconditioner)
+    return Fit(product, bias, preconditioner)
 
 
 def joint_relu(
@@ -55,10 +44,10 @@ def joint_relu(
     up: tuple[Tensor, Tensor],
     down: Tensor,
     start: Tensor,
-    fit_up: Callable[[Tensor, Tensor], Regression],
-    fit_down: Callable[[Tensor, Tensor], Regression],
+    fit_up: Callable[[Tensor, Tensor], Fit],
+    fit_down: Callable[[Tensor, Tensor], Fit],
     iterations: int,
-) -> tuple[Regression | None, Regression, tuple[float, ...]]:
+) -> tuple[Fit | None, Fit, tuple[float, ...]]:
     """Alternate auxiliary variables and low-rank fits; keep the round with the least true loss.
 
     Args:
@@ -77,7 +66,7 @@ def joint_relu(
     W_u, b_u = up
     Z = X @ W_u.T + b_u
     Y = Z.relu() @ down.T
-    best: tuple[Regression | None, Regression] = (None, fit_down(Y, start.relu()))
+    best: tuple[Fit | None, Fit] = (None, fit_down(Y, start.relu()))
     losses = [mean_squared_error(Y, start.relu(), best[1])]
     pre, W_d = start, best[1].product.dense().to(X)
     for _ in range(iterations):
@@ -116,12 +105,12 @@ def preactivation_targets(pre: Tensor, Z_prime: Tensor) -> Tensor:
     return torch.where(cost(negative) < cost(positive), negative, positive)
 
 
-def predict(fit: Regression, inputs: Tensor) -> Tensor:
+def predict(fit: Fit, inputs: Tensor) -> Tensor:
     """``B A x + bias`` for ``inputs: [n, d_in]``, in their dtype."""
     y = inputs @ fit.product.A.to(inputs).T @ fit.product.B.to(inputs).T
     return y if fit.bias is None else y + fit.bias.to(inputs)
 
 
-def mean_squared_error(targets: Tensor, inputs: Tensor, fit: Regression) -> float:
+def mean_squared_error(targets: Tensor, inputs: Tensor, fit: Fit) -> float:
     """Mean over tokens of the squared error norm of ``fit``."""
     return float((targets - predict(fit, inputs)).double().square().sum(1).mean())

@@ -28,6 +28,15 @@ class Product:
         return self.B @ self.A
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A rank-r affine map ``y = B A x + bias`` and the preconditioner it is optimal for."""
+
+    product: Product
+    bias: Tensor | None
+    preconditioner: Preconditioner
+
+
 def best_product(W: Tensor, preconditioner: Preconditioner, rank: int) -> Product:
     """Minimise ``||(W - B A) P||`` over rank-``rank`` products.
 

@@ -24,7 +24,6 @@ from harness.algebra.joint_ud import (
     ALPHA,
     BETA,
     GAMMA,
-    Regression,
     inner_targets,
     joint_relu,
     mean_squared_error,
@@ -32,7 +31,7 @@ from harness.algebra.joint_ud import (
     predict,
     regress,
 )
-from harness.algebra.lowrank import Product, best_product
+from harness.algebra.lowrank import Fit, Product, best_product
 
 TOKENS, WIDTH, INNER = 90, 6, 14
 
@@ -93,7 +92,7 @@ def fit_case(seed: int) -> tuple[Array, Array, Array]:
 
 
 def objective(
-    fit: Regression, case: tuple[Array, Array, Array], *, centred: bool, damping: float
+    fit: Fit, case: tuple[Array, Array, Array], *, centred: bool, damping: float
 ) -> float:
     """Mean squared error plus the ridge, its size taken from the inputs' own second moment."""
     Y, X, prior = case
@@ -142,7 +141,7 @@ def test_no_better_regression_nearby(damping: float, centred: bool) -> None:
 
         product = Product(moved(fit.product.B, 1), moved(fit.product.A, 2))
         bias = None if fit.bias is None else moved(fit.bias, 3)
-        other = Regression(product, bias, fit.preconditioner)
+        other = Fit(product, bias, fit.preconditioner)
         assert objective(other, case, centred=centred, damping=damping) >= found - 1e-10
 
 
@@ -189,20 +188,20 @@ class Mlp:
     def targets(self) -> Array:
         return relu(self.X @ self.W_u.T + self.b_u) @ self.W_d.T
 
-    def fit_down(self, targets: Tensor, inputs: Tensor) -> Regression:
+    def fit_down(self, targets: Tensor, inputs: Tensor) -> Fit:
         prior = tensor(self.W_d)
         return regress(targets, inputs, prior, self.centred, self.damping, self.rank)
 
-    def fit_up(self, targets: Tensor, inputs: Tensor) -> Regression:
+    def fit_up(self, targets: Tensor, inputs: Tensor) -> Fit:
         prior = tensor(self.W_u)
         return regress(targets, inputs, prior, self.centred, self.damping, self.rank)
 
-    def solve(self, iterations: int = 4) -> tuple[Regression | None, Regression, tuple[float, ...]]:
+    def solve(self, iterations: int = 4) -> tuple[Fit | None, Fit, tuple[float, ...]]:
         up = tensor(self.W_u), tensor(self.b_u)
         X, W_d, start = tensor(self.X), tensor(self.W_d), tensor(self.start)
         return joint_relu(X, up, W_d, start, self.fit_up, self.fit_down, iterations)
 
-    def error(self, up: Regression | None, down: Regression) -> float:
+    def error(self, up: Fit | None, down: Fit) -> float:
         """Mean squared error of the whole compressed MLP, from its dense matrices."""
         pre = self.start
         if up is not None:

@@ -1,0 +1,1 @@
+"""The joint problems of ``latentllm``, one module each."""
