@@ -113,7 +113,12 @@ def plain_configuration(model: PreTrainedModel) -> dict[str, Any]:
 
 def configuration(subject: LanguageModel) -> dict[str, Any]:
     """The same with the layout of the factors, under our model type."""
-    layout = Layout(model_type=subject.model.config.model_type, layers=saved_layers(subject.model))
+    latent = subject.compression is not None and subject.compression.cache is not None
+    layout = Layout(
+        model_type=subject.model.config.model_type,
+        cache="latent" if latent else "expanded",
+        layers=saved_layers(subject.model),
+    )
     return plain_configuration(subject.model) | {
         "model_type": NAME,
         "quantization_config": layout.model_dump(mode="json"),

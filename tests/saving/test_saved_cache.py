@@ -23,13 +23,14 @@ def test_a_latent_cache_stays_latent(family, one_thread, tmp_path):
     opener = AutoModelForImageTextToText if again.processor else AutoModelForCausalLM
     inputs = inputs_of(expanded)
     settings = {"max_new_tokens": 4, "do_sample": False, "return_dict_in_generate": True}
-    tokens = expanded.model.generate(**inputs, **settings).sequences
+    told = expanded.model.generate(**inputs, **settings)
+    tokens, full = told.sequences, cache_bytes(told.past_key_values)
     for model in (latent.model, again.model, opener.from_pretrained(folder)):
         found = model.generate(**inputs, **settings)
         assert torch.equal(found.sequences, tokens)
         rows, length = tokens.shape
         numbers = expected_numbers(model, expanded.family, rows, length - 1)
-        assert cache_bytes(found.past_key_values) == 4 * numbers
+        assert cache_bytes(found.past_key_values) == 4 * numbers < full
 
 
 def test_an_expanded_cache_stays_expanded(one_thread, tmp_path):
