@@ -20,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Multiply the factors out."""
+    """Multiply the factors out; of the model no more than one file is ever in memory."""
     from harness.cli.display import quiet_libraries  # noqa: PLC0415
     from harness.loading import load  # noqa: PLC0415
     from harness.saving.export import export_dense  # noqa: PLC0415
 
     quiet_libraries()
-    export_dense(load(arguments.model), arguments.dense)
+    export_dense(load(arguments.model, offload=True), arguments.dense)
     sys.stdout.write(f"{arguments.dense}: an ordinary checkpoint\n")
     return 0

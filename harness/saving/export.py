@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import copy
+import warnings
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
+from accelerate.hooks import AlignDevicesHook
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
-from harness.compression import share_copy
 from harness.errors import UsageError
 from harness.factors import Factor, stored_bytes
 from harness.families.fused import FusedFactors
+from harness.forms import form_of
 from harness.model import LanguageModel
+from harness.offload.moving import value_of
+from harness.saving.running import make_runnable
 from harness.saving.save import plain_configuration, write_companions
 from harness.saving.shards import SHARD_BYTES
 from harness.saving.target import filled_aside
@@ -26,12 +29,12 @@ def export_dense(
 ) -> Path:
     """Multiply all factors out, in float64, and save what ``save_pretrained`` makes of it.
 
-    Any software that reads the original model reads the result; it has the dense model's size.
-    Value and output, or query and key, may have been turned into another basis; as a pair their
-    products are those of the factors.
+    Any software that reads the original model reads the result; it has the dense model's size, of
+    which one shard at a time is held. Value and output, or query and key, may have been turned
+    into another basis; as a pair their products are those of the factors.
 
     Args:
-        subject: a compressed model.
+        subject: a compressed model, in memory or with its blocks on disk.
         folder: where to; absent or empty.
         shard_bytes: size above which weights are split into several files.
 
@@ -47,60 +50,82 @@ def export_dense(
         raise UsageError(f"{subject.asset.reference} is not compressed; it is an ordinary model")
     target = Path(folder).expanduser().resolve()
     original = _original(subject.model)
+    _require_places(subject.model, original)
     with filled_aside(target, stored_bytes(original)) as aside:
-        _unfactored(subject.model, original).save_pretrained(aside, max_shard_size=shard_bytes)
+        # To transformers a model on disk, which it reads shard by shard.
+        original.hf_device_map = {"": "disk"}
+        original._hf_hook = AlignDevicesHook(weights_map=_Tensors(subject.model))  # noqa: SLF001
+        with warnings.catch_warnings(action="ignore"):
+            original.save_pretrained(aside, max_shard_size=shard_bytes)
         write_companions(subject, aside)
     return target
 
 
-def _original(model: PreTrainedModel) -> PreTrainedModel:
+def _original(model: PreTrainedModel) -> Any:
     """The architecture without values, in the model's dtype."""
     config = AutoConfig.for_model(**plain_configuration(model))
     with torch.device("meta"):
         original: Any = type(model)(config)
-    return cast("PreTrainedModel", original.to(model.dtype))
+    return original.to(model.dtype)
 
 
-def _unfactored(model: PreTrainedModel, original: PreTrainedModel) -> PreTrainedModel:
-    """A copy of ``model`` with linear layers where ``original`` has them."""
-    plain = share_copy(model)
-    plain.config = original.config
-    if quantizer := getattr(plain, "hf_quantizer", None):
-        quantizer.remove_quantization_config(plain)
-    places = [
-        (path, module)
-        for path, module in model.named_modules()
-        if isinstance(module, FusedFactors)
-        or (isinstance(module, Factor) and not isinstance(_parent(model, path), FusedFactors))
-    ]
-    for path, module in places:
-        plain.set_submodule(path, _linear(path, module, original))
-    return plain
+def _require_places(model: PreTrainedModel, original: PreTrainedModel) -> None:
+    """Raise ``UsageError`` where a layer has a bias that ``original`` has none for."""
+    for path, like in original.named_modules():
+        if not isinstance(like, nn.Linear) or like.bias is not None:
+            continue
+        if any(part.bias is not None for part in _parts(model, path).values()):
+            raise UsageError(
+                f"{path} got a bias, for which a {original.config.model_type} model has no place; "
+                "compress with --bias-update auto or never to export"
+            )
 
 
-def _linear(path: str, module: nn.Module, original: PreTrainedModel) -> nn.Linear:
-    like = original.get_submodule(path)
-    assert isinstance(like, nn.Linear)
-    parts = [part for part in module.modules() if isinstance(part, Factor)]
-    weight = torch.cat([copy.deepcopy(part).double().dense() for part in parts])
-    biases = [_bias(part, len(weight) // len(parts)) for part in parts]
-    linear = nn.Linear(like.in_features, like.out_features, like.bias is not None, device="meta")
-    linear.weight = nn.Parameter(weight.to(like.weight.dtype), requires_grad=False)
-    if like.bias is not None:
-        linear.bias = nn.Parameter(torch.cat(biases).to(like.weight.dtype), requires_grad=False)
-    elif any(part.bias is not None for part in parts):
-        raise UsageError(
-            f"{path} got a bias, for which a {original.config.model_type} model has no place; "
-            "compress with --bias-update auto or never to export"
+class _Tensors(dict[str, Tensor]):
+    """The dense tensors of ``model``, each made when it is asked for and not kept."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def __missing__(self, name: str) -> Tensor:
+        path, _, kind = name.rpartition(".")
+        parts = _parts(self.model, path)
+        if not parts:
+            return self._stored(name)
+        if kind == "weight":
+            products = [self._loaded(place, part).dense() for place, part in parts.items()]
+            return torch.cat(products).to(self.model.dtype)
+        biases = [
+            torch.zeros(form_of(part).d_out) if part.bias is None else self._stored(f"{place}.bias")
+            for place, part in parts.items()
+        ]
+        return torch.cat(biases).to(self.model.dtype)
+
+    def _loaded(self, path: str, part: Factor) -> Factor:
+        """A copy in memory, in float64."""
+        with torch.device("meta"):
+            made = form_of(part).random()
+        values = {name: self._stored(f"{path}.{name}") for name in part.state_dict()}
+        made.load_state_dict(
+            {
+                name: one.double() if one.is_floating_point() else one
+                for name, one in values.items()
+            },
+            assign=True,
         )
-    return linear
+        make_runnable(made)
+        return made
+
+    def _stored(self, name: str) -> Tensor:
+        return value_of(self.model, name, self.model.get_parameter_or_buffer(name))
 
 
-def _bias(factor: Factor, size: int) -> Tensor:
-    if factor.bias is None:
-        return torch.zeros(size)
-    return factor.bias.detach()
-
-
-def _parent(model: nn.Module, path: str) -> nn.Module:
-    return model.get_submodule(path.rpartition(".")[0])
+def _parts(model: PreTrainedModel, path: str) -> dict[str, Factor]:
+    """The factors by their paths that stand in the place of one linear layer."""
+    module = model.get_submodule(path)
+    if isinstance(module, FusedFactors):
+        paths = {f"{path}.{name}": part for name, part in module.items()}
+    else:
+        paths = {path: module}
+    return {place: part for place, part in paths.items() if isinstance(part, Factor)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from tiny_vision_models import VISION_MODELS
 
 import harness
 from harness.errors import UsageError
+from harness.latent.install import with_latent_cache
+from harness.offload.moving import is_offloaded
+from harness.saving import export
 from harness.saving.export import export_dense
 
 PLAIN = """
@@ -78,6 +82,54 @@ def test_exporting_what_was_saved_leaves_no_trace_of_us(saved, tmp_path):
     )
     for path in folder.glob("*.json"):
         assert "harness" not in path.read_text(), path.name
+
+
+def test_tensors_have_the_names_that_published_checkpoints_give_them(saved, tmp_path):
+    export_dense(harness.load(saved), tmp_path / "dense")
+    fresh = subject_of("qwen2_5_vl", "bfloat16").model
+    type(fresh)(fresh.config).save_pretrained(tmp_path / "fresh")
+    expected, found = (
+        {name: one.shape for name, one in load_file(path / "model.safetensors").items()}
+        for path in (tmp_path / "fresh", tmp_path / "dense")
+    )
+    assert found == expected
+
+
+@pytest.mark.parametrize("cache", ["expanded", "latent"])
+@pytest.mark.parametrize("family", ["opt", "qwen2_5_vl"])
+def test_a_model_on_disk_exports_the_same_files(family, cache, one_thread, tmp_path):
+    small = compressed(Case(family, "float32", "latentllm", "block-identity"))
+    small = with_latent_cache(small) if cache == "latent" else small
+    saved = harness.save(small, tmp_path / "saved")
+    subject = harness.load(saved, offload=True)
+    one = export_dense(harness.load(saved), tmp_path / "one", shard_bytes=50_000)
+    two = export_dense(subject, tmp_path / "two", shard_bytes=50_000)
+    assert is_offloaded(subject.model)
+    assert len(list(one.glob("*.safetensors"))) > 1
+    assert {path.name: path.read_bytes() for path in one.iterdir()} == {
+        path.name: path.read_bytes() for path in two.iterdir()
+    }
+
+
+def test_no_more_than_a_shard_is_in_memory(saved, tmp_path, monkeypatch):
+    made: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+    make, peak = export._Tensors.__missing__, 0
+    subject = harness.load(saved, offload=True)
+    in_memory = {id(one) for one in (*subject.model.parameters(), *subject.model.buffers())}
+
+    def counted(self, name):
+        nonlocal peak
+        tensor = make(self, name)
+        if id(tensor) not in in_memory:
+            made.add(tensor)
+        peak = max(peak, sum(one.nbytes for one in made))
+        return tensor
+
+    monkeypatch.setattr(export._Tensors, "__missing__", counted)
+    folder = export_dense(subject, tmp_path / "dense", shard_bytes=20_000)
+    shards = [path.stat().st_size for path in folder.glob("*.safetensors")]
+    assert len(shards) > 3
+    assert 0 < peak <= max(shards)
 
 
 def test_the_model_exported_from_stays_as_it_was(saved, tmp_path):
