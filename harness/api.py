@@ -17,7 +17,7 @@ from typing import Any, get_args
 from harness.calibration import draw, resolve_calibration
 from harness.compression import compress_model
 from harness.compressor import compressors
-from harness.errors import UsageError, unknown
+from harness.errors import unknown
 from harness.latent.install import with_latent_cache
 from harness.loading import load, load_model
 from harness.model import LanguageModel
@@ -69,11 +69,6 @@ def compress(
     """
     if cache not in get_args(CacheForm):
         raise unknown("cache", cache, get_args(CacheForm))
-    if cache == "latent" and staging is not None:
-        raise UsageError(
-            "a model whose blocks stay on disk takes no latent cache; leave out --offload, "
-            "or take --cache expanded"
-        )
     compressor = compressors.get(method)
     config = configure(compressor.config, options, method)
     source = resolve_calibration(calibration)

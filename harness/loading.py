@@ -23,6 +23,7 @@ from transformers.utils import logging
 from harness.assets.models import resolve_model
 from harness.errors import AssetError, HarnessError, UsageError
 from harness.families.family import Family, family_of
+from harness.latent.install import read_together_in
 from harness.model import LanguageModel
 from harness.offload.heap import return_freed_tensors
 from harness.offload.moving import is_offloaded, misshapen
@@ -93,6 +94,8 @@ def load_model(
         )
         mismatched = [name for name, *_ in report["mismatched_keys"]]
         _require_whole(report["missing_keys"], mismatched + misshapen(model))
+        if offload:
+            read_together_in(model)
         tokenizer = AutoTokenizer.from_pretrained(asset.folder)
         processor = load_processor(asset.folder, config) if family.vision else None
         if len(tokenizer) < 2:

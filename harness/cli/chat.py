@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from harness.cli.options import add_offload
 from harness.errors import HarnessError, UsageError
 from harness.spec import Dtype
 
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="torch device (default: cuda if there is one, else cpu)",
     )
+    add_offload(parser)
     add(
         "--dtype",
         choices=get_args(Dtype),
@@ -63,7 +65,7 @@ def execute(arguments: argparse.Namespace) -> int:
     quiet_libraries()
     given = vars(arguments)
     device = placement(given.get("device"))
-    subject = load_model(arguments.model, given.get("dtype"), device)
+    subject = load_model(arguments.model, given.get("dtype"), device, offload=arguments.offload)
     talk = Conversation(subject, arguments.system, arguments.max_new_tokens, arguments.temperature)
     torch.manual_seed(arguments.seed)
     if not talk.has_template:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from harness.assets.aliases import DEFAULT_MODEL
+from harness.cli.options import add_offload
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.spec import Dtype, Scope
 
@@ -37,11 +38,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="torch device, or auto for several (default: cuda where there is one, else cpu)",
     )
-    add(
-        "--offload",
-        action="store_true",
-        help="leave the model on disk and keep one block in memory at a time",
-    )
+    add_offload(parser)
     add("--dtype", choices=get_args(Dtype), default="float32", help="of weights and activations")
     add("--seed", type=int, default=0, help="of calibration sampling and evaluation")
 

@@ -37,6 +37,15 @@ def add_offline(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_offload(parser: argparse.ArgumentParser) -> None:
+    """The option for models bigger than memory."""
+    parser.add_argument(
+        "--offload",
+        action="store_true",
+        help="leave the model on disk and keep one block in memory at a time",
+    )
+
+
 def in_units(size: int) -> str:
     """``size`` bytes as a person reads them, e.g. ``98.4 MB``."""
     value = float(size)

@@ -16,21 +16,32 @@ from harness.families.stack import Stack
 from harness.latent.attention import LatentAttention, Wiring, latent_class
 from harness.latent.size import full_numbers
 from harness.model import LanguageModel
+from harness.offload.moving import is_offloaded, read_together
 from harness.record import CacheFacts
 
 
 def with_latent_cache(subject: LanguageModel) -> LanguageModel:
     """``subject`` caching latents; shares all tensors with the one given, which stays as it is.
 
+    A model that was compressed with its blocks on disk is changed in place, as it was then.
+
     Raises:
         UsageError: ``subject`` is not compressed.
     """
     if subject.compression is None:
         raise UsageError("a dense model has no latents to cache; compress it first")
-    model = share_copy(subject.model)
+    model = subject.model if is_offloaded(subject.model) else share_copy(subject.model)
     facts = install(model, subject.family)
+    read_together_in(model)
     compression = subject.compression.model_copy(update={"cache": facts})
     return replace(subject, model=model, compression=compression)
+
+
+def read_together_in(model: PreTrainedModel) -> None:
+    """Where ``model`` caches latents and is on disk, have whole attentions read at a time."""
+    for module in model.modules():
+        if isinstance(module, LatentAttention):
+            read_together(module)
 
 
 def install(model: PreTrainedModel, family: Family) -> CacheFacts:

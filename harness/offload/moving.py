@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from accelerate.hooks import AlignDevicesHook, attach_align_device_hook, remove_hook_from_module
+from accelerate.hooks import (
+    AlignDevicesHook,
+    add_hook_to_module,
+    attach_align_device_hook,
+    remove_hook_from_module,
+)
 from accelerate.utils import (
     OffloadedWeightsLoader,
     PrefixedDataset,
@@ -38,9 +43,30 @@ def bring_in(block: nn.Module) -> None:
                     assert hook.weights_map is not None
                     value = hook.weights_map[name]
                     set_module_tensor_to_device(module, name, hook.execution_device, value)
-        if hasattr(module, "_hf_hook"):
-            remove_hook_from_module(module)
-            del module.forward  # what is left is the class's own, bound
+        _unhook(module)
+
+
+def read_together(module: nn.Module) -> None:
+    """Read all of ``module`` when it is called, because it uses its layers without calling them.
+
+    Nothing happens to one that is in memory.
+    """
+    found = [(path, hook) for path, one in module.named_modules() for hook in _hooks(one)]
+    on_disk = [(path, hook) for path, hook in found if hook.offload]
+    if not on_disk:
+        return
+    path, hook = on_disk[0]
+    stored = hook.weights_map
+    assert isinstance(stored, PrefixedDataset)
+    for one in module.modules():
+        _unhook(one)
+    whole = PrefixedDataset(stored.dataset, stored.prefix.removesuffix(f"{path}."))
+    add_hook_to_module(
+        module,
+        AlignDevicesHook(
+            hook.execution_device, offload=True, weights_map=whole, place_submodules=True
+        ),
+    )
 
 
 def send_out(block: nn.Module, file: Path, device: torch.device) -> None:
@@ -90,6 +116,12 @@ def value_of(model: nn.Module, name: str, tensor: Tensor) -> Tensor:
     return (
         load_offloaded_parameter(cast("PreTrainedModel", model), name) if tensor.is_meta else tensor
     )
+
+
+def _unhook(module: nn.Module) -> None:
+    if hasattr(module, "_hf_hook"):
+        remove_hook_from_module(module)
+        del module.forward  # what is left is the class's own, bound
 
 
 def _hooks(module: nn.Module) -> Iterator[AlignDevicesHook]:

@@ -92,8 +92,12 @@ def compress(case, subject, staging=None):
     )
 
 
+def inputs(subject):
+    if subject.processor is not None:
+        return encode(subject, PROMPTS)
+    return {"input_ids": CALIBRATION.input_ids}
+
+
 @torch.no_grad()
 def logits(subject):
-    if subject.processor is not None:
-        return subject.model(**encode(subject, PROMPTS)).logits
-    return subject.model(input_ids=CALIBRATION.input_ids).logits
+    return subject.model(**inputs(subject)).logits

@@ -8,10 +8,12 @@ import weakref
 import pytest
 import torch
 from accelerate import dispatch_model
-from offloaded import CASES, Case, compress, in_memory, logits, opened
+from offloaded import CASES, Case, compress, in_memory, inputs, logits, opened
 
 import harness
 from harness.errors import UsageError
+from harness.latent.install import with_latent_cache
+from harness.latent.size import cache_bytes
 from harness.loading import load_model
 from harness.offload.moving import is_offloaded
 from harness.saving.artefact import read_artefact
@@ -45,6 +47,32 @@ def test_compression_gives_the_same_artefact(case, folder, tmp_path):
     again = harness.load(tmp_path / "two", offload=True)
     assert is_offloaded(again.model)
     assert torch.equal(logits(again), logits(one))
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[4], CASES[6]], ids=str)
+def test_a_latent_cache_gives_the_same_artefact(case, folder, tmp_path):
+    one = with_latent_cache(compress(case, in_memory(folder(case.family))))
+    two = with_latent_cache(compress(case, opened(folder(case.family)), tmp_path / "staging"))
+    assert two.compression == one.compression
+    assert two.compression.cache.numbers < two.compression.cache.dense
+    for subject, name in ((one, "one"), (two, "two")):
+        harness.save(subject, tmp_path / name, shard_bytes=30_000)
+    for path in (tmp_path / "one").glob("*.safetensors"):
+        assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes()
+    configs = {(tmp_path / name / "config.json").read_bytes() for name in ("one", "two")}
+    assert len(configs) == 1
+    again = harness.load(tmp_path / "two", offload=True)
+    assert is_offloaded(again.model)
+    caches = [generated(subject) for subject in (one, two, again)]
+    assert all(torch.equal(cache[0], caches[0][0]) for cache in caches)
+    assert len({size for _, size in caches}) == 1
+
+
+def generated(subject):
+    """Tokens, and bytes that the cache holds at the end."""
+    options = {"max_new_tokens": 4, "do_sample": False, "return_dict_in_generate": True}
+    made = subject.model.generate(**inputs(subject), **options)
+    return made.sequences, cache_bytes(made.past_key_values)
 
 
 def test_by_default_a_shard_is_no_larger_than_a_block(folder, tmp_path):

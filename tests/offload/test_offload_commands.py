@@ -14,6 +14,7 @@ import harness
 from harness import store
 from harness.cli.main import main
 from harness.errors import AssetError, NonFiniteError
+from harness.saving.artefact import read_artefact
 
 
 @pytest.fixture
@@ -72,6 +73,17 @@ def test_a_run_gives_the_same_records_and_the_same_model(cli, asked, tasks, tmp_
     assert code == 0
     (again,) = results(tmp_path / "results" / "again").values()
     assert again.result in [record.result for record in one.values() if record.compression]
+
+
+def test_a_latent_cache_is_no_matter_of_where_blocks_are(cli, asked, tmp_path):
+    for name, more in (("one", []), ("two", ["--offload"])):
+        saved = cli("compress", *asked, *more, "--cache", "latent", "--save", tmp_path / name)
+        assert saved[0] == 0
+    one, two = (read_artefact(tmp_path / name) for name in ("one", "two"))
+    assert one.compression == two.compression
+    assert one.compression.cache is not None
+    configs = [(tmp_path / name / "config.json").read_bytes() for name in ("one", "two")]
+    assert configs[0] == configs[1]
 
 
 def test_a_run_that_saves_nothing_leaves_nothing(cli, asked, tasks, tmp_path):

@@ -145,9 +145,10 @@ def piped(cli, monkeypatch):
     return call
 
 
-def test_the_command_answers_each_line_of_a_pipe(piped, saved):
+@pytest.mark.parametrize("more", [[], ["--offload"]])
+def test_the_command_answers_each_line_of_a_pipe(piped, saved, more):
     code, out, errors = piped(
-        "the dog\n\n/clear\nthe dog\n/exit\nthe bird\n", saved, "--max-new-tokens", "5"
+        "the dog\n\n/clear\nthe dog\n/exit\nthe bird\n", saved, "--max-new-tokens", "5", *more
     )
     subject = harness.load(saved)
     said = Conversation(subject, max_new_tokens=5).answer("the dog", ignore)

@@ -53,13 +53,3 @@ def test_the_same_model_with_another_cache_is_another_model(model_folder, texts,
     assert harness.load(saved).compression.cache is not None
     assert main([*compress, "--cache", "latent"]) == 0
     assert "saved already" in capsys.readouterr().out
-
-
-def test_a_model_on_disk_is_refused_a_latent_cache_before_any_work(
-    model_folder, texts, tmp_path, capsys
-):
-    compress = ["compress", "--model", str(model_folder("opt")), "--samples", "4", "--length", "16"]
-    compress += ["--calibration", str(texts / "calibration.txt"), "--save", str(tmp_path / "saved")]
-    assert main([*compress, "--cache", "latent", "--offload"]) == 2
-    assert "leave out --offload" in capsys.readouterr().err
-    assert not (tmp_path / "saved").exists()
