@@ -20,8 +20,8 @@ RECORDED_PACKAGES = (
 )  # fmt: skip
 
 
-def describe(device: str) -> Environment:
-    """The environment of a run on ``device``."""
+def describe(device: str, *, offloaded: bool) -> Environment:
+    """The environment of a run on ``device``, of a model in memory or with its blocks on disk."""
     commit, dirty = _checkout()
     return Environment(
         harness=version("harness"),
@@ -33,6 +33,7 @@ def describe(device: str) -> Environment:
         device=device,
         device_name=_device_name(device),
         threads=torch.get_num_threads(),
+        offloaded=offloaded,
     )
 
 

@@ -91,7 +91,11 @@ class CompressionFacts(Document):
 
 
 class Environment(Document):
-    """Where it ran. ``commit`` and ``dirty`` describe a source checkout, None when installed."""
+    """Where it ran. ``commit`` and ``dirty`` describe a source checkout, None when installed.
+
+    ``offloaded`` says whether the model's blocks were on disk, which changes time and memory but
+    no result; None where that was not recorded.
+    """
 
     harness: str
     commit: str | None
@@ -102,6 +106,7 @@ class Environment(Document):
     device: str
     device_name: str
     threads: int
+    offloaded: bool | None = None
 
 
 class RunRecord(Document):

@@ -225,7 +225,7 @@ class _Job:
             data=cell.task.data,
             result=result,
             reference=cell.reference,
-            environment=describe(request.device),
+            environment=describe(request.device, offloaded=request.offload),
             timings={name: round(seconds, 3) for name, seconds in self.timings.items()},
             peak_memory=peak_memory(request.device),
             created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -66,7 +66,8 @@ def _summary(record: RunRecord) -> Table:
         "reference": record.reference or "this is one",
         "seconds": ", ".join(f"{stage} {took:.1f}" for stage, took in record.timings.items()),
         "peak memory": ", ".join(f"{k} {v / 1e6:.0f} MB" for k, v in record.peak_memory.items()),
-        "where": f"{environment.device} ({environment.device_name}), {environment.platform}",
+        "where": f"{environment.device} ({environment.device_name}), {environment.platform}"
+        + ", blocks on disk" * bool(environment.offloaded),
         "versions": ", ".join(f"{name} {one}" for name, one in environment.packages.items()),
         "created": record.created,
     }

@@ -135,7 +135,7 @@ def _artefact(subject: LanguageModel, records: Sequence[RunRecord]) -> Artefact:
         origin=subject.origin,
         compression=subject.compression,
         records=tuple(records),
-        environment=describe(str(subject.model.device)),
+        environment=describe(str(subject.model.device), offloaded=is_offloaded(subject.model)),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -62,6 +62,7 @@ def test_a_run_gives_the_same_records_and_the_same_model(cli, asked, tasks, tmp_
         assert two[run_id].result == record.result
         assert two[run_id].compression == record.compression
         assert two[run_id].model == record.model
+        assert (record.environment.offloaded, two[run_id].environment.offloaded) == (False, True)
     assert torch.equal(
         logits(harness.load(tmp_path / "one")), logits(harness.load(tmp_path / "two"))
     )
@@ -71,6 +72,8 @@ def test_a_run_gives_the_same_records_and_the_same_model(cli, asked, tasks, tmp_
         *("--output", tmp_path / "results" / "again"),
     )
     assert code == 0
+    (path,) = (tmp_path / "results" / "again").glob("*.json")
+    assert cli("show", path)[1].count("blocks on disk") == 1
     (again,) = results(tmp_path / "results" / "again").values()
     assert again.result in [record.result for record in one.values() if record.compression]
 
