@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.assets.cache import cache_root, disk_trouble_explained
 from harness.assets.hashing import file_sha256
-from harness.assets.manifests import damage, write_manifest
+from harness.assets.manifests import fault, write_manifest
 from harness.errors import AssetError
 
 PARTIAL = ".partial"
@@ -25,8 +25,8 @@ def cached(kind: str, key: str, build: Callable[[Path], None], source: str) -> P
 
     ``build`` fills an empty folder that takes its final name only once it is complete.
     Processes that want the same entry wait for the one that builds it. An entry whose files are
-    not those it was built with is built again, with a warning; the hash of a file that stayed as
-    it was is not computed anew.
+    not those it was built with, or not listed, is built again, with a warning; the hash of a file
+    that stayed as it was is not computed anew.
 
     Args:
         kind: folder of the cache.
@@ -39,12 +39,12 @@ def cached(kind: str, key: str, build: Callable[[Path], None], source: str) -> P
     """
     entry = cache_root() / kind / key
     with disk_trouble_explained():
-        if _damage(entry):
+        if _fault(entry):
             with locked(entry):
                 # Whoever had the lock may have built it.
-                if why := _damage(entry):
+                if wrong := _fault(entry):
                     if os.path.lexists(entry):
-                        _rebuild(entry, build, source, why)
+                        _rebuild(entry, build, source, wrong)
                     else:
                         _build(entry, build, source)
     return entry
@@ -79,20 +79,20 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _damage(entry: Path) -> str:
+def _fault(entry: Path) -> str:
     if entry.is_symlink() or not entry.is_dir():
-        return "it is no folder"
-    return damage(entry, file_sha256)
+        return "damaged: it is no folder"
+    return fault(entry, file_sha256)
 
 
-def _rebuild(entry: Path, build: Callable[[Path], None], source: str, why: str) -> None:
+def _rebuild(entry: Path, build: Callable[[Path], None], source: str, wrong: str) -> None:
     try:
         _build(entry, build, source)
     except AssetError as error:
         raise AssetError(
-            f"the cached copy of {source} is damaged ({why}) and cannot be made again: {error}"
+            f"the cached copy of {source} is {wrong}; it cannot be made again: {error}"
         ) from error
-    _log.warning("the cached copy of %s was damaged (%s) and was made again", source, why)
+    _log.warning("the cached copy of %s was made again; it was %s", source, wrong)
 
 
 def _build(entry: Path, build: Callable[[Path], None], source: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.assets.cache import cache_root, disk_trouble_explained
 from harness.assets.entries import PARTIAL, locked, partial_of, remove
 from harness.assets.hashing import HASHES, content_sha256
-from harness.assets.manifests import damage, read_manifest
+from harness.assets.manifests import fault, read_manifest
 from harness.assets.pins import PINS, read_pin
 from harness.errors import InfrastructureError, UsageError, unknown
 
@@ -33,7 +33,7 @@ class Entry:
         source: what it was made from; empty where that is not known.
         size: bytes on disk.
         made: when, in ISO 8601.
-        state: ``whole``, ``unfinished``, or ``damaged: `` and why.
+        state: ``whole``, ``unfinished``, or ``damaged: `` or ``outdated: `` and why.
     """
 
     kind: str
@@ -50,9 +50,9 @@ class Entry:
         return f"{self.kind}/{self.key}"
 
     @property
-    def damaged(self) -> bool:
-        """Whether it is not what it was when it was made."""
-        return self.state.startswith("damaged")
+    def remade(self) -> bool:
+        """Whether its next use makes it again, since it is not known to be what it was."""
+        return self.state not in ("whole", UNFINISHED)
 
 
 def inventory() -> list[Entry]:
@@ -133,24 +133,24 @@ def _of_kind(kind: str) -> Iterator[Entry]:
 
 
 def _folder(kind: str, path: Path, *, content: bool) -> Entry:
-    why = "it is no folder"
+    wrong = "damaged: it is no folder"
     if path.is_dir() and not path.is_symlink():
-        why = damage(path, content_sha256 if content else None)
+        wrong = fault(path, content_sha256 if content else None)
     manifest = None if path.is_symlink() else read_manifest(path)
     source, made = (manifest.source, manifest.made) if manifest else ("", _modified(path))
-    return _entry(kind, path, source, made, why)
+    return _entry(kind, path, source, made, wrong)
 
 
 def _pin(path: Path) -> Entry:
     seen = None if path.is_symlink() else read_pin(path)
-    source, why = (seen.reference, "") if seen else ("", "it is no pin")
-    return _entry(PINS, path, source, _modified(path), why)
+    source, wrong = (seen.reference, "") if seen else ("", "damaged: it is no pin")
+    return _entry(PINS, path, source, _modified(path), wrong)
 
 
-def _entry(kind: str, path: Path, source: str, made: str, why: str) -> Entry:
-    """An entry that is damaged if there is a reason ``why``."""
+def _entry(kind: str, path: Path, source: str, made: str, wrong: str) -> Entry:
+    """An entry that is whole if nothing is ``wrong``."""
     key = path.stem if kind == PINS else path.name
-    return Entry(kind, key, path, source, _size(path), made, f"damaged: {why}" if why else "whole")
+    return Entry(kind, key, path, source, _size(path), made, wrong or "whole")
 
 
 def _hashes(folder: Path) -> Iterator[Entry]:

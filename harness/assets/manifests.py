@@ -55,16 +55,23 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
 
 
-def damage(folder: Path, sha256: Callable[[Path], str] | None) -> str:
-    """What is wrong with an entry, empty if nothing is.
+def fault(folder: Path, sha256: Callable[[Path], str] | None) -> str:
+    """What is wrong with an entry, empty if nothing is: ``damaged`` or ``outdated``, and why.
 
     Args:
         folder: the entry.
         sha256: hashes a file; None compares names and sizes only.
     """
+    if not (folder / NAME).exists():
+        return "outdated: an earlier version left no list of its files"
+    why = _damage(folder, sha256)
+    return f"damaged: {why}" if why else ""
+
+
+def _damage(folder: Path, sha256: Callable[[Path], str] | None) -> str:
     manifest = read_manifest(folder)
     if manifest is None:
-        return "it has no list of its files"
+        return "the list of its files cannot be read"
     names = _names(folder)
     if missing := sorted(manifest.files.keys() - names):
         return f"{missing[0]} is missing"

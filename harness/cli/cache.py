@@ -111,7 +111,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 def _verify(_: argparse.Namespace) -> int:
     entries = inventory()
     found = [verified(entry) for entry in tracker()(entries, "verifying", len(entries))]
-    wrong = [entry for entry in found if entry.damaged]
+    wrong = [entry for entry in found if entry.remade]
     for entry in wrong:
         what = f" ({entry.source})" if entry.source else ""
         sys.stdout.write(f"{entry.name}{what} is {entry.state}\n")
@@ -121,7 +121,7 @@ def _verify(_: argparse.Namespace) -> int:
     sys.stdout.write(f"{whole} of {len(found)} entries are whole{more}\n")
     if wrong:
         sys.stderr.write(
-            "what is damaged is made again at its next use; 'harness cache rm KEY' removes it\n"
+            "these are made again at their next use; 'harness cache rm KEY' removes them\n"
         )
     return int(bool(wrong))
 

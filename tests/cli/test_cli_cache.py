@@ -108,10 +108,10 @@ def test_the_cache_is_listed_verified_and_emptied(cli, cache, wheel, recipe):
     outcome = cli("cache", "verify")
     assert outcome.code == 1
     assert f"({TEXT}) is damaged: text.txt has 5 bytes instead of 935" in outcome.out
-    assert "made again at its next use" in outcome.err
+    assert "made again at their next use" in outcome.err
     again = cli("fetch", recipe)
     assert again.code == 0
-    assert f"harness: the cached copy of {TEXT} was damaged" in again.err
+    assert f"harness: the cached copy of {TEXT} was made again; it was damaged" in again.err
 
     removed = cli("cache", "rm", kinds["pins"]["key"][:8], "--kind", "wheels")
     assert removed.code == 2

@@ -103,7 +103,7 @@ def test_a_damaged_copy_is_fetched_again_with_a_notice(wheel, caplog, content):
     copy.write_bytes(content)
     easy_vqa._open.cache_clear()
     assert easy_vqa.rows("train")[0].question == before.question
-    assert "the cached copy of easy-vqa==1.0 was damaged" in caplog.text
+    assert "the cached copy of easy-vqa==1.0 was made again; it was damaged" in caplog.text
     wheel.unlink()
     copy.write_bytes(content)
     with pytest.raises(AssetError, match=r"is damaged .* cannot be made again: cannot fetch"):
