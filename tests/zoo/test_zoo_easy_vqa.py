@@ -106,7 +106,7 @@ def test_a_damaged_copy_is_fetched_again_with_a_notice(wheel, caplog, content):
     assert "the cached copy of easy-vqa==1.0 was made again; it was damaged" in caplog.text
     wheel.unlink()
     copy.write_bytes(content)
-    with pytest.raises(AssetError, match=r"is damaged .* cannot be made again: cannot fetch"):
+    with pytest.raises(AssetError, match=r"is damaged: .* cannot be made again: cannot fetch"):
         easy_vqa.rows("train")
 
 
