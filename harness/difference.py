@@ -148,6 +148,7 @@ def _made(record: RunRecord) -> dict[str, dict[str, Any]]:
             "device": where.device,
             "name": where.device_name,
             "threads": where.threads,
+            "blocks on disk": where.offloaded or None,
             "platform": where.platform,
         },
         "outcome": {"status": record.status, "error": record.error},

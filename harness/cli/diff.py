@@ -6,22 +6,24 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import JustifyMethod
 from rich.table import Table
 
 from harness import store
 from harness.cli.display import console
 from harness.cli.show import load
 from harness.errors import UsageError
+from harness.escape import escape
 from harness.record import RunRecord
 from harness.store import Problem
 
 if TYPE_CHECKING:
-    from harness.difference import Cause, Difference, FolderDifference
+    from harness.difference import Difference, FolderDifference
     from harness.paired import Paired, Unpaired
 
 CHANCE = (
@@ -29,13 +31,28 @@ CHANCE = (
     "(threads, kernels) or something no record holds"
 )
 
+NUMBERS = ("cell", "metric", "A", "B", "change", "95% interval", "p")
+CAUSES = ("", "", "A", "B")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with a title; ``texts`` of its columns are read from the left."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: int = len(CAUSES)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which records or folders."""
     parser.add_argument("a", help="a record (path, or run id in --results) or a folder of records")
     parser.add_argument("b", help="the same, to compare with it")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records")
-    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    either.add_argument("--markdown", action="store_true", help="print it as markdown")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -57,8 +74,12 @@ def execute(arguments: argparse.Namespace) -> int:
         found = FolderDifference((difference(a, b),), (), ())
     if arguments.json:
         sys.stdout.write(json.dumps(_plain(found), ensure_ascii=False, indent=1) + "\n")
+    elif arguments.markdown:
+        sys.stdout.write("\n".join(map(_markdown, _told(found))))
     else:
-        _print(found)
+        output = console(160)
+        for one in _told(found):
+            output.print(one if isinstance(one, str) else _drawn(one))
     return 0
 
 
@@ -70,41 +91,54 @@ def _records(folder: Path) -> list[RunRecord]:
     return [one for one in found if isinstance(one, RunRecord)]
 
 
-def _print(found: FolderDifference) -> None:
-    output = console(160)
+def _told(found: FolderDifference) -> Iterator[Section | str]:
+    """What there is to say, from the numbers to their causes."""
     if found.pairs:
-        output.print(_numbers(found.pairs))
+        yield Section("what changed", NUMBERS, list(_numbers(found.pairs)), texts=2)
     for name, only in (("A", found.only_a), ("B", found.only_b)):
         for record in only:
-            output.print(f"only in {name}: {record.title} ({record.run_id})")
-    same = [pair for pair in found.pairs if pair.changes and not pair.causes]
+            yield f"only in {name}: {record.title} ({record.run_id})"
     common = found.common_causes
     if common:
-        output.print(_why(common, "why they may differ"))
+        yield Section("why they may differ", CAUSES, common)
     for pair in found.pairs:
         own = [cause for cause in pair.causes if cause not in common]
         if own:
-            output.print(_why(own, f"why {pair.b.title} may differ"))
-    if same:
-        output.print(CHANCE)
+            yield Section(f"why {pair.b.title} may differ", CAUSES, own)
+    if any(pair.changes and not pair.causes for pair in found.pairs):
+        yield CHANCE
 
 
-def _numbers(pairs: Sequence[Difference]) -> Table:
-    table = Table(title="what changed")
-    for heading in ("cell", "metric", "A", "B", "change", "95% interval", "p"):
-        text = heading in ("cell", "metric")
-        table.add_column(heading, justify="left" if text else "right", overflow="fold")
+def _drawn(section: Section) -> Table:
+    table = Table(title=section.title)
+    for at, heading in enumerate(section.headings):
+        justify: JustifyMethod = "left" if at < section.texts else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
+    for row in section.rows:
+        table.add_row(*row)
+    return table
+
+
+def _markdown(one: Section | str) -> str:
+    if isinstance(one, str):
+        return f"{escape(one)}\n"
+    rule = [":--" if at < one.texts else "--:" for at in range(len(one.headings))]
+    rows = [[escape(cell) for cell in row] for row in one.rows]
+    table = [f"| {' | '.join(line)} |" for line in (one.headings, rule, *rows)]
+    return "\n".join([f"### {escape(one.title)}", "", *table, ""])
+
+
+def _numbers(pairs: Sequence[Difference]) -> Iterator[Sequence[str]]:
     for pair in sorted(pairs, key=_size, reverse=True):
         a, b = (record.result.metrics if record.result else () for record in (pair.a, pair.b))
         name = (a or b)[0].name if a or b else ""
         values = [f"{metrics[0].value:.6g}" if metrics else pair.a.status for metrics in (a, b)]
-        table.add_row(pair.b.title, name, *values, *_effect(pair.paired))
+        yield (pair.b.title, name, *values, *_effect(pair.paired))
         for metric, part, before, after in pair.changes:
             if part is not None or metric != name:
                 both = ("" if one is None else f"{one:.6g}" for one in (before, after))
                 place = part if part and metric == name else f"{metric} {part or ''}".strip()
-                table.add_row("", place, *both, "", "", "")
-    return table
+                yield ("", place, *both, "", "", "")
 
 
 def _effect(paired: Paired | Unpaired) -> tuple[str, str, str]:
@@ -125,13 +159,6 @@ def _effect(paired: Paired | Unpaired) -> tuple[str, str, str]:
 def _shown(effect: float, paired: Paired) -> str:
     # The exponential of more than 700 has no floating-point number.
     return f"x {math.exp(min(effect, 700)):.4g}" if paired.logarithmic else f"{effect:+.4g}"
-
-
-def _why(causes: Sequence[Cause], title: str) -> Table:
-    table = Table("", "", "A", "B", title=title)
-    for cause in causes:
-        table.add_row(*cause)
-    return table
 
 
 def _size(pair: Difference) -> float:

@@ -77,6 +77,7 @@ def test_each_cause_is_found_alone(changes, kind, what):
         ({"packages": {}}, "versions", "torch", ("2.13.0", "")),
         ({"device": "cuda"}, "device", "device", ("cpu", "cuda")),
         ({"threads": 8}, "device", "threads", ("2", "8")),
+        ({"offloaded": True}, "device", "blocks on disk", ("", "True")),
     ],
 )
 def test_each_part_of_the_environment_is_a_cause(changes, kind, what, values):
@@ -142,6 +143,25 @@ def test_the_command_as_json(saved, capsys):
     (pair,) = json.loads(capsys.readouterr().out)["pairs"]
     assert pair["paired"]["effect"] == pytest.approx(0.25)
     assert pair["causes"] == []
+
+
+def test_the_command_as_markdown(saved, capsys):
+    other = with_environment(measured([3.1, 3.2, 3.4, 3.5], run_id="cell"), device="a|b")
+    store.save(other, saved / "c")
+    store.save(measured([3.0], run_id="more", method="svd"), saved / "c")
+    assert main(["diff", "--markdown", str(saved / "a"), str(saved / "b")]) == 0
+    assert "nothing recorded differs" in capsys.readouterr().out
+    assert main(["diff", "--markdown", str(saved / "a"), str(saved / "c")]) == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert [line for line in lines if line.startswith("#")] == [
+        "### what changed",
+        "### why they may differ",
+    ]
+    assert "\n\nonly in B: facebook/opt-1.3b svd 0.3 on wikitext2 (more)\n\n" in text
+    tables = [line for line in lines if line.startswith("|")]
+    assert [line.count("|") for line in tables] == [8, 8, 8, 5, 5, 5]
+    assert tables[-1] == "| device | device | cpu | a&#124;b |"
 
 
 def test_a_folder_and_a_record_are_refused(saved, capsys):
