@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from functools import cache
 from typing import get_args
 
 import pytest
 import torch
-from tiny_models import MODELS, random_calibration, random_model, stored_inputs
+from tiny_models import MODELS, random_calibration, statistics_of, stored_inputs
 from torch import nn
 
 import harness
@@ -19,13 +18,10 @@ from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import NonFiniteError, UsageError
 from harness.factors import Factor
-from harness.families.family import family_of
 from harness.options import configure
-from harness.progress import silent
 from harness.roles import SITE_OF_ROLE
 from harness.spec import CalibrationSpec
 from harness.statistics.calibration import draw_text as draw
-from harness.statistics.collect import collect
 
 JUNCTIONS = get_args(Junction)
 PAIRS = [pairs for n in range(4) for pairs in itertools.combinations(("qk", "vo", "ud"), n)]
@@ -44,21 +40,6 @@ def small(subject, method, ratio=0.4, *, statistics=None, propagation="original"
     config = configure(compressor.config, options | {"propagation": propagation}, method)
     return compress_model(
         subject, method, compressor, config, ratio, CALIBRATION, statistics=statistics, batch_size=4
-    )
-
-
-@cache
-def statistics_of(name):
-    """Of ``tiny(name)``."""
-    model = random_model(name)
-    return collect(
-        model,
-        family_of(model.config).blocks(model),
-        CALIBRATION,
-        batch_size=4,
-        keep_mlp_tokens=True,
-        gradients=True,
-        track=silent,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -23,10 +24,13 @@ from transformers import (
 )
 
 from harness.assets.kinds import ModelAsset
+from harness.compressor import BlockStatistics
 from harness.families.family import family_of
 from harness.model import LanguageModel
+from harness.progress import silent
 from harness.record import DataFacts
 from harness.statistics.calibration import TextCalibration
+from harness.statistics.collect import collect
 
 CONTEXT = 64
 VOCABULARY = 300
@@ -113,6 +117,21 @@ def random_calibration(samples: int = 6, length: int = 16, seed: int = 0) -> Tex
     ids = torch.randint(2, VOCABULARY, (samples, length), generator=generator)
     return TextCalibration(
         ids, torch.ones_like(ids), DataFacts(reference="random", fingerprint=str(seed))
+    )
+
+
+@cache
+def statistics_of(name: str) -> Sequence[BlockStatistics]:
+    """All that a method may ask for, of ``random_model(name)`` on ``random_calibration()``."""
+    model = random_model(name)
+    return collect(
+        model,
+        family_of(model.config).blocks(model),
+        random_calibration(),
+        batch_size=4,
+        keep_mlp_tokens=True,
+        gradients=True,
+        track=silent,
     )
 
 

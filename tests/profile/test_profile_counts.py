@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import get_args
 
 import pytest
 import torch
-from tiny_models import MODELS, random_calibration, random_model
+from tiny_models import MODELS, random_calibration, statistics_of
 from tiny_vision_models import tiny_vision_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
@@ -18,13 +17,10 @@ from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import UsageError
 from harness.factors import Factor, stored_bytes
-from harness.families.family import family_of
 from harness.forms import Form, joined_form
 from harness.options import configure
 from harness.profile.count import Workload, count
 from harness.profile.skeleton import Skeleton, forms_of, skeleton
-from harness.progress import silent
-from harness.statistics.collect import collect
 
 CALIBRATION = random_calibration()
 WORKLOAD = Workload(batch=3, sequence=16)
@@ -42,21 +38,6 @@ CHOICES = [
     ("latentllm", {"bias_update": "always"}),
     ("svd", {"bias_update": "always"}),
 ]
-
-
-@cache
-def statistics_of(name):
-    """Of ``tiny(name)``."""
-    model = random_model(name)
-    return collect(
-        model,
-        family_of(model.config).blocks(model),
-        CALIBRATION,
-        batch_size=6,
-        keep_mlp_tokens=True,
-        gradients=True,
-        track=silent,
-    )
 
 
 def compressed(subject, name, method, options, ratio):
