@@ -13,6 +13,8 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
+
     from transformers import PreTrainedTokenizerFast
 
     from harness.model import LanguageModel
@@ -46,6 +48,23 @@ def one_thread() -> Iterator[None]:
     yield
     gc.unfreeze()
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def fork() -> Iterator[Callable[..., ForkServerProcess]]:
+    """``fork(target, *arguments)``: a process, which does not outlive the test."""
+    from forking import forked
+
+    started = []
+
+    def start(target: Callable[..., object], *arguments: object) -> ForkServerProcess:
+        started.append(forked(target, *arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
 
 
 @pytest.fixture(scope="session")

@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
 from pathlib import Path
 
 CHANGES = {"os.mkdir", "os.remove", "os.rename", "os.rmdir"}
-PRELOADED = [
-    "harness.cli.main",
-    "harness.cli.compress",
-    "compressors.latentllm",
-    "transformers.models.opt.modeling_opt",
-    "accelerate.hooks",
-]
-
-
-def forkserver():
-    """The server forks from a process of one thread, whatever pytest is."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context
-
-
-def start(context, arguments, log, target, changes, blocks):
-    """Killed by SIGKILL before the ``changes``-th change to files beside ``target``.
-
-    Or before the first one with ``blocks`` finished blocks.
-    """
-    arguments = [str(one) for one in arguments]
-    process = context.Process(target=_compress, args=(arguments, log, target, changes, blocks))
-    process.start()
-    return process
 
 
 def finished_blocks(target: Path) -> int:
@@ -41,7 +15,11 @@ def finished_blocks(target: Path) -> int:
     return len([path for path in folder.glob("*.json") if path.name != "staging.json"])
 
 
-def _compress(arguments, log, target, changes, blocks):
+def compress(arguments, log, target, changes, blocks):
+    """Killed by SIGKILL before the ``changes``-th change to files beside ``target``.
+
+    Or before the first one with ``blocks`` finished blocks.
+    """
     import torch
 
     from harness.cli.main import main
@@ -60,4 +38,4 @@ def _compress(arguments, log, target, changes, blocks):
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(watch)
-    sys.exit(main(arguments))
+    sys.exit(main([str(one) for one in arguments]))

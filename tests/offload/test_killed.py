@@ -5,27 +5,20 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-import compressing
 import pytest
-from compressing import finished_blocks
+from compressing import compress, finished_blocks
+from forking import finished
 
 from harness.offload.staging import staging_beside
 from harness.saving.artefact import read_artefact
 
-ENOUGH = 300.0
 BLOCKS = 6
 KILLED = -signal.SIGKILL
 
 
-@pytest.fixture(scope="module")
-def context():
-    return compressing.forkserver()
-
-
 @pytest.fixture
-def start(context, folder, texts, tmp_path):
+def start(fork, folder, texts, tmp_path):
     """``start(target, *more)``: ``harness compress --offload`` of a model with six blocks."""
-    started = []
 
     def start(target, *more, changes=None, blocks=None):
         asked = [
@@ -33,19 +26,9 @@ def start(context, folder, texts, tmp_path):
             *("--calibration", texts / "calibration.txt", "--samples", "4", "--length", "16"),
             *more,
         ]
-        log = tmp_path / "log"
-        started.append(compressing.start(context, asked, log, target, changes, blocks))
-        return started[-1]
+        return fork(compress, asked, tmp_path / "log", target, changes, blocks)
 
-    yield start
-    for process in started:
-        process.kill()
-        process.join()
-
-
-def finished(process) -> int:
-    process.join(ENOUGH)
-    return process.exitcode
+    return start
 
 
 def staging_of(target: Path) -> Path:

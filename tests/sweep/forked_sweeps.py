@@ -6,47 +6,17 @@ through pipes and die of the same signals.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
-from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import SimpleNamespace
 
-PRELOADED = [
-    "harness.cli.main",
-    "harness.cli.request",
-    "harness.sweep.running",
-    "harness.sweep.display",
-    "harness.sweep.worker",
-    "harness.recipe",
-    "compressors.svd",
-    "tasks.wikitext2",
-    "transformers.models.opt.modeling_opt",
-    "scipy.stats",
-]
 
-
-def forkserver() -> ForkServerContext:
-    """The server forks from a process of one thread, whatever pytest is."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context
-
-
-def start(
-    context: ForkServerContext, recipe: Path, output: Path, *options: str
-) -> ForkServerProcess:
+def sweep(recipe: Path, output: Path, *options: str) -> None:
     """A sweep in a session of its own; what it says goes to ``<output>.log``."""
     arguments = ["sweep", str(recipe), "--output", str(output), *options]
-    process = context.Process(target=_sweep, args=(arguments, f"{output}.log"))
-    process.start()
-    return process
-
-
-def _sweep(arguments: list[str], log: str) -> None:
     os.setsid()
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    file = os.open(f"{output}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
     from harness.cli.main import main

@@ -10,42 +10,20 @@ import random
 import signal
 import sys
 import time
+from functools import partial
 
-import forked_sweeps
 import psutil
 import pytest
+from forked_sweeps import sweep
+from forking import ENOUGH, finished
 from sweep_values import leftovers, values
 
 KILLS = int(os.environ.get("HARNESS_KILLS", "6"))
-ENOUGH = 120.0
-
-
-@pytest.fixture(scope="module")
-def context():
-    context = forked_sweeps.forkserver()
-    first = context.Process(target=os.getpid)
-    first.start()
-    first.join()
-    return context
 
 
 @pytest.fixture
-def start(context):
-    started = []
-
-    def start(*arguments):
-        started.append(forked_sweeps.start(context, *arguments))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.join()
-
-
-def finished(process) -> int:
-    process.join(ENOUGH)
-    return process.exitcode
+def start(fork):
+    return partial(fork, sweep)
 
 
 def test_killed_at_any_moment_a_sweep_resumes_to_the_same_board(small_recipe, start, tmp_path):
