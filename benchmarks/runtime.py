@@ -4,8 +4,10 @@ Weights are random, of the shapes of SmolLM2-135M (all of it) or of OPT-1.3B (so
 embedding and output head, which would outweigh so few). Each variant runs its factors as they are
 stored and streamlined (``harness.runtime``), and all take turns within a round, so that what slows
 the machine slows them alike; a figure is the median over rounds of a variant's speed relative to
-the dense model's in the same round. Prefill is one forward pass that gives the logits of the last
-token, as generation starts; decode adds tokens one by one behind a prompt.
+the dense model's in the same round. The first row is the dense model with its weights in the order
+in memory that streamlined ones have: what that alone brings. Prefill is one forward
+pass that gives the logits of the last token, as generation starts; decode adds tokens one by one
+behind a prompt.
 
 Time is that of the processor, on one thread: on a machine that others use too, the clock on the
 wall measures them. ``--wall`` takes the wall's all the same.
@@ -22,7 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 
 from harness.compressor import compressors
@@ -30,6 +32,7 @@ from harness.options import configure, label
 from harness.profile.known import configuration
 from harness.profile.measure import materialised
 from harness.profile.skeleton import forms_of, skeleton
+from harness.runtime.layout import lay_out
 from harness.runtime.streamline import streamline
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -62,6 +65,14 @@ def build(
         forms = forms_of(subject, name, plugin, options, ratio, "language")
     model = materialised(subject, forms, CPU)
     return streamline(model, subject.family) if quick else model
+
+
+def laid_out(model: PreTrainedModel) -> PreTrainedModel:
+    """``model``, whose linear layers but the output head are laid out as streamlined ones are."""
+    for layer in model.base_model.modules():
+        if isinstance(layer, nn.Linear):
+            lay_out(layer)
+    return model
 
 
 def prefill(model: PreTrainedModel, whole: bool, ids: Tensor) -> None:
@@ -104,27 +115,32 @@ def main() -> None:
     print("| ratio | form | prefill stored | streamlined | decode stored | streamlined |")
     print("|--:|---|--:|--:|--:|--:|")
     dense = build(config, None, 0.0, quick=False)
+    taken: dict[tuple[str, str], list[float]] = {}
+
+    def race(**models: PreTrainedModel) -> None:
+        taken.clear()
+        with torch.inference_mode():
+            for _ in range(options.rounds + 1):
+                for name, model in {"dense": dense, **models}.items():
+                    start = clock()
+                    prefill(model, whole, ids)
+                    taken.setdefault((name, "prefill"), []).append(clock() - start)
+                    took = decode(model, whole, short, options.steps, clock)
+                    taken.setdefault((name, "decode"), []).append(took)
+
+    def against_dense(name: str, kind: str) -> str:
+        pairs = zip(taken["dense", kind][1:], taken[name, kind][1:], strict=True)
+        return f"{statistics.median(a / b for a, b in pairs):.2f}"
+
+    race(laid=laid_out(build(config, None, 0.0, quick=False)))
+    cells = [against_dense("laid", kind) for kind in ("prefill", "decode")]
+    print(f"| 0 | dense, laid out | | {cells[0]} | | {cells[1]} |", flush=True)
     for ratio in options.ratios:
         for method in options.methods:
-            models = {
-                "dense": dense,
-                "stored": build(config, method, ratio, quick=False),
-                "streamlined": build(config, method, ratio, quick=True),
-            }
-            taken: dict[tuple[str, str], list[float]] = {}
-            with torch.inference_mode():
-                for _ in range(options.rounds + 1):
-                    for name, model in models.items():
-                        start = clock()
-                        prefill(model, whole, ids)
-                        taken.setdefault((name, "prefill"), []).append(clock() - start)
-                        took = decode(model, whole, short, options.steps, clock)
-                        taken.setdefault((name, "decode"), []).append(took)
-
-            def against_dense(name: str, kind: str, taken: Any = taken) -> str:
-                pairs = zip(taken["dense", kind][1:], taken[name, kind][1:], strict=True)
-                return f"{statistics.median(a / b for a, b in pairs):.2f}"
-
+            race(
+                stored=build(config, method, ratio, quick=False),
+                streamlined=build(config, method, ratio, quick=True),
+            )
             cells = [
                 against_dense(name, kind)
                 for kind in ("prefill", "decode")

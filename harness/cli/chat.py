@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="of weights and activations (default: as saved)",
     )
+    add(
+        "--no-streamline",
+        action="store_true",
+        help="run a compressed model as stored, as evaluations do; slower, equal up to rounding",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -56,6 +61,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.cli.request import placement  # noqa: PLC0415
     from harness.conversation import Conversation  # noqa: PLC0415
     from harness.loading import load_model  # noqa: PLC0415
+    from harness.runtime.streamline import streamline  # noqa: PLC0415
 
     if arguments.temperature < 0:
         raise UsageError(f"--temperature must be at least 0, got {arguments.temperature:g}")
@@ -65,7 +71,9 @@ def execute(arguments: argparse.Namespace) -> int:
     quiet_libraries()
     given = vars(arguments)
     device = placement(given.get("device"))
-    subject = load_model(arguments.model, given.get("dtype"), device, offload=arguments.offload)
+subject = load_model(arguments.model, given.get("dtype"), device, offload=arguments.offload)
+    if not (arguments.no_streamline or arguments.offload):  # blocks on disk run as they are stored
+        streamline(subject.model, subject.family)
     talk = Conversation(subject, arguments.system, arguments.max_new_tokens, arguments.temperature)
     torch.manual_seed(arguments.seed)
     if not talk.has_template:

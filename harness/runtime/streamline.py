@@ -2,7 +2,10 @@
 
 A block-identity layer reads its input in an order of its own. One gather brings it there, where
 the stored form takes two and an addition. The down projection needs none: neurons of an MLP may
-stand in any order, so that its order moves into the rows of the layers before it.
+stand in any order, so that its order moves into the rows of the layers before it. Layers that a
+gather would slow down are written out (``harness.runtime.written``), inner dimensions are rounded
+up to what products are fast at (``harness.runtime.ordered``), and on a CPU matrices lie in memory
+as the product with one vector reads them fastest (``harness.runtime.layout``).
 
 What cannot move: the order in which query, key, value, gate and up read the residual stream, since
 all blocks share it and each layer has its own order; and the order in which the output projection
@@ -21,31 +24,45 @@ from harness.factors import Dense, Factor, HeadIdentity, InputIdentity, LowRank,
 from harness.families.family import Family
 from harness.families.fused import FusedFactors, Part
 from harness.families.stack import Block
+from harness.latent.attention import LatentAttention
 from harness.roles import Role
+from harness.runtime.layout import lay_out
 from harness.runtime.ordered import ordered
+from harness.runtime.written import LowRankForm, cheapest
 
 
 @torch.no_grad()
 def streamline(model: PreTrainedModel, family: Family) -> PreTrainedModel:
-    """Make a compressed model run quicker, in place.
+    """Make a compressed model run quicker, in place; dense layers stay as they are.
 
-    Its outputs change by rounding alone. It can no longer be saved or compressed.
+    Its outputs change by rounding alone. It may take more memory than as stored, by what is
+    written out, and can no longer be saved or compressed. The keys and values of an attention
+    that caches latents stay as stored.
     """
     for block in family.all_blocks(model):
         paths = _paths(block)
-        moved = _order_neurons(block.module, paths)
-        for role, path in paths.items():
-            layer = block.module.get_submodule(path)
-            if isinstance(layer, InputIdentity | HeadIdentity):
-                quick = ordered(layer, in_order=moved and role == "down")
-                block.module.set_submodule(path, quick)
+        _order_neurons(block.module, paths)
+        for path in paths.values():
+            quick = quickest(block.module.get_submodule(path))
+            lay_out(quick)
+            block.module.set_submodule(path, quick)
     return model
 
 
+def quickest(layer: nn.Module) -> nn.Module:
+    """What computes the same as ``layer``, a factor, in the least time."""
+    if isinstance(layer, LowRankForm):
+        layer = cheapest(layer)
+    return ordered(layer) if isinstance(layer, InputIdentity | HeadIdentity) else layer
+
+
 def _paths(block: Block) -> dict[Role, str]:
-    """Of the layers of ``block`` that are in factor form."""
+    """Of the layers of ``block`` that are in factor form and whose latents nobody asks for."""
     found: dict[Role, str] = {}
+    latent = isinstance(block.module.get_submodule(block.stack.attention), LatentAttention)
     for role, layer in block.stack.layers.items():
+        if latent and role in ("key", "value"):
+            continue
         path = layer.path if isinstance(layer, Part) else layer
         module = block.module.get_submodule(path)
         if isinstance(module, FusedFactors):
@@ -55,21 +72,22 @@ def _paths(block: Block) -> dict[Role, str]:
     return found
 
 
-def _order_neurons(block: nn.Module, paths: Mapping[Role, str]) -> bool:
+def _order_neurons(block: nn.Module, paths: Mapping[Role, str]) -> None:
     """Let the MLP's neurons come in the order in which the down projection reads them.
 
-    Whether that could be done: all its layers must be in factor form.
+    That can be done where all its layers are in factor form.
     """
     inner = [paths[role] for role in ("gate", "up") if role in paths]
     down = block.get_submodule(paths["down"]) if "down" in paths else None
     if not isinstance(down, InputIdentity) or not inner:
-        return False
+        return
     order = torch.cat([down.kept, down.rest]).long()
     for path in inner:
         layer = block.get_submodule(path)
         assert isinstance(layer, Factor)
         block.set_submodule(path, in_rows(layer, order))
-    return True
+    kept, rest = torch.arange(len(order), device=order.device).tensor_split([down.rank])
+    block.set_submodule(paths["down"], InputIdentity(down.F, down.T, kept, rest, down.bias))
 
 
 def in_rows(layer: Factor, order: Tensor) -> Factor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,15 +12,19 @@ from tiny_models import MODELS, random_calibration
 from tiny_vision_models import PROMPTS, tiny_vision_model
 
 from harness.chat import encode
-from harness.compression import compress_model
+from harness.compression import compress_model, share_copy
 from harness.compressor import compressors
-from harness.factors import Dense, HeadIdentity, InputIdentity, LowRank, OutputIdentity
+from harness.factors import Dense, Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
 from harness.forms import Form
+from harness.latent.install import with_latent_cache
 from harness.options import configure
 from harness.profile.measure import materialised
 from harness.profile.skeleton import forms_of, skeleton
-from harness.runtime.ordered import OrderedIdentity, ordered
-from harness.runtime.streamline import in_rows, streamline
+from harness.runtime import written
+from harness.runtime.layout import lay_out
+from harness.runtime.ordered import STEP, OrderedIdentity, ordered
+from harness.runtime.streamline import in_rows, quickest, streamline
+from harness.runtime.written import cheapest, compression, decompression
 
 CALIBRATION = random_calibration()
 CHOICES = [
@@ -29,6 +35,11 @@ CHOICES = [
     ("latentllm", {}),
     ("latentllm", {"head_junction": False}),
 ]
+FORMS_OF = {
+    "ordered": {OrderedIdentity},
+    "plain": {LowRank, OrderedIdentity},  # the down projection, which gathers nothing
+    "dense": {Dense},
+}
 TIGHT = {torch.float64: 1e-12, torch.float32: 2e-5}
 
 
@@ -43,10 +54,24 @@ def name(request):
     return request.param
 
 
+@pytest.fixture(params=["cheapest", "ordered", "plain", "dense"])
+def form(request, monkeypatch):
+    """Layers in the form that suits them, or all that can be in the same."""
+    gather, saving = {
+        "cheapest": (written.GATHER, written.SAVING),
+        "ordered": (0, 9),
+        "plain": (10**6, 9),
+        "dense": (0, 0),
+    }[request.param]
+    monkeypatch.setattr(written, "GATHER", gather)
+    monkeypatch.setattr(written, "SAVING", saving)
+    return request.param
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", TIGHT)
 @pytest.mark.parametrize(("method", "options"), CHOICES)
-def test_logits_stay_what_they_are(name, method, options, dtype, tiny):
+def test_logits_stay_what_they_are(name, method, options, form, dtype, tiny):
     small = compressed(tiny(name, dtype), method, options).model
     ids = torch.randint(2, 300, (3, 11), generator=torch.Generator().manual_seed(1))
     expected = small(ids).logits
@@ -57,8 +82,21 @@ def test_logits_stay_what_they_are(name, method, options, dtype, tiny):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_rounds_no_worse(name, form, dtype, tiny):
+    done = compressed(tiny(name), "latentllm", {})
+    ids = torch.randint(2, 300, (3, 11), generator=torch.Generator().manual_seed(1))
+    small = done.model.to(dtype)
+    exact = copy.deepcopy(small).double()(ids).logits
+    before = (small(ids).logits.double() - exact).norm()
+    found = streamline(small, done.family)(ids).logits
+    assert found.dtype == dtype
+    assert (found.double() - exact).norm() < 1.5 * before
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("batch", [1, 2])
-def test_generated_tokens_stay_what_they_are(name, batch, tiny):
+def test_generated_tokens_stay_what_they_are(name, batch, form, tiny):
     small = compressed(tiny(name), "latentllm", {}).model
     ids = torch.randint(2, 300, (batch, 7), generator=torch.Generator().manual_seed(2))
     ask = {"max_new_tokens": 9, "do_sample": False, "pad_token_id": 0}
@@ -66,16 +104,36 @@ def test_generated_tokens_stay_what_they_are(name, batch, tiny):
     assert torch.equal(streamline(small, tiny(name).family).generate(ids, **ask), expected)
 
 
-@pytest.mark.parametrize(("method", "options"), CHOICES)
-def test_no_more_is_stored_but_the_identity_blocks_of_heads(name, method, options, tiny):
-    done = compressed(tiny(name), method, options)
-    heads = [m for m in done.model.modules() if isinstance(m, HeadIdentity)]
-    more = sum(m.head_kept.numel() * m.head_kept.shape[1] for m in heads)
+@torch.no_grad()
+def test_what_caches_latents_goes_on_doing_so(name, form, tiny):
+    subject = with_latent_cache(compressed(tiny(name), "latentllm", {}))
+    ids = torch.randint(2, 300, (2, 7), generator=torch.Generator().manual_seed(2))
+    ask = {"max_new_tokens": 9, "do_sample": False, "pad_token_id": 0}
+    ask["return_dict_in_generate"] = True
+    before = subject.model.generate(ids, **ask)
+    after = streamline(subject.model, subject.family).generate(ids, **ask)
+    assert torch.equal(after.sequences, before.sequences)
+    for old, new in zip(before.past_key_values.layers, after.past_key_values.layers, strict=True):
+        assert new.keys.shape == old.keys.shape
+        assert new.values.shape == old.values.shape
+
+
+def test_a_model_that_shares_its_tensors_stays_as_it_was(tiny):
+    done = compressed(tiny("llama", torch.float32), "latentllm", {"junction": "left"})
+    streamline(share_copy(done.model), done.family)
+    assert all(p.is_contiguous() for p in done.model.parameters())
+
+
+def test_every_layer_takes_the_form_asked_for(name, form, tiny):
+    done = compressed(tiny(name), "latentllm", {})
     model = streamline(done.model, done.family)
-    assert sum(p.numel() for p in model.parameters()) == done.compression.parameters + more
+    found = {type(m) for m in model.modules() if isinstance(m, Factor | OrderedIdentity)}
+    assert form == "cheapest" or found == FORMS_OF[form]
 
 
-def test_the_down_projection_gathers_nothing(name, tiny):
+def test_the_down_projection_gathers_nothing(name, tiny, monkeypatch):
+    monkeypatch.setattr(written, "GATHER", 0)
+    monkeypatch.setattr(written, "SAVING", 9)
     done = compressed(tiny(name), "svd", {"junction": "block-identity"})
     model = streamline(done.model, done.family)
     gathers = {
@@ -126,11 +184,68 @@ def test_a_layer_stays_what_it_is(form, shape, seed):
         factor.bias.normal_()
     x = torch.randn(*shape, form.d_in, dtype=torch.float64)
     expected = factor(x) if shape else factor(x[None])[0]
-    torch.testing.assert_close(ordered(factor)(x), expected, rtol=0, atol=1e-12)
-    x_ordered = x[..., torch.cat([factor.kept, factor.rest]).long()]
-    torch.testing.assert_close(
-        ordered(factor, in_order=True)(x_ordered), expected, rtol=0, atol=1e-12
-    )
+    quick = ordered(factor)
+    torch.testing.assert_close(quick(x), expected, rtol=0, atol=1e-12)
+    assert len(quick.T) - factor.rank < STEP
+    assert len(quick.T) % STEP == 0 or len(quick.T) == form.d_in
+    written_out = [
+        LowRank(decompression(factor), compression(factor), factor.bias),
+        Dense(decompression(factor) @ compression(factor), factor.bias),
+    ]
+    for other in written_out:
+        torch.testing.assert_close(other(x), expected, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_an_input_that_comes_in_order_is_not_gathered():
+    factor = InputIdentity(torch.ones(3, 2), torch.ones(2, 3), *torch.arange(5).split([2, 3]), None)
+    assert ordered(factor).order is None
+    assert torch.equal(ordered(factor)(torch.eye(5)), factor(torch.eye(5)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (Form("block-identity", 576, 576, 260, bias=True), InputIdentity),
+        (Form("block-identity", 576, 576, 393, bias=True), Dense),
+        (Form("block-identity", 192, 576, 80, bias=True), LowRank),
+        (Form("block-identity-output", 576, 576, 260, bias=True), OutputIdentity),
+        (Form("block-identity-output", 192, 576, 40, bias=True), LowRank),
+        (Form("block-identity-output", 192, 576, 190, bias=True), Dense),
+        (Form("head-identity", 192, 576, 143, bias=True, heads=3), HeadIdentity),
+        (Form("head-identity", 192, 576, 80, bias=True, heads=3), LowRank),
+        (Form("head-identity", 192, 576, 192, bias=True, heads=3), Dense),
+        (Form("plain", 576, 576, 200, bias=True), LowRank),
+        (Form("plain", 576, 576, 280, bias=True), Dense),
+    ],
+)
+def test_the_shape_says_which_form_takes_the_least_time(form, expected):
+    factor = form.random().double()
+    factor.bias.normal_()
+    chosen = cheapest(factor)
+    assert type(chosen) is expected
+    x = torch.randn(5, form.d_in, dtype=torch.float64)
+    torch.testing.assert_close(chosen(x), factor(x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(quickest(factor)(x), factor(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "d_in", "columns"),
+    [
+        (torch.float32, 30, True),
+        (torch.float32, 40, False),
+        (torch.float64, 30, False),
+        (torch.bfloat16, 30, False),
+        (torch.float16, 30, False),
+    ],
+)
+def test_only_what_is_read_faster_by_columns_lies_so(dtype, d_in, columns):
+    layer = Dense(torch.randn(10, d_in, dtype=dtype), torch.randn(10, dtype=dtype))
+    values = layer.weight.clone()
+    lay_out(layer)
+    assert layer.weight.T.is_contiguous() is columns
+    assert torch.equal(layer.weight, values)
 
 
 @torch.no_grad()

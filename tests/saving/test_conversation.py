@@ -157,6 +157,17 @@ def test_the_command_answers_each_line_of_a_pipe(piped, saved, more):
     assert "no chat template" in errors
 
 
+def test_the_command_runs_quicker_forms_unless_told_not_to(piped, saved, monkeypatch):
+    streamlined = []
+    monkeypatch.setattr(
+        "harness.runtime.streamline.streamline", lambda model, _: streamlined.append(model)
+    )
+    assert piped("the dog\n", saved, "--max-new-tokens", "1", "--no-streamline")[0] == 0
+    assert not streamlined
+    assert piped("the dog\n", saved, "--max-new-tokens", "1")[0] == 0
+    assert len(streamlined) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
