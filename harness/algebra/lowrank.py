@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from harness.algebra.preconditioners import Preconditioner, root_covariance
-from harness.algebra.spectral import leading_rows
+from harness.algebra.eigen import leading_eigenvectors
+from harness.algebra.spectral import leading_rows, precise
+from harness.algebra.symmetric import energy, gram
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,25 @@ def best_product(W: Tensor, preconditioner: Preconditioner, rank: int) -> Produc
     """Minimise ``||(W - B A) P||`` over rank-``rank`` products.
 
     The minimiser is the output-side projection ``U U^T W`` on the leading left singular vectors
-    ``U`` of ``W P``; no inverse of ``P`` is needed, so a singular ``P`` is harmless.
+    ``U`` of ``W P``; no inverse of ``P`` is needed, so a singular ``P`` is harmless. Where ``P``
+    is a triangle, ``U^T W`` is cheaper as ``S V^T P^-1``.
     """
     d_out, d_in = W.shape
     if d_out <= d_in:
-        values, vectors = torch.linalg.eigh(preconditioner.gram(W))
-        U = vectors.flip(1)[:, :rank]
-        singular = values.flip(0)[:rank].clamp_min(0).sqrt()
-    else:
+        values, U = leading_eigenvectors(preconditioner.gram(W), rank)
+        return Product(U, U.T @ W, values[:rank].clamp_min(0).sqrt())
+    if preconditioner.triangle is None:
         rows, singular = leading_rows(preconditioner.whiten(W).T, rank)
-        U, singular = rows.T, singular[:rank]
-    return Product(U, U.T @ W, singular)
+        return Product(rows.T, rows @ W, singular[:rank])
+    Y = preconditioner.whiten(W)
+    values, V = leading_eigenvectors(gram(Y.T), rank)
+    singular = values[:rank].clamp_min(0).sqrt()
+    B, A = Y @ V, torch.linalg.solve_triangular(
+        preconditioner.triangle, V.T, upper=False, left=False
+    )
+    if not precise(singular):
+        return Product(B, A)
+    return Product(B / singular, singular[:, None] * A, singular)
 
 
 def canonical(product: Product, preconditioner: Preconditioner) -> Product:
@@ -60,16 +70,14 @@ def canonical(product: Product, preconditioner: Preconditioner) -> Product:
         return product
     Q, R = torch.linalg.qr(product.B)
     A = R @ product.A
-    values, vectors = torch.linalg.eigh(preconditioner.gram(A))
-    vectors = vectors.flip(1)
-    singular = values.flip(0).clamp_min(0).sqrt()
+    values, vectors = leading_eigenvectors(preconditioner.gram(A), len(A))
+    singular = values.clamp_min(0).sqrt()
     return Product(Q @ vectors, vectors.T @ A, singular)
 
 
 def quadratic_loss(W: Tensor, W_hat: Tensor, C: Tensor) -> Tensor:
     """``||(W - W_hat) C^(1/2)||^2``: mean squared output error under moment ``C``."""
-    E = W - W_hat
-    return ((E @ C) * E).sum()
+    return energy(W - W_hat, C)
 
 
 def reduced_rank_regression(

@@ -11,7 +11,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from harness.algebra.spectral import square_root
+from harness.algebra.spectral import cholesky, symmetric_root
+from harness.algebra.symmetric import gram, sandwich, triangle_product
 from harness.errors import NonFiniteError
 
 
@@ -31,15 +32,27 @@ class Preconditioner:
         """Some ``P`` with ``P P^T`` the metric; ``[d]`` when diagonal."""
         if self.known_root is not None:
             return self.known_root
-        return self.metric.sqrt() if self.metric.ndim == 1 else square_root(self.metric)
+        if self.metric.ndim == 1:
+            return self.metric.sqrt()
+        return symmetric_root(self.metric) if self.triangle is None else self.triangle
+
+    @cached_property
+    def triangle(self) -> Tensor | None:
+        """``P`` where it is a triangle, and can be solved with."""
+        known = self.known_root is not None or self.metric.ndim == 1
+        return None if known else cholesky(self.metric)
 
     def whiten(self, W: Tensor) -> Tensor:
         """``W P``, ``[m, d]``."""
+        if self.triangle is not None:
+            return triangle_product(W, self.triangle)
         return W * self.root if self.root.ndim == 1 else W @ self.root
 
     def gram(self, W: Tensor) -> Tensor:
         """``W P P^T W^T``, ``[m, m]``."""
-        return (W * self.metric if self.metric.ndim == 1 else W @ self.metric) @ W.T
+        if self.metric.ndim == 1:
+            return gram(W * self.metric.sqrt())
+        return sandwich(W, self.metric)
 
 
 def damped(C: Tensor, damping: float) -> Tensor:

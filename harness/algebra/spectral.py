@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from harness.algebra.eigen import leading_eigenvectors
+from harness.algebra.symmetric import gram
+
 PRECISE = 1e-3
 """Singular vectors mapped through a Gram matrix whose singular values lie above this share of
 the largest are orthogonal to nine digits as they are."""
@@ -19,14 +22,20 @@ def symmetric_root(S: Tensor) -> Tensor:
     return (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)) @ vectors.mT
 
 
+def cholesky(S: Tensor) -> Tensor | None:
+    """The lower triangle ``L`` with ``L L^T = S: [d, d]``, None unless definite beyond rounding."""
+    factor, failed = torch.linalg.cholesky_ex(S)
+    return None if int(failed) or not _invertible(factor) else factor
+
+
 def square_root(S: Tensor) -> Tensor:
     """Some ``R`` with ``R R^T = S`` for positive semidefinite ``S: [d, d]``.
 
     The Cholesky factor where ``S`` is definite beyond rounding, else the symmetric root.
     Low-rank fits do not depend on which root is used.
     """
-    factor, failed = torch.linalg.cholesky_ex(S)
-    return symmetric_root(S) if int(failed) or not _invertible(factor) else factor
+    factor = cholesky(S)
+    return symmetric_root(S) if factor is None else factor
 
 
 def _invertible(triangle: Tensor) -> bool:
@@ -64,12 +73,16 @@ def leading_rows(Y: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """
     m, d = Y.shape
     if m < d:
-        values, left = torch.linalg.eigh(Y @ Y.T)
-        columns = Y.T @ left.flip(1)[:, :rank]
-        norms = values.flip(0)[:rank].clamp_min(0).sqrt()
-        apart = bool(norms[-1] > PRECISE * norms[0])
-        V = (columns / norms if apart else torch.linalg.qr(columns)[0]).T
+        values, left = leading_eigenvectors(gram(Y), rank)
+        columns = Y.T @ left
+        norms = values[:rank].clamp_min(0).sqrt()
+        V = (columns / norms if precise(norms) else torch.linalg.qr(columns)[0]).T
     else:
-        values, right = torch.linalg.eigh(Y.T @ Y)
-        V = right.flip(1)[:, :rank].T
-    return V.contiguous(), values.flip(0).clamp_min(0).sqrt()
+        values, right = leading_eigenvectors(gram(Y.T), rank)
+        V = right.T
+    return V.contiguous(), values.clamp_min(0).sqrt()
+
+
+def precise(norms: Tensor) -> bool:
+    """Whether vectors mapped through a Gram matrix, of these descending norms, are orthogonal."""
+    return bool(norms[-1] > PRECISE * norms[0])

@@ -359,3 +359,39 @@ def test_regression_on_no_signal_at_all_returns_the_weight() -> None:
     nothing = np.zeros((TOKENS, 5))
     ours = regressed(nothing, np.zeros((TOKENS, 3)), W, 0.01, 3)
     np.testing.assert_allclose(array(ours.dense()), W, atol=1e-12)
+
+
+def awkward(name: str, d_out: int, d_in: int) -> tuple[Array, Array]:
+    """A weight and a metric with ties at every cut, tiny, of many decades, singular or nothing."""
+    W, C = gaussian(30, d_out, d_in), moment(31, d_in)
+    inner = min(d_out, d_in)
+    left, right = rotation(32, d_out)[:, :inner], rotation(33, d_in)[:, :inner]
+    return {
+        "tied": (left @ right.T, np.eye(d_in)),
+        "tied in pairs": ((left * (2.0 ** -(np.arange(inner) // 2))) @ right.T, np.eye(d_in)),
+        "tiny": (1e-60 * W, 1e-60 * C),
+        "graded": ((left * np.logspace(0, -5, inner)) @ right.T, np.eye(d_in)),
+        "singular metric": (W, moment(31, d_in, rank=max(d_in // 2, 1))),
+        "nearly singular metric": (W, moment(31, d_in, span=11)),
+        "deficient weight": (low_rank(34, d_out, d_in, max(inner // 2, 1)), C),
+        "no weight": (0 * W, C),
+        "no input": (W, 0 * C),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tied", "tied in pairs", "tiny", "graded", "singular metric", "nearly singular metric"]
+    + ["deficient weight", "no weight", "no input"],
+)
+@pytest.mark.parametrize("shape", [(24, 24), (12, 40), (40, 12), (3, 2), (1, 6), (6, 1)])
+def test_awkward_layers_lose_what_eckart_and_young_allow(shape: tuple[int, int], name: str) -> None:
+    W, C = awkward(name, *shape)
+    P = symmetric_root(C)
+    for rank in range(1, min(shape) + 1):
+        ours = best_product(tensor(W), preconditioners.root_covariance(tensor(C), 0), rank)
+        found = squared((W - array(ours.dense())) @ P)
+        assert_loss(found, tail(W @ P, rank), squared(W @ P))
+        pair = canonical(ours, preconditioners.root_covariance(tensor(C), 0))
+        kept = squared((W - array(pair.dense())) @ P)
+        assert_loss(kept, tail(W @ P, rank), squared(W @ P))
