@@ -47,7 +47,7 @@ def _through_tridiagonal(S: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     )
     values, vectors, failed = lapack.dstevd(diagonal, beside)
     if failed:
-        raise torch.linalg.LinAlgError("the eigenvalues of a tridiagonal matrix did not converge")
+        raise torch.linalg.LinAlgError("the eigenvalues of a tridiagonal matrix did not converge")  # type: ignore[attr-defined]
     wanted = torch.from_numpy(vectors)[:, n - rank :]
     reflectors = torch.from_numpy(reduced)[1:, : n - 1]
     turned = torch.ormqr(reflectors, torch.from_numpy(weights), wanted[1:])

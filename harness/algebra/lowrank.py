@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.algebra.preconditioners import Preconditioner, root_covariance
 from harness.algebra.eigen import leading_eigenvectors
+from harness.algebra.preconditioners import Preconditioner, root_covariance
 from harness.algebra.spectral import leading_rows, precise
 from harness.algebra.symmetric import energy, gram
 
@@ -56,8 +56,9 @@ def best_product(W: Tensor, preconditioner: Preconditioner, rank: int) -> Produc
     Y = preconditioner.whiten(W)
     values, V = leading_eigenvectors(gram(Y.T), rank)
     singular = values[:rank].clamp_min(0).sqrt()
-    B, A = Y @ V, torch.linalg.solve_triangular(
-        preconditioner.triangle, V.T, upper=False, left=False
+    B, A = (
+        Y @ V,
+        torch.linalg.solve_triangular(preconditioner.triangle, V.T, upper=False, left=False),
     )
     if not precise(singular):
         return Product(B, A)

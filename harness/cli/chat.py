@@ -71,7 +71,7 @@ def execute(arguments: argparse.Namespace) -> int:
     quiet_libraries()
     given = vars(arguments)
     device = placement(given.get("device"))
-subject = load_model(arguments.model, given.get("dtype"), device, offload=arguments.offload)
+    subject = load_model(arguments.model, given.get("dtype"), device, offload=arguments.offload)
     if not (arguments.no_streamline or arguments.offload):  # blocks on disk run as they are stored
         streamline(subject.model, subject.family)
     talk = Conversation(subject, arguments.system, arguments.max_new_tokens, arguments.temperature)

@@ -81,9 +81,7 @@ def test_single_precision_takes_the_library_s_eigensolver_to_the_same_result() -
     single, rough = leading_eigenvectors(S.float(), 4)
     assert rough.dtype == torch.float32
     np.testing.assert_allclose(array(single), array(values), atol=1e-5)
-    np.testing.assert_allclose(
-        array(rough) @ array(rough).T, array(vectors @ vectors.T), atol=1e-4
-    )
+    np.testing.assert_allclose(array(rough) @ array(rough).T, array(vectors @ vectors.T), atol=1e-4)
 
 
 @pytest.mark.parametrize("size", CUT)

@@ -381,8 +381,17 @@ def awkward(name: str, d_out: int, d_in: int) -> tuple[Array, Array]:
 
 @pytest.mark.parametrize(
     "name",
-    ["tied", "tied in pairs", "tiny", "graded", "singular metric", "nearly singular metric"]
-    + ["deficient weight", "no weight", "no input"],
+    [
+        "tied",
+        "tied in pairs",
+        "tiny",
+        "graded",
+        "singular metric",
+        "nearly singular metric",
+        "deficient weight",
+        "no weight",
+        "no input",
+    ],
 )
 @pytest.mark.parametrize("shape", [(24, 24), (12, 40), (40, 12), (3, 2), (1, 6), (6, 1)])
 def test_awkward_layers_lose_what_eckart_and_young_allow(shape: tuple[int, int], name: str) -> None:
