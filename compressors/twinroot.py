@@ -3,7 +3,9 @@
 What a layer's error costs the model depends on what enters the layer and on how the loss answers
 to what leaves it. Each layer is the best low-rank fit under both (see
 ``harness.algebra.two_sided``), and what the fits leave out estimates the loss in one unit for all
-layers, by which one budget is shared among them. Training-free: gradients are statistics.
+layers, by which one budget is shared among them. The layers that write to the residual stream are
+then fitted once more, to bring the stream back to the dense one (see ``harness.algebra.drift``).
+Training-free: gradients are statistics.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from typing import Literal
 from torch import Tensor
 
 from compressors.local import LocalConfig, dense, updated_bias, updates_bias
+from harness.algebra.drift import Drift, confirmed_change
 from harness.algebra.junction import join
-from harness.algebra.preconditioners import Preconditioner
+from harness.algebra.preconditioners import Preconditioner, root_covariance
 from harness.algebra.ranks import Junction, rank_for
 from harness.algebra.two_sided import input_metric, output_metric, tails, two_sided_product
 from harness.block import BlockWeights, LinearWeights
@@ -37,6 +40,8 @@ class Config(LocalConfig):
         shrinkage: share of the inputs' correlations that is not believed; held-out: what the
             calibration samples, each held out in turn, do not confirm in one another.
         gradient_shrinkage: likewise of the gradients' correlations.
+        compensation: whether output and down projections make up for what earlier compression
+            has done to their inputs and to the residual stream.
     """
 
     junction: Junction = "block-identity"
@@ -45,11 +50,17 @@ class Config(LocalConfig):
     gradient_damping: float = 0.1
     shrinkage: Shrinkage = "held-out"
     gradient_shrinkage: Shrinkage = "held-out"
+    compensation: bool = True
 
     @property
     def reads_gradients(self) -> bool:
         """Always."""
         return True
+
+    @property
+    def compensates(self) -> bool:
+        """As ``compensation`` says."""
+        return self.compensation
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,30 @@ class Twinroot:
             for role, layer in _layers(block, statistics, config)
         }
 
+    def compensate(
+        self,
+        role: Role,
+        layer: LinearWeights,
+        statistics: BlockStatistics,
+        drift: Drift,
+        rank: int,
+        config: Config,
+    ) -> Factor:
+        """Two-sided fit to the inputs as they are now (see ``Compensating.compensate``)."""
+        output = _output_metric(role, statistics, config)
+        mean = drift.whole()
+        halves, about = list(drift.halves), mean
+        if updates_bias(layer, config.bias_update):
+            halves, about = [half.centred() for half in halves], mean.centred()
+        W = layer.weight.double()
+        metric = root_covariance(about.second, config.damping)
+        changed = W + confirmed_change(halves, about, output.metric)
+        product = two_sided_product(changed, output, metric, rank)
+        bias = updated_bias(layer, W, product.dense(), mean.input, config.bias_update)
+        if bias is not None and updates_bias(layer, config.bias_update):
+            bias = bias + mean.missing
+        return join(product, metric, config.junction, bias)
+
 
 plugin = Twinroot()
 
@@ -153,16 +188,19 @@ def _layers(
                 weights,
                 weights.weight.double(),
                 moments.mean,
-                output_metric(
-                    gradients.second,
-                    _share(config.gradient_shrinkage, statistics.agreement[role]),
-                    config.gradient_damping,
-                ),
+                _output_metric(role, statistics, config),
                 known[site, centred],
                 # A layer that the loss does not depend on is fitted, but nothing is spent on it.
                 gradients.count if bool(gradients.second.any()) else 0,
             ),
         )
+
+
+def _output_metric(role: Role, statistics: BlockStatistics, config: Config) -> Preconditioner:
+    assert statistics.gradients is not None
+    assert statistics.agreement is not None
+    share = _share(config.gradient_shrinkage, statistics.agreement[role])
+    return output_metric(statistics.gradients[role].second, share, config.gradient_damping)
 
 
 def _share(shrinkage: Shrinkage, agreement: float) -> float:

@@ -14,16 +14,18 @@ from typing import cast
 import torch
 from transformers import PreTrainedModel
 
+from harness.algebra.drift import Drift
 from harness.block import LinearWeights
 from harness.compressor import (
     BlockStatistics,
+    Compensating,
     Compressor,
     CompressorConfig,
     RankedConfig,
     Ranking,
 )
 from harness.errors import HarnessError, UsageError
-from harness.factors import Factor, stored_bytes
+from harness.factors import Dense, Factor, stored_bytes
 from harness.families.stack import Block
 from harness.macs import macs_per_token
 from harness.model import LanguageModel
@@ -34,15 +36,19 @@ from harness.origin import Origin
 from harness.progress import Tracker, silent
 from harness.ranking import fisher_ranks
 from harness.record import CompressionFacts, LayerFacts, ModelFacts
-from harness.roles import SITE_OF_ROLE, Role
+from harness.roles import SITE_OF_ROLE, WRITING_ROLES, Role
 from harness.spec import Dtype, MethodSpec, Scope, require_ratio
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
+from harness.statistics.drift import TwoStreams
 from harness.statistics.flow import BlockFlow
 from harness.statistics.moments import Moments
 
 Look = Callable[[], BlockStatistics]
 """Takes the statistics of a block when its turn has come."""
+
+Drifting = Callable[[Role, LinearWeights], Drift]
+"""Looks at what a layer of the block receives now, and lacks."""
 
 Turn = tuple[Block, Look | None]
 """A block, and its statistics unless it is compressed already."""
@@ -135,15 +141,17 @@ def compress_model(
                 (block, look and partial(_with_backward, look, one))
                 for (block, look), one in zip(turns, backward, strict=True)
             )
+    streams = _two_streams(config, subject, model, scope, calibration, batch_size)
     layers: list[LayerFacts] = []
-    for (block, look), chosen in track(
-        zip(turns, ranks, strict=True), f"compressing with {method}", len(blocks)
+    for (block, look), chosen, drifting in track(
+        zip(turns, ranks, streams, strict=True), f"compressing with {method}", len(blocks)
     ):
         if look is None:
             assert staged is not None
             layers += staged.install(block)
             continue
-        facts = _compress_block(block, look(), model, compressor, config, chosen or 1 - ratio)
+        budget = chosen or 1 - ratio
+        facts = _compress_block(block, look(), model, compressor, config, budget, drifting)
         if staged:
             staged.put(block, facts)
         layers += facts
@@ -179,25 +187,63 @@ def _compress_block(
     compressor: Compressor,
     config: CompressorConfig,
     budget: Mapping[Role, int] | float,
+    drifting: Drifting | None,
 ) -> list[LayerFacts]:
     """Put factors in the place of the block's layers: of given ranks, or within a share."""
     weights = block.weights(model)
+    facts: dict[Role, LayerFacts] = {}
+
+    def settle(role: Role, factor: Factor) -> Factor:
+        layer, moments = weights.layers[role], seen.moments[SITE_OF_ROLE[role]]
+        facts[role] = _layer_facts(block.layer_name(role), layer, factor, moments)
+        factor.equivalent = None
+        return factor.to(layer.weight.dtype)
+
     try:
         if isinstance(budget, Mapping):
             assert isinstance(compressor, Ranking)
             factors = compressor.compress_to(weights, seen, budget, config)
         else:
             factors = compressor.compress(weights, seen, budget, config)
+        installed = {role: settle(role, factors[role]) for role in weights.layers}
+        block.install(installed)
+        if drifting is not None:
+            assert isinstance(compressor, Compensating)
+            for role in WRITING_ROLES:
+                if not isinstance(installed[role], Dense):
+                    layer, rank = weights.layers[role], installed[role].rank
+                    drift = drifting(role, layer)
+                    factor = compressor.compensate(role, layer, seen, drift, rank, config)
+                    block.install(installed | {role: settle(role, factor)})
+                    installed[role] = factor
     except HarnessError as error:
         raise type(error)(f"{block.name}: {error}") from error
-    facts: list[LayerFacts] = []
-    for role, layer in weights.layers.items():
-        moments = seen.moments[SITE_OF_ROLE[role]]
-        facts.append(_layer_facts(block.layer_name(role), layer, factors[role], moments))
-        factors[role].equivalent = None
-        factors[role].to(layer.weight.dtype)
-    block.install(factors)
-    return facts
+    return list(facts.values())
+
+
+def _two_streams(
+    config: CompressorConfig,
+    subject: LanguageModel,
+    model: PreTrainedModel,
+    scope: Scope,
+    calibration: Calibration,
+    batch_size: int,
+) -> Iterator[Drifting | None]:
+    """For each block, what looks at its layers between the dense and the compressed stream."""
+    dense, blocks = (subject.family.blocks(one, scope) for one in (subject.model, model))
+    for _, pairs in groupby(zip(dense, blocks, strict=True), lambda pair: pair[1].stack.blocks):
+        run = list(pairs)
+        if not config.compensates:
+            yield from [None] * len(run)
+            continue
+        streams = TwoStreams(
+            BlockFlow(subject.model, [pair[0] for pair in run], calibration, batch_size),
+            BlockFlow(model, [pair[1] for pair in run], calibration, batch_size),
+        )
+        for index in range(len(run)):
+            streams.enter(index)
+            yield partial(streams.look, index)
+            streams.leave(index)
 
 
 def share_copy(model: PreTrainedModel) -> PreTrainedModel:

@@ -13,7 +13,8 @@ from harness.roles import Role, Site
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.block import BlockWeights
+    from harness.algebra.drift import Drift
+    from harness.block import BlockWeights, LinearWeights
     from harness.factors import Factor
     from harness.statistics.moments import Moments
 
@@ -63,6 +64,11 @@ class CompressorConfig:
     @property
     def reads_gradients(self) -> bool:
         """Whether the method needs ``BlockStatistics.gradients``, those of the untouched model."""
+        return False
+
+    @property
+    def compensates(self) -> bool:
+        """Whether the method is a ``Compensating`` one and is to be asked for it."""
         return False
 
 
@@ -138,6 +144,34 @@ class Ranking(Protocol):
 
         Raises:
             NonFiniteError: weights or statistics hold NaN or infinity.
+        """
+
+
+@runtime_checkable
+class Compensating(Protocol):
+    """A compressor that fits layers once more, to what really enters them."""
+
+    def compensate(
+        self,
+        role: Role,
+        layer: LinearWeights,
+        statistics: BlockStatistics,
+        drift: Drift,
+        rank: int,
+        config: Any,
+    ) -> Factor:
+        """Another factor of rank ``rank`` for a layer that writes to the residual stream.
+
+        Args:
+            role: one of ``WRITING_ROLES``.
+            layer: as it was.
+            statistics: those that ``compress`` was given.
+            drift: what enters the layer now that all before it are compressed.
+            rank: of the factor in its place.
+            config: an instance of ``self.config``.
+
+        Raises:
+            NonFiniteError: statistics hold NaN or infinity.
         """
 
 

@@ -17,3 +17,6 @@ SITE_OF_ROLE: dict[Role, Site] = {
     "down": "mlp_inner",
 }
 """The distinct activation each layer reads; layers that share one share its moments."""
+
+WRITING_ROLES: tuple[Role, ...] = ("output", "down")
+"""The layers that write to the residual stream, in order."""

@@ -25,6 +25,11 @@ class BlockFlow:
     Whatever else a block receives may differ from block to block, so it is taken from one pass
     through the whole model, in which the blocks themselves do nothing. A vision tower runs only
     for the batches that show it images.
+
+    Attributes:
+        blocks: of the stack.
+        hidden: hidden states of each batch.
+        masks: where its real tokens are, ``[batch, length]``.
     """
 
     @torch.no_grad()
@@ -35,10 +40,10 @@ class BlockFlow:
         calibration: Calibration,
         batch_size: int,
     ) -> None:
-        self._blocks = blocks
-        self._hidden: list[Tensor] = []
+        self.blocks = blocks
+        self.hidden: list[Tensor] = []
         self._rest: list[list[Rest]] = [[] for _ in blocks]
-        self._masks: list[Tensor] = []
+        self.masks: list[Tensor] = []
         self._mask = torch.empty(0)
         with ExitStack() as stack:
             for index, block in enumerate(blocks):
@@ -55,28 +60,29 @@ class BlockFlow:
             NonFiniteError: an activation is NaN or infinite; names the layer.
             UsageError: nothing in the calibration reaches the block.
         """
-        with BlockObserver(self._blocks[index], keep_mlp_tokens) as observer:
-            for batch, mask in enumerate(self._masks):
+        with BlockObserver(self.blocks[index], keep_mlp_tokens) as observer:
+            for batch, mask in enumerate(self.masks):
                 observer.mask = mask
-                self._run(index, batch)
+                self.run(index, batch)
         return observer.statistics()
 
     @torch.no_grad()
     def advance(self, index: int) -> None:
         """Send the hidden states through block ``index``."""
-        for batch in range(len(self._masks)):
-            self._hidden[batch] = self._run(index, batch)
+        for batch in range(len(self.masks)):
+            self.hidden[batch] = self.run(index, batch)
         self._rest[index].clear()
 
-    def _run(self, index: int, batch: int) -> Tensor:
+    def run(self, index: int, batch: int) -> Tensor:
+        """What block ``index`` makes of a batch, whose hidden states stay where they are."""
         arguments, keywords = self._rest[index][batch]
-        return self._blocks[index].module(self._hidden[batch], *arguments, **keywords)
+        return self.blocks[index].module(self.hidden[batch], *arguments, **keywords)
 
     def _stand_in(self, index: int) -> Callable[..., Tensor]:
         def forward(hidden: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
             if index == 0:
-                self._hidden.append(hidden)
-                self._masks.append(self._mask)
+                self.hidden.append(hidden)
+                self.masks.append(self._mask)
             self._rest[index].append((arguments, keywords))
             return hidden
 
