@@ -294,7 +294,8 @@ def test_a_compressed_model_is_not_compressed_again(propagation, tiny):
 def test_a_layer_of_zeros_is_compressed_to_zeros(method, junction, tiny):
     subject, path = tiny("llama"), "model.layers.0.mlp.down_proj"
     subject.model.get_parameter(f"{path}.weight").data.zero_()
-    compressed = small(subject, method, junction=junction)
+    options = {"compensation": False} if method == "twinroot" else {}
+    compressed = small(subject, method, junction=junction, **options)
     assert compressed.model.get_submodule(path).dense().norm() == 0
     assert [one.relative_loss for one in compressed.compression.layers if one.name == path] == [0]
 

@@ -12,6 +12,7 @@ from tiny_models import MODELS, random_calibration
 import harness
 from compressors import asvd_rootcov, twinroot
 from compressors.local import LocalConfig
+from harness.algebra.drift import Drift, Half
 from harness.compression import compress_model
 from harness.compressor import Ranking, compressors
 from harness.errors import NonFiniteError, UsageError
@@ -232,3 +233,51 @@ def test_from_python_in_one_line(tiny, texts):
         tiny("qwen3"), "asvd-rootcov", 0.3, calibration=calibration, ranks="fisher"
     )
     assert small_model.compression.label == "asvd-rootcov[ranks=fisher]"
+
+
+def stream_error(subject, small, calibration):
+    """Of the last hidden state over the calibration, relative."""
+    with torch.no_grad():
+        expected, found = (
+            one.model.base_model(input_ids=calibration.input_ids).last_hidden_state
+            for one in (subject, small)
+        )
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_compensation_brings_the_stream_back(name, tiny):
+    subject, calibration = tiny(name), random_calibration(samples=24)
+    with_it, without = (
+        compress_model(
+            subject,
+            "twinroot",
+            twinroot.plugin,
+            config_of("twinroot", compensation=compensation),
+            0.3,
+            calibration,
+        )
+        for compensation in (True, False)
+    )
+    one, other = (stream_error(subject, small, calibration) for small in (with_it, without))
+    assert one < other
+    assert [layer.rank for layer in with_it.compression.layers] == [
+        layer.rank for layer in without.compression.layers
+    ]
+
+
+def test_without_drift_compensation_is_the_two_sided_fit(tiny):
+    sample_ = sample("opt")
+    statistics = with_gradients(sample_)
+    layer = sample_.block.layers["down"]
+    moments = statistics.moments[SITE_OF_ROLE["down"]]
+    W = layer.weight.double()
+    nothing = torch.zeros(W.shape[0], dtype=torch.float64)
+    half = Half(1.0, moments.second, torch.zeros_like(W), moments.mean, nothing)
+    config = config_of("twinroot", junction="left", shrinkage=0.0)
+    expected = twinroot.plugin.compress_to(
+        sample_.block, statistics, dict.fromkeys(sample_.block.layers, 5), config
+    )["down"]
+    found = twinroot.plugin.compensate("down", layer, statistics, Drift([half, half]), 5, config)
+    torch.testing.assert_close(found.dense(), expected.dense())
+    torch.testing.assert_close(found.bias, expected.bias)

@@ -1,0 +1,196 @@
+"""How inputs drift as earlier layers are compressed, and what would make up for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.algebra.drift import Drift, Half
+from harness.block import LinearWeights
+from harness.errors import NonFiniteError
+from harness.families.stack import Block
+from harness.roles import WRITING_ROLES, Role
+from harness.statistics.flow import BlockFlow
+
+ADDS = 1e-2
+"""Relative deviation up to which a block counts as the sum of what it is given and its layers."""
+
+
+class TwoStreams:
+    """The calibration on its way through the dense blocks and, beside, through compressed ones.
+
+    What a layer should give is what brings the compressed stream to the dense one behind it, so
+    that it also makes up for what the stream has lost before. Where a block is not the sum of the
+    stream and its two layers, as in post-norm models, it is the dense layer's own output.
+
+    Each block is entered (``enter``), compressed by the caller, looked at role by role (``look``),
+    and left (``leave``).
+    """
+
+    def __init__(self, dense: BlockFlow, compressed: BlockFlow) -> None:
+        """Start before the first block of both."""
+        self._dense, self._compressed = dense, compressed
+
+    @torch.no_grad()
+    def enter(self, index: int) -> None:
+        """Send the dense stream through block ``index`` and keep what the layers give there."""
+        block = self._dense.blocks[index]
+        before = list(self._dense.hidden)
+        given: dict[Role, list[Tensor]] = {role: [] for role in WRITING_ROLES}
+        with ExitStack() as stack:
+            for role in WRITING_ROLES:
+                _watch(stack, block, role, partial(_keep_output, given[role]))
+            self._dense.advance(index)
+        after = list(self._dense.hidden)
+        given = {role: _alike(outputs, after) for role, outputs in given.items()}
+        self._adds = all(
+            _same(h + output + down, out)
+            for h, output, down, out in zip(
+                before, given["output"], given["down"], after, strict=True
+            )
+        )
+        if self._adds:
+            given["output"] = [h + y for h, y in zip(before, given["output"], strict=True)]
+            given["down"] = after
+        self._wanted = given
+
+    @torch.no_grad()
+    def look(self, index: int, role: Role, layer: LinearWeights) -> Drift:
+        """What ``role`` of the compressed block ``index`` receives and lacks; ``layer`` is dense.
+
+        Raises:
+            NonFiniteError: an activation is NaN or infinite; names the layer.
+        """
+        block = self._compressed.blocks[index]
+        inputs: list[Tensor] = []
+        attended: list[Tensor] = []
+        with ExitStack() as stack:
+            _watch(stack, block, role, partial(_keep_input, inputs))
+            _watch(stack, block, "output", partial(_keep_output, attended))
+            for batch in range(len(self._compressed.hidden)):
+                self._compressed.run(index, batch)
+        streams = self._compressed.hidden
+        attended = _alike(attended, streams)
+        sums = HalfSum(layer), HalfSum(layer)
+        seen = 0
+        for batch, wanted in enumerate(self._wanted[role]):
+            target = wanted.to(torch.promote_types(wanted.dtype, torch.float32))
+            if self._adds:
+                target = target - streams[batch]
+                if role == "down":
+                    target = target - attended[batch]
+            x = inputs[batch].reshape(*target.shape[:-1], -1)
+            mask = self._compressed.masks[batch] if block.stack.padded else None
+            for sample in _samples(x, target, wanted, mask):
+                sums[seen % 2].add(*sample)
+                seen += 1
+        try:
+            return Drift([one.half() for one in sums if one.count])
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{block.layer_name(role)}: {error}") from error
+
+    def leave(self, index: int) -> None:
+        """Send the compressed stream through block ``index``."""
+        self._compressed.advance(index)
+
+
+class HalfSum:
+    """Sums over tokens of one half of the calibration, in float64.
+
+    A token counts by the inverse of its mean square in the stream that the layer writes to, which
+    is how the next norm will scale its error.
+    """
+
+    def __init__(self, layer: LinearWeights) -> None:
+        d_out, d_in = layer.weight.shape
+        self._weight = layer.weight
+        self._bias = layer.bias
+        zeros = partial(torch.zeros, dtype=torch.float64, device=layer.weight.device)
+        self.count = 0
+        self._mass = 0.0
+        self._second, self._cross = zeros(d_in, d_in), zeros(d_out, d_in)
+        self._input, self._missing = zeros(d_in), zeros(d_out)
+
+    def add(self, x: Tensor, target: Tensor, stream: Tensor) -> None:
+        """Add some tokens.
+
+        Args:
+            x: inputs, ``[n, d_in]``.
+            target: what they should give, ``[n, d_out]``, in at least float32.
+            stream: ``[n, d_out]``, whose mean square weighs each token.
+        """
+        precision = target.dtype
+        x = x.to(precision)
+        bias = None if self._bias is None else self._bias.to(precision)
+        missing = target - nn.functional.linear(x, self._weight.to(precision), bias)
+        energy = stream.double().square().mean(-1)
+        weight = torch.where(energy > 0, 1 / energy, torch.zeros_like(energy))
+        root = weight.sqrt().to(precision)[:, None]
+        self.count += len(x)
+        self._mass += float(weight.sum())
+        self._input += weight @ x.double()
+        self._missing += weight @ missing.double()
+        x, missing = root * x, root * missing
+        self._second += x.T @ x
+        self._cross += missing.T @ x
+
+    def half(self) -> Half:
+        """The means.
+
+        Raises:
+            NonFiniteError: an activation was NaN or infinite.
+        """
+        mass = self._mass or 1.0  # all streams may be zero
+        found = Half(
+            mass,
+            self._second / mass,
+            self._cross / mass,
+            self._input / mass,
+            self._missing / mass,
+        )
+        if not all(bool(torch.isfinite(one).all()) for one in (found.second, found.cross)):
+            raise NonFiniteError("its inputs hold NaN or infinity; pass --dtype float32")
+        return found
+
+
+def _watch(stack: ExitStack, block: Block, role: Role, hook: Any) -> None:
+    module = block.module.get_submodule(block.stack.path(role))
+    handle = module.register_forward_hook(hook)
+    stack.callback(handle.remove)
+
+
+def _keep_input(kept: list[Tensor], _: nn.Module, inputs: tuple[Any, ...], __: Tensor) -> None:
+    kept.append(inputs[0])
+
+
+def _keep_output(kept: list[Tensor], _: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
+    kept.append(output)
+
+
+def _alike(outputs: list[Tensor], streams: list[Tensor]) -> list[Tensor]:
+    """``outputs`` in the shape of ``streams``: some families flatten what enters their MLP."""
+    return [y.reshape(h.shape) for y, h in zip(outputs, streams, strict=True)]
+
+
+def _samples(
+    x: Tensor, target: Tensor, stream: Tensor, mask: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The real tokens of each sample; patches without samples are cut into two."""
+    together = (x, target, stream)
+    if x.ndim == 2:
+        yield from zip(*(one.tensor_split(2) for one in together), strict=True)
+        return
+    for row in range(len(x)):
+        real = slice(None) if mask is None else mask[row].to(x.device)
+        yield x[row][real], target[row][real], stream[row][real]
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape:
+        return False
+    return bool((a - b).double().norm() <= ADDS * b.double().norm())
