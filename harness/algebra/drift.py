@@ -18,6 +18,9 @@ from harness.algebra.preconditioners import damped
 DAMPINGS = (0.01, 0.1, 1.0, 10.0)
 """Ridges that the halves choose among, relative to the inputs' mean diagonal."""
 
+ROUNDING = 1e-12
+"""Relative error that centring may leave in a moment, generously."""
+
 
 @dataclass(frozen=True)
 class Half:
@@ -39,9 +42,12 @@ class Half:
 
     def centred(self) -> Half:
         """About the means, which a bias takes."""
+        second = self.second - torch.outer(self.input, self.input)
+        # Of a constant input rounding alone remains, which need not be positive.
+        second.diagonal().add_(ROUNDING * self.second.diagonal().mean())
         return Half(
             self.mass,
-            self.second - torch.outer(self.input, self.input),
+            second,
             self.cross - torch.outer(self.missing, self.input),
             torch.zeros_like(self.input),
             torch.zeros_like(self.missing),
@@ -86,7 +92,7 @@ def confirmed_change(halves: Sequence[Half], whole: Half, G: Tensor) -> Tensor:
     nothing = torch.zeros_like(whole.cross)
     if len(halves) < 2 or not all(bool(half.second.any()) for half in halves):
         return nothing
-    best, change = 0.0, nothing
+    best, choice = 0.0, (0.0, DAMPINGS[0])
     for damping in DAMPINGS:
         gain = cost = 0.0
         for one, other in (halves, halves[::-1]):
@@ -97,9 +103,11 @@ def confirmed_change(halves: Sequence[Half], whole: Half, G: Tensor) -> Tensor:
         share = min(gain / cost, 1.0) if gain > 0 and cost > 0 else 0.0
         lowered = share * (2 * gain - share * cost)
         if lowered > best:
-            best, change = lowered, share * _ridge(whole, damping)
-    return change
+            best, choice = lowered, (share, damping)
+    share, damping = choice
+    return share * _ridge(whole, damping) if share else nothing
 
 
 def _ridge(half: Half, damping: float) -> Tensor:
-    return torch.linalg.solve(damped(half.second, damping), half.cross.T).T
+    root = torch.linalg.cholesky(damped(half.second, damping))
+    return torch.cholesky_solve(half.cross.T, root).T

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -71,11 +71,14 @@ class TwoStreams:
         attended: list[Tensor] = []
         with ExitStack() as stack:
             _watch(stack, block, role, partial(_keep_input, inputs))
-            _watch(stack, block, "output", partial(_keep_output, attended))
+            if role == "down":
+                _watch(stack, block, "output", partial(_keep_output, attended))
             for batch in range(len(self._compressed.hidden)):
-                self._compressed.run(index, batch)
+                with suppress(_Enough):
+                    self._compressed.run(index, batch)
         streams = self._compressed.hidden
-        attended = _alike(attended, streams)
+        if role == "down":
+            attended = _alike(attended, streams)
         sums = HalfSum(layer), HalfSum(layer)
         seen = 0
         for batch, wanted in enumerate(self._wanted[role]):
@@ -113,6 +116,7 @@ class HalfSum:
         zeros = partial(torch.zeros, dtype=torch.float64, device=layer.weight.device)
         self.count = 0
         self._mass = 0.0
+        self._origin = zeros(d_in), zeros(d_out)
         self._second, self._cross = zeros(d_in, d_in), zeros(d_out, d_in)
         self._input, self._missing = zeros(d_in), zeros(d_out)
 
@@ -130,11 +134,15 @@ class HalfSum:
         missing = target - nn.functional.linear(x, self._weight.to(precision), bias)
         energy = stream.double().square().mean(-1)
         weight = torch.where(energy > 0, 1 / energy, torch.zeros_like(energy))
-        root = weight.sqrt().to(precision)[:, None]
+        if self.count == 0:
+            self._origin = x.mean(0).double(), missing.mean(0).double()
         self.count += len(x)
         self._mass += float(weight.sum())
+        # About an origin, so that means do not drown the spread in rounding.
+        x, missing = x - self._origin[0].to(precision), missing - self._origin[1].to(precision)
         self._input += weight @ x.double()
         self._missing += weight @ missing.double()
+        root = weight.sqrt().to(precision)[:, None]
         x, missing = root * x, root * missing
         self._second += x.T @ x
         self._cross += missing.T @ x
@@ -146,12 +154,14 @@ class HalfSum:
             NonFiniteError: an activation was NaN or infinite.
         """
         mass = self._mass or 1.0  # all streams may be zero
+        a, b = self._input / mass, self._missing / mass
+        mean, lack = a + self._origin[0], b + self._origin[1]
         found = Half(
             mass,
-            self._second / mass,
-            self._cross / mass,
-            self._input / mass,
-            self._missing / mass,
+            self._second / mass - torch.outer(a, a) + torch.outer(mean, mean),
+            self._cross / mass - torch.outer(b, a) + torch.outer(lack, mean),
+            mean,
+            lack,
         )
         if not all(bool(torch.isfinite(one).all()) for one in (found.second, found.cross)):
             raise NonFiniteError("its inputs hold NaN or infinity; pass --dtype float32")
@@ -164,8 +174,13 @@ def _watch(stack: ExitStack, block: Block, role: Role, hook: Any) -> None:
     stack.callback(handle.remove)
 
 
+class _Enough(Exception):  # noqa: N818
+    """What a block does behind the layer does not matter."""
+
+
 def _keep_input(kept: list[Tensor], _: nn.Module, inputs: tuple[Any, ...], __: Tensor) -> None:
     kept.append(inputs[0])
+    raise _Enough
 
 
 def _keep_output(kept: list[Tensor], _: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:

@@ -107,6 +107,14 @@ def test_inputs_of_deficient_rank_give_a_finite_change():
     assert change.any()
 
 
+def test_a_constant_input_changes_nothing_about_its_mean():
+    x, t = tokens(0)
+    x = np.ones_like(x) * np.linspace(1, 1e3, D_IN)
+    halves = [half(x, t).centred(), half(x, t[::-1]).centred()]
+    change = confirmed_change(halves, half(x, t).centred(), torch.eye(D_OUT).double())
+    assert float((change @ torch.from_numpy(x.T - x.mean(0)[:, None])).norm()) < 1e-6
+
+
 def test_moments_that_are_not_finite_are_refused():
     x, t = tokens(0)
     x[3, 3] = np.nan
