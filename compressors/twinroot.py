@@ -148,17 +148,18 @@ class Twinroot:
     ) -> Factor:
         """Two-sided fit to the inputs as they are now (see ``Compensating.compensate``)."""
         output = _output_metric(role, statistics, config)
-        mean = drift.whole()
-        halves, about = list(drift.halves), mean
-        if updates_bias(layer, config.bias_update):
-            halves, about = [half.centred() for half in halves], mean.centred()
+        whole = drift.whole()
+        halves, fitted = drift.halves, whole
+        centred = updates_bias(layer, config.bias_update)
+        if centred:
+            halves, fitted = [half.centred() for half in halves], whole.centred()
         W = layer.weight.double()
-        metric = root_covariance(about.second, config.damping)
-        changed = W + confirmed_change(halves, about, output.metric)
+        metric = root_covariance(fitted.second, config.damping)
+        changed = W + confirmed_change(halves, fitted, output.metric)
         product = two_sided_product(changed, output, metric, rank)
-        bias = updated_bias(layer, W, product.dense(), mean.input, config.bias_update)
-        if bias is not None and updates_bias(layer, config.bias_update):
-            bias = bias + mean.missing
+        bias = updated_bias(layer, W, product.dense(), whole.input, config.bias_update)
+        if bias is not None and centred:
+            bias = bias + whole.missing
         return join(product, metric, config.junction, bias)
 
 

@@ -214,8 +214,8 @@ def _compress_block(
                     layer, rank = weights.layers[role], installed[role].rank
                     drift = drifting(role, layer)
                     factor = compressor.compensate(role, layer, seen, drift, rank, config)
-                    block.install(installed | {role: settle(role, factor)})
-                    installed[role] = factor
+                    installed[role] = settle(role, factor)
+                    block.install(installed)
     except HarnessError as error:
         raise type(error)(f"{block.name}: {error}") from error
     return list(facts.values())
@@ -230,20 +230,25 @@ def _two_streams(
     batch_size: int,
 ) -> Iterator[Drifting | None]:
     """For each block, what looks at its layers between the dense and the compressed stream."""
-    dense, blocks = (subject.family.blocks(one, scope) for one in (subject.model, model))
-    for _, pairs in groupby(zip(dense, blocks, strict=True), lambda pair: pair[1].stack.blocks):
-        run = list(pairs)
-        if not config.compensates:
-            yield from [None] * len(run)
-            continue
+    blocks = subject.family.blocks(model, scope)
+    if not config.compensates:
+        yield from [None] * len(blocks)
+        return
+    dense = subject.family.blocks(subject.model, scope)
+    for run, dense_run in zip(_stacks(blocks), _stacks(dense), strict=True):
         streams = TwoStreams(
-            BlockFlow(subject.model, [pair[0] for pair in run], calibration, batch_size),
-            BlockFlow(model, [pair[1] for pair in run], calibration, batch_size),
+            BlockFlow(subject.model, dense_run, calibration, batch_size),
+            BlockFlow(model, run, calibration, batch_size),
         )
         for index in range(len(run)):
             streams.enter(index)
             yield partial(streams.look, index)
             streams.leave(index)
+
+
+def _stacks(blocks: Sequence[Block]) -> list[list[Block]]:
+    """The blocks of each stack by themselves."""
+    return [list(stack) for _, stack in groupby(blocks, key=lambda block: block.stack.blocks)]
 
 
 def share_copy(model: PreTrainedModel) -> PreTrainedModel:
@@ -273,7 +278,7 @@ def _in_turn(
     Under propagation ``original`` hidden states come from the dense blocks, else from what the
     consumer made of them. No block is sent through that nobody waits behind.
     """
-    runs = [list(stack) for _, stack in groupby(blocks, key=lambda block: block.stack.blocks)]
+    runs = _stacks(blocks)
     flows: Iterable[BlockFlow] = (BlockFlow(model, run, calibration, batch_size) for run in runs)
     dense = config.propagation == "original"
     if dense:

@@ -69,29 +69,28 @@ class TwoStreams:
         block = self._compressed.blocks[index]
         inputs: list[Tensor] = []
         attended: list[Tensor] = []
+        sums = HalfSum(layer), HalfSum(layer)
+        seen = 0
         with ExitStack() as stack:
             _watch(stack, block, role, partial(_keep_input, inputs))
             if role == "down":
                 _watch(stack, block, "output", partial(_keep_output, attended))
-            for batch in range(len(self._compressed.hidden)):
+            for batch, wanted in enumerate(self._wanted[role]):
                 with suppress(_Enough):
                     self._compressed.run(index, batch)
-        streams = self._compressed.hidden
-        if role == "down":
-            attended = _alike(attended, streams)
-        sums = HalfSum(layer), HalfSum(layer)
-        seen = 0
-        for batch, wanted in enumerate(self._wanted[role]):
-            target = wanted.to(torch.promote_types(wanted.dtype, torch.float32))
-            if self._adds:
-                target = target - streams[batch]
+                target = wanted.to(torch.promote_types(wanted.dtype, torch.float32))
+                before = [self._compressed.hidden[batch]]
                 if role == "down":
-                    target = target - attended[batch]
-            x = inputs[batch].reshape(*target.shape[:-1], -1)
-            mask = self._compressed.masks[batch] if block.stack.padded else None
-            for sample in _samples(x, target, wanted, mask):
-                sums[seen % 2].add(*sample)
-                seen += 1
+                    before += _alike([attended.pop()], before)
+                if self._adds:
+                    for part in before:
+                        target = target - part
+                # What enters a layer is wide: it is kept of one batch at a time.
+                x = inputs.pop().reshape(*target.shape[:-1], -1)
+                mask = self._compressed.masks[batch] if block.stack.padded else None
+                for sample in _samples(x, target, wanted, mask):
+                    sums[seen % 2].add(*sample)
+                    seen += 1
         try:
             return Drift([one.half() for one in sums if one.count])
         except NonFiniteError as error:
