@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#124;"}
 _STRUCTURE = re.compile(r"[\\`*\[\]#~$!]|(?<![^\W_])_|_(?![^\W_])")
@@ -18,3 +19,10 @@ def escape(name: str) -> str:
     """``visible`` as text inside markdown: no markup, no table borders."""
     text = _STRUCTURE.sub(lambda match: "\\" + match[0], visible(name))
     return "".join(_ENTITIES.get(char, char) for char in text)
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], texts: int) -> list[str]:
+    """The lines of a table whose first ``texts`` columns are read from the left."""
+    rule = [":--" if at < texts else "--:" for at in range(len(headings))]
+    escaped = ([escape(cell) for cell in row] for row in rows)
+    return [f"| {' | '.join(line)} |" for line in (headings, rule, *escaped)]

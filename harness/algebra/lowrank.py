@@ -56,10 +56,8 @@ def best_product(W: Tensor, preconditioner: Preconditioner, rank: int) -> Produc
     Y = preconditioner.whiten(W)
     values, V = leading_eigenvectors(gram(Y.T), rank)
     singular = values[:rank].clamp_min(0).sqrt()
-    B, A = (
-        Y @ V,
-        torch.linalg.solve_triangular(preconditioner.triangle, V.T, upper=False, left=False),
-    )
+    B = Y @ V
+    A = torch.linalg.solve_triangular(preconditioner.triangle, V.T, upper=False, left=False)
     if not precise(singular):
         return Product(B, A)
     return Product(B / singular, singular[:, None] * A, singular)

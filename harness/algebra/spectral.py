@@ -28,16 +28,6 @@ def cholesky(S: Tensor) -> Tensor | None:
     return None if int(failed) or not _invertible(factor) else factor
 
 
-def square_root(S: Tensor) -> Tensor:
-    """Some ``R`` with ``R R^T = S`` for positive semidefinite ``S: [d, d]``.
-
-    The Cholesky factor where ``S`` is definite beyond rounding, else the symmetric root.
-    Low-rank fits do not depend on which root is used.
-    """
-    factor = cholesky(S)
-    return symmetric_root(S) if factor is None else factor
-
-
 def _invertible(triangle: Tensor) -> bool:
     pivots = triangle.diagonal()
     return bool(pivots.min() > _rounding(triangle) * pivots.max())

@@ -18,7 +18,7 @@ from harness import store
 from harness.cli.display import console
 from harness.cli.show import load
 from harness.errors import UsageError
-from harness.escape import escape
+from harness.escape import escape, markdown_table
 from harness.record import RunRecord
 from harness.store import Problem
 
@@ -122,9 +122,7 @@ def _drawn(section: Section) -> Table:
 def _markdown(one: Section | str) -> str:
     if isinstance(one, str):
         return f"{escape(one)}\n"
-    rule = [":--" if at < one.texts else "--:" for at in range(len(one.headings))]
-    rows = [[escape(cell) for cell in row] for row in one.rows]
-    table = [f"| {' | '.join(line)} |" for line in (one.headings, rule, *rows)]
+    table = markdown_table(one.headings, one.rows, one.texts)
     return "\n".join([f"### {escape(one.title)}", "", *table, ""])
 
 

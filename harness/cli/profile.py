@@ -17,7 +17,7 @@ from harness.cli.display import console, quiet_libraries, tracker
 from harness.cli.options import chosen
 from harness.compressor import Compressor, compressors
 from harness.errors import UsageError
-from harness.escape import escape
+from harness.escape import escape, markdown_table
 from harness.options import configure
 from harness.spec import Dtype, Scope, require_ratio
 
@@ -194,10 +194,7 @@ def _short(number: float) -> str:
 
 
 def _markdown(found: Profile) -> str:
-    headings = _headings(found)
-    rule = [":--" if heading == "method" else "--:" for heading in headings]
-    lines = [[escape(cell) for cell in line] for line in _lines(found)]
-    table = [f"| {' | '.join(line)} |" for line in (headings, rule, *lines)]
+    table = markdown_table(_headings(found), _lines(found), texts=1)
     return "\n".join([escape(_title(found)), "", *table, ""])
 
 

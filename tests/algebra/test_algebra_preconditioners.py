@@ -10,7 +10,7 @@ from algebra_oracles import array, damped, gaussian, moment, tensor
 
 from harness.algebra import preconditioners
 from harness.algebra.preconditioners import Preconditioner
-from harness.algebra.spectral import inverse_root, square_root, symmetric_root
+from harness.algebra.spectral import inverse_root, symmetric_root
 from harness.errors import NonFiniteError
 
 SIZE = 7
@@ -126,7 +126,7 @@ def test_roots_square_to_the_matrix() -> None:
     np.testing.assert_allclose(
         array(symmetric_root(tensor(C))), scipy.linalg.sqrtm(C), rtol=1e-9, atol=1e-12
     )
-    root = array(square_root(tensor(C)))
+    root = array(Preconditioner(tensor(C)).root)
     np.testing.assert_allclose(root @ root.T, C, rtol=1e-11, atol=1e-14)
 
 
