@@ -42,6 +42,7 @@ from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.statistics.drift import TwoStreams
 from harness.statistics.flow import BlockFlow
+from harness.statistics.folded import unfolded
 from harness.statistics.moments import Moments
 
 Look = Callable[[], BlockStatistics]
@@ -64,7 +65,7 @@ def compress_model(
     calibration: Calibration,
     *,
     scope: Scope = "language",
-    statistics: Sequence[BlockStatistics] | None = None,
+    statistics: list[BlockStatistics] | None = None,
     staging: Path | None = None,
     batch_size: int = 8,
     track: Tracker = silent,
@@ -84,7 +85,7 @@ def compress_model(
         calibration: what the statistics are taken over.
         scope: which of the model's linear layers are compressed.
         statistics: already collected from the untouched model in memory, one a block; read only
-            where ``reads_original`` says so.
+            where ``reads_original`` says so, and then taken out of the list as blocks are done.
         staging: folder for finished blocks, only for a model whose blocks are on disk.
         batch_size: sequences per forward pass.
         track: progress.
@@ -117,7 +118,7 @@ def compress_model(
         for block in blocks:
             block.require_finite()
         if reads_original(config):
-            original = list(statistics or ()) or collect(
+            original = statistics or collect(
                 model,
                 blocks,
                 calibration,
@@ -134,12 +135,11 @@ def compress_model(
         taken = _drain(original)
         turns: Iterable[Turn] = ((block, partial(next, taken)) for block in blocks)
     else:
-        backward = _backward(original) if config.reads_gradients else None
         turns = _in_turn(model, blocks, calibration, config, tokens, batch_size, staged)
-        if backward:
+        if config.reads_gradients:
             turns = (
                 (block, look and partial(_with_backward, look, one))
-                for (block, look), one in zip(turns, backward, strict=True)
+                for (block, look), one in zip(turns, _drain(_backward(original)), strict=True)
             )
     streams = _two_streams(config, subject, model, scope, calibration, batch_size)
     layers: list[LayerFacts] = []
@@ -261,7 +261,7 @@ def _drain(statistics: list[BlockStatistics]) -> Iterator[BlockStatistics]:
     """Hand out statistics and forget them, so that memory shrinks as factors grow."""
     statistics.reverse()
     while statistics:
-        yield statistics.pop()
+        yield unfolded(statistics.pop())
 
 
 def _in_turn(

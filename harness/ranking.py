@@ -13,6 +13,7 @@ from harness.errors import HarnessError
 from harness.families.stack import Block
 from harness.progress import Tracker
 from harness.roles import Role
+from harness.statistics.folded import unfolded
 
 
 def fisher_ranks(
@@ -38,7 +39,7 @@ def fisher_ranks(
     for index, (block, seen) in enumerate(track(pairs, "choosing ranks", len(blocks))):
         weights = block.weights(model)
         try:
-            for role, losses in compressor.losses(weights, seen, config).items():
+            for role, losses in compressor.losses(weights, unfolded(seen), config).items():
                 d_out, d_in = weights.layers[role].weight.shape
                 parameters += d_out * d_in
                 offers[index, role] = offer(losses, (d_out, d_in), config.junction)

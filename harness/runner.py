@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
-
 from harness import store
 from harness.calibration import draw
 from harness.compression import compress_model, reads_original
 from harness.compressor import BlockStatistics
 from harness.environment import describe, peak_memory
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
+from harness.exhaustion import out_of_memory
 from harness.loading import load_model
 from harness.model import LanguageModel
 from harness.offload.staging import staging_beside
@@ -84,11 +83,16 @@ class _Job:
             self.calibrations: dict[CalibrationSpec | None, Calibration] = {
                 spec: draw(source.data, self.dense, spec) for spec, source in sources.items()
             }
+        self.waiting = [variant for variant in self.plan.variants if variant.to_do]
         self.calibrated_on: CalibrationSpec | None = None
         self.statistics: list[BlockStatistics] | None = None
 
     def run(self, variant: Variant) -> Iterator[RunRecord]:
-        """Compress once, evaluate each pending cell, save its record, then the model."""
+        """Compress once, evaluate each pending cell, save its record, then the model.
+
+        The variants that are to do come in the order of the plan.
+        """
+        self.waiting.remove(variant)
         with ExitStack() as stack:
             yield from self._run(variant, stack)
 
@@ -145,11 +149,23 @@ class _Job:
                 variant.ratio,
                 calibration,
                 scope=request.scope,
-                statistics=self.statistics,
+                statistics=self._hand_over(variant),
                 staging=staging,
                 batch_size=request.batch_size,
                 track=self.track,
             )
+
+    def _hand_over(self, variant: Variant) -> list[BlockStatistics]:
+        """The statistics that ``variant`` reads; kept only as long as others will read them too."""
+        given = list(self.statistics or ()) if reads_original(variant.method.config) else []
+        if not any(
+            other.source
+            and other.source.spec == self.calibrated_on
+            and reads_original(other.method.config)
+            for other in self.waiting
+        ):
+            self.statistics = None
+        return given
 
     def _calibrate(self, source: Source, calibration: Calibration) -> None:
         """Collect once what all variants together need."""
@@ -157,7 +173,9 @@ class _Job:
         methods = [variant.method for variant in self.plan.variants]
         # Those of other processes may need the tokens, which are little beside the moments.
         tokens = self.shared is not None or any(
-            one.compressor is not None and one.compressor.needs_mlp_tokens(one.config)
+            one.compressor is not None
+            and one.config.propagation == "original"
+            and one.compressor.needs_mlp_tokens(one.config)
             for one in methods
         )
 
@@ -255,12 +273,12 @@ def failures_explained(what: str) -> Iterator[None]:
         yield
     except HarnessError:
         raise
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise InfrastructureError(
-            "out of memory; pass a smaller --batch-size, a smaller model, or --dtype bfloat16"
-        ) from error
     # A plugin may raise anything; the other cells go on.
     except Exception as error:
+        if out_of_memory(error):
+            raise InfrastructureError(
+                "out of memory; pass a smaller --batch-size, a smaller model, or --dtype bfloat16"
+            ) from error
         raise IncompleteError(
             f"{what} failed: {type(error).__name__}: {error}; --debug shows where"
         ) from error

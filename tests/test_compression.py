@@ -38,8 +38,9 @@ def name(request):
 def small(subject, method, ratio=0.4, *, statistics=None, propagation="original", **options):
     compressor = compressors.get(method)
     config = configure(compressor.config, options | {"propagation": propagation}, method)
+    given = None if statistics is None else list(statistics)
     return compress_model(
-        subject, method, compressor, config, ratio, CALIBRATION, statistics=statistics, batch_size=4
+        subject, method, compressor, config, ratio, CALIBRATION, statistics=given, batch_size=4
     )
 
 
@@ -101,6 +102,22 @@ def test_the_original_is_untouched_and_shares_what_is_not_compressed(name, metho
     for key, tensor in compressed.model.state_dict().items():
         if not key.startswith(places):
             assert tensor.data_ptr() == after[key].data_ptr(), key
+
+
+def test_given_statistics_are_used_up_block_by_block(tiny):
+    subject, left = tiny("llama"), []
+    given = list(statistics_of("llama"))
+
+    class Watching(type(compressors.get("svd"))):
+        def compress(self, *arguments):
+            left.append(len(given))
+            return super().compress(*arguments)
+
+    plugin = compressors.get("svd")
+    config = configure(plugin.config, {"propagation": "original"}, "svd")
+    watching = Watching(plugin.summary, plugin.config, plugin.precondition)
+    compress_model(subject, "svd", watching, config, 0.3, CALIBRATION, statistics=given)
+    assert left == [1, 0]
 
 
 def test_two_compressions_of_one_model_do_not_meet(tiny):

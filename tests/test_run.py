@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -220,6 +221,28 @@ def test_gradients_are_collected_once_and_change_no_other_method(
         assert found[record.run_id].compression == record.compression
 
 
+def test_statistics_are_forgotten_before_the_last_model_that_needs_them_is_measured(
+    request_one, monkeypatch
+):
+    seen, alive = [], []
+
+    def remembered(*arguments, **named):
+        found = collect(*arguments, **named)
+        seen.extend(weakref.ref(block) for block in found)
+        return found
+
+    def evaluate(*_):
+        alive.append(sum(block() is not None for block in seen))
+        raise InfrastructureError("enough")
+
+    monkeypatch.setattr("harness.runner.collect", remembered)
+    monkeypatch.setattr(PreparedPerplexity, "evaluate", evaluate)
+    methods = {"svd": {"propagation": "original"}, "latentllm": {}, "asvd-l2": {"ranks": "fisher"}}
+    run(replace(request_one, methods=methods, tasks=request_one.tasks[:1]))
+    # The dense model, which nothing was collected for yet, then one after the other.
+    assert alive == [0, 2, 2, 0]
+
+
 @pytest.mark.parametrize("propagation", ["original", "sequential"])
 def test_a_method_is_measured_the_same_alone_as_among_others(
     tmp_path, propagation, model_folder, texts
@@ -262,6 +285,7 @@ class Exploding:
         ),
         (MemoryError(), "out of memory; pass a smaller --batch-size"),
         (torch.OutOfMemoryError("CUDA"), "out of memory; pass a smaller --batch-size"),
+        (RuntimeError("DefaultCPUAllocator: no"), "out of memory; pass a smaller --batch-size"),
     ],
 )
 def test_a_method_that_fails_does_not_stop_the_others(request_one, error, expected, monkeypatch):

@@ -14,6 +14,7 @@ from harness.families.stack import Block
 from harness.progress import Tracker
 from harness.roles import Role, Site
 from harness.statistics.calibration import Calibration
+from harness.statistics.folded import folded
 from harness.statistics.gradients import Backward, collect_gradients
 from harness.statistics.observer import BlockObserver
 
@@ -31,6 +32,8 @@ def collect(
 ) -> list[BlockStatistics]:
     """One ``BlockStatistics`` for each of ``blocks``, whatever the calibration's length.
 
+    All of them wait for their turn together, so their moments are ``Folded``.
+
     Raises:
         InfrastructureError: with ``gradients``, one sample does not fit in memory.
         NonFiniteError: a weight, an activation or a gradient is NaN or infinite; names the layer.
@@ -47,11 +50,15 @@ def collect(
             for observer in observers:
                 observer.mask = inputs["attention_mask"].bool()
             model.base_model(**inputs, use_cache=False)
-    seen = [observer.statistics() for observer in observers]
+    seen = [_in_half(observer.statistics()) for observer in observers]
     if not gradients:
         return seen
     found = collect_gradients(model, blocks, calibration, track)
     return [_with_gradients(one, back) for one, back in zip(seen, found, strict=True)]
+
+
+def _in_half(seen: BlockStatistics) -> BlockStatistics:
+    return replace(seen, moments=folded(seen.moments))
 
 
 def _with_gradients(seen: BlockStatistics, back: Backward) -> BlockStatistics:

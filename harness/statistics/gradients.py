@@ -18,13 +18,18 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
+from harness.exhaustion import out_of_memory
 from harness.families.fused import Part
 from harness.families.stack import Block
 from harness.progress import Tracker
 from harness.roles import SITE_OF_ROLE, Role, Site
 from harness.statistics.agreement import Agreement
 from harness.statistics.calibration import Calibration, Inputs
+from harness.statistics.folded import folded
 from harness.statistics.moments import MomentAccumulator, Moments
+
+POSITIONS_AT_ONCE = 64
+"""Tokens whose logits are differentiated together."""
 
 
 @torch.enable_grad()
@@ -55,12 +60,14 @@ def collect_gradients(
             for observer in observers:
                 observer.begin(inputs["attention_mask"].bool())
             try:
-                loss = _loss(model, inputs, graded)
+                logits = model(**inputs, use_cache=False).logits
                 for observer in observers:
                     observer.recording = False
-                if loss.requires_grad:
-                    loss.backward()
-            except (MemoryError, torch.OutOfMemoryError) as error:
+                if logits.requires_grad:
+                    logits.backward(_logit_gradient(logits, inputs, graded))
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
                 raise InfrastructureError(
                     "one calibration sample does not fit in memory on its way back through the "
                     "model; pass a smaller --length or --dtype bfloat16"
@@ -127,7 +134,7 @@ class GradientObserver:
             role: self._moments.pop(role).moments() if role in self._moments else self._none(role)
             for role in self._block.stack.layers
         }
-        return Backward(gradients, self._gradients_agree, self._inputs_agree)
+        return Backward(folded(gradients), self._gradients_agree, self._inputs_agree)
 
     def _hook(self, path: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         if not output.requires_grad:
@@ -171,17 +178,26 @@ class GradientObserver:
         return Moments(0, torch.outer(zero, zero), zero, zero)
 
 
-def _loss(model: PreTrainedModel, inputs: Inputs, graded: Tensor) -> Tensor:
-    """Summed cross-entropy of the tokens in ``graded`` that another one precedes."""
-    logits = model(**inputs, use_cache=False).logits[:, :-1]
+def _logit_gradient(logits: Tensor, inputs: Inputs, graded: Tensor) -> Tensor:
+    """Of the summed cross-entropy of the tokens in ``graded`` that another one precedes.
+
+    A few positions at a time: what the loss needs beside them would outweigh the model.
+    """
+    gradient = torch.zeros_like(logits)
     wanted = graded[:, 1:] & inputs["attention_mask"][:, :-1].bool()
-    targets = inputs["input_ids"][:, 1:][wanted]
-    loss = F.cross_entropy(logits[wanted].float(), targets, reduction="sum")
-    if not bool(torch.isfinite(loss)):
-        raise NonFiniteError(
-            "the loss over the calibration is NaN or infinite; pass --dtype bfloat16 or float32"
-        )
-    return loss
+    for row, place in enumerate(wanted):
+        for some in place.nonzero().flatten().split(POSITIONS_AT_ONCE):
+            piece = logits[row, some].detach().requires_grad_()
+            loss = F.cross_entropy(
+                piece.float(), inputs["input_ids"][row, some + 1], reduction="sum"
+            )
+            if not bool(torch.isfinite(loss)):
+                raise NonFiniteError(
+                    "the loss over the calibration is NaN or infinite; pass --dtype bfloat16 or "
+                    "float32"
+                )
+            (gradient[row, some],) = torch.autograd.grad(loss, piece)
+    return gradient
 
 
 @contextmanager

@@ -46,7 +46,12 @@ class MomentAccumulator:
     def __init__(self, size: int, device: torch.device) -> None:
         self.count = 0
         self._origin = torch.zeros(size, dtype=torch.float64, device=device)
-        self._second = torch.zeros(size, size, dtype=torch.float64, device=device)
+        # The moment is symmetric, so each strip of rows starts at its diagonal block.
+        height = -(-size // STRIPS)
+        self._strips = [
+            torch.zeros(min(height, size - start), size - start, dtype=torch.float64, device=device)
+            for start in range(0, size, height)
+        ]
         self._sum = torch.zeros_like(self._origin)
         self._magnitude = torch.zeros_like(self._origin)
 
@@ -71,11 +76,9 @@ class MomentAccumulator:
         self._magnitude += magnitude
         x = x - self._origin.to(x.dtype)
         self._sum += x.sum(0)
-        # The moment is symmetric, so each strip of rows starts at its diagonal block.
-        height = -(-x.shape[1] // STRIPS)
-        for start in range(0, x.shape[1], height):
-            rows = slice(start, start + height)
-            self._second[rows, start:] += x[:, rows].T @ x[:, start:]
+        for strip in self._strips:
+            x_from = x[:, -strip.shape[1] :]
+            strip.add_(x_from[:, : len(strip)].T @ x_from)
 
     def merge(self, other: MomentAccumulator) -> None:
         """Add what another accumulator has seen."""
@@ -83,7 +86,9 @@ class MomentAccumulator:
             self._origin = other._origin.to(self._origin)
         shift = other._origin.to(self._origin) - self._origin
         total = other._sum.to(self._sum)
-        self._second += other._second.to(self._second) + _about(other.count, total, shift)
+        gained = _about(other.count, total, shift)
+        for strip, theirs in zip(self._strips, other._strips, strict=True):
+            strip.add_(theirs.to(strip) + _corner(gained, strip))
         self._sum += total + other.count * shift
         self._magnitude += other._magnitude.to(self._magnitude)
         self.count += other.count
@@ -96,13 +101,22 @@ class MomentAccumulator:
         """
         if self.count == 0:
             raise UsageError("no calibration token was seen; pass a longer calibration text")
-        upper = (self._second + _about(self.count, self._sum, self._origin)).triu() / self.count
+        whole = _about(self.count, self._sum, self._origin)
+        for strip in self._strips:
+            _corner(whole, strip).add_(strip)
+        upper = whole.triu() / self.count
         return Moments(
             count=self.count,
             second=upper + upper.triu(1).T,
             mean=self._origin + self._sum / self.count,
             magnitude=self._magnitude / self.count,
         )
+
+
+def _corner(S: Tensor, strip: Tensor) -> Tensor:
+    """The part of ``S: [d, d]`` that ``strip`` is about."""
+    start = len(S) - strip.shape[1]
+    return S[start : start + len(strip), start:]
 
 
 def _about(count: int, total: Tensor, shift: Tensor) -> Tensor:

@@ -20,9 +20,11 @@ from harness.compressor import BlockStatistics
 from harness.errors import InfrastructureError
 from harness.locks import locked
 from harness.schema import digest
+from harness.statistics.folded import Folded, folded
 from harness.statistics.moments import Moments
 
 PARTS = ("second", "mean", "magnitude")
+"""Of moments as they are held: ``second`` is folded."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +72,8 @@ def save(blocks: Sequence[BlockStatistics], origin: Mapping[str, str], path: Pat
     counts: list[dict[str, dict[str, int]]] = []
     for number, block in enumerate(blocks):
         kinds: dict[str, Mapping[Any, Moments]] = {
-            "moments": block.moments,
-            "gradients": block.gradients or {},
+            "moments": folded(block.moments).held,
+            "gradients": folded(block.gradients or {}).held,
         }
         counts.append(
             {kind: {name: one.count for name, one in of.items()} for kind, of in kinds.items()}
@@ -118,11 +120,15 @@ def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[Bl
         def tensor(name: str) -> Tensor | None:
             return stored(name) if name in there else None
 
-        def moments(number: int, kind: str) -> dict[Any, Moments]:
-            return {
-                name: Moments(count, *(stored(f"{number}.{kind}.{name}.{part}") for part in PARTS))
-                for name, count in counts[number][kind].items()
-            }
+        def moments(number: int, kind: str) -> Folded[Any]:
+            return Folded(
+                {
+                    name: Moments(
+                        count, *(stored(f"{number}.{kind}.{name}.{part}") for part in PARTS)
+                    )
+                    for name, count in counts[number][kind].items()
+                }
+            )
 
         blocks = []
         for number in range(len(counts)):

@@ -274,12 +274,21 @@ def test_one_token_predicts_nothing():
         gather(random_model("llama"), random_calibration(3, 1))
 
 
-def test_a_sample_that_does_not_fit_in_memory_says_what_to_do():
+def on_the_device(*_):
+    raise torch.OutOfMemoryError("no")
+
+
+def on_the_host(*_):
+    torch.empty(1 << 60)
+
+
+@pytest.mark.parametrize("exhaust", [on_the_device, on_the_host])
+@pytest.mark.parametrize("way", ["there", "back"])
+def test_a_sample_that_does_not_fit_in_memory_says_what_to_do(exhaust, way):
     model = random_model("llama")
-
-    def exhaust(*_):
-        raise torch.OutOfMemoryError("no")
-
-    model.lm_head.register_forward_hook(exhaust)
+    if way == "there":
+        model.lm_head.register_forward_hook(exhaust)
+    else:
+        model.model.norm.register_full_backward_hook(exhaust)
     with pytest.raises(InfrastructureError, match=r"does not fit in memory .* smaller --length"):
         gather(model, random_calibration())

@@ -44,9 +44,8 @@ def compressed(subject, name, method, options, ratio):
     """The model as a method really leaves it, and what its shapes said before."""
     compressor = compressors.get(method)
     config = configure(compressor.config, {**options, "propagation": "original"}, method)
-    done = compress_model(
-        subject, method, compressor, config, ratio, CALIBRATION, statistics=statistics_of(name)
-    )
+    seen = list(statistics_of(name))
+    done = compress_model(subject, method, compressor, config, ratio, CALIBRATION, statistics=seen)
     bare = skeleton(subject.model.config, "float64")
     return done, bare, forms_of(bare, method, compressor, config, ratio, "language")
 

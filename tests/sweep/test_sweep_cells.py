@@ -122,9 +122,8 @@ def test_statistics_read_back_bit_for_bit(tmp_path):
     torch.manual_seed(0)
 
     def moments():
-        return Moments(
-            7, torch.randn(3, 3).double(), torch.randn(3).double(), torch.rand(3).double()
-        )
+        mix = torch.randn(3, 3).double()
+        return Moments(7, mix + mix.T, torch.randn(3).double(), torch.rand(3).double())
 
     blocks = [
         BlockStatistics({"attention_input": moments()}),

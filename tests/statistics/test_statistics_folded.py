@@ -1,0 +1,71 @@
+"""Folded moments take half the memory and come back to the last bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harness.compressor import BlockStatistics
+from harness.statistics.folded import Folded, fold, folded, unfold, unfolded
+from harness.statistics.moments import Moments
+
+
+def symmetric(size, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    mix = torch.randn(size, size, dtype=dtype, generator=generator)
+    return mix + mix.T
+
+
+def moments(size, seed=0):
+    S = symmetric(size, seed)
+    return Moments(seed, S, S[0], S[0].abs())
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_folded_matrix_comes_back_to_the_last_bit(size, dtype):
+    S = symmetric(size, dtype=dtype)
+    kept = S.clone()
+    half = fold(S)
+    assert half.shape == (size // 2 + 1, size)
+    assert half.dtype == dtype
+    assert torch.equal(unfold(half), kept)
+    assert torch.equal(S, kept)
+
+
+def test_every_number_of_a_triangle_is_kept_once():
+    size = 9
+    numbers = torch.arange(size * size).reshape(size, size).double()
+    S = numbers.triu() + numbers.triu(1).T
+    rows, columns = torch.triu_indices(size, size)
+    assert sorted(fold(S).flatten().tolist()) == sorted(S[rows, columns].tolist())
+
+
+def test_what_is_no_number_stays_where_it_was():
+    S = symmetric(6)
+    S[1, 5] = S[5, 1] = float("nan")
+    S[4, 5] = S[5, 4] = float("inf")
+    assert torch.equal(unfold(fold(S)).nan_to_num(7), S.nan_to_num(7))
+
+
+def test_a_folded_mapping_reads_as_the_one_it_was_made_of():
+    plain = {"up": moments(5, 1), "down": moments(6, 2)}
+    held = folded(plain)
+    assert list(held) == list(plain)
+    assert len(held) == 2
+    assert folded(held) is held
+    for role, one in plain.items():
+        assert held[role].count == one.count
+        for part in ("second", "mean", "magnitude"):
+            assert torch.equal(getattr(held[role], part), getattr(one, part))
+    with pytest.raises(KeyError):
+        held["gate"]
+
+
+def test_a_block_is_unfolded_once():
+    block = BlockStatistics(folded({"mlp_input": moments(4)}), gradients=folded({"up": moments(3)}))
+    turn = unfolded(block)
+    assert turn.moments["mlp_input"].second is turn.moments["mlp_input"].second
+    assert torch.equal(turn.gradients["up"].second, block.gradients["up"].second)
+    assert isinstance(block.moments, Folded)
+    assert unfolded(BlockStatistics({})).gradients is None
