@@ -23,9 +23,9 @@ from transformers.utils import logging
 from harness.assets.models import resolve_model
 from harness.errors import AssetError, HarnessError, UsageError
 from harness.families.family import Family, family_of
+from harness.heap import return_freed_tensors
 from harness.latent.install import read_together_in
 from harness.model import LanguageModel
-from harness.offload.heap import return_freed_tensors
 from harness.offload.moving import is_offloaded, misshapen
 from harness.offload.places import Places, blocks_on_disk
 from harness.processors import load_processor

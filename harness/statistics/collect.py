@@ -11,10 +11,10 @@ from transformers import PreTrainedModel
 
 from harness.compressor import BlockStatistics
 from harness.families.stack import Block
+from harness.heap import return_gaps
 from harness.progress import Tracker
 from harness.roles import Role, Site
 from harness.statistics.calibration import Calibration
-from harness.statistics.folded import folded
 from harness.statistics.gradients import Backward, collect_gradients
 from harness.statistics.observer import BlockObserver
 
@@ -50,15 +50,13 @@ def collect(
             for observer in observers:
                 observer.mask = inputs["attention_mask"].bool()
             model.base_model(**inputs, use_cache=False)
-    seen = [_in_half(observer.statistics()) for observer in observers]
+    seen = [observer.statistics() for observer in observers]
+    return_gaps()
     if not gradients:
         return seen
     found = collect_gradients(model, blocks, calibration, track)
+    return_gaps()
     return [_with_gradients(one, back) for one, back in zip(seen, found, strict=True)]
-
-
-def _in_half(seen: BlockStatistics) -> BlockStatistics:
-    return replace(seen, moments=folded(seen.moments))
 
 
 def _with_gradients(seen: BlockStatistics, back: Backward) -> BlockStatistics:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from harness.compressor import BlockStatistics
 from harness.families.stack import Block
 from harness.statistics.calibration import Calibration
+from harness.statistics.folded import unfolded
 from harness.statistics.observer import BlockObserver
 
 Rest = tuple[tuple[Any, ...], dict[str, Any]]
@@ -64,7 +65,7 @@ class BlockFlow:
             for batch, mask in enumerate(self.masks):
                 observer.mask = mask
                 self.run(index, batch)
-        return observer.statistics()
+        return unfolded(observer.statistics())
 
     @torch.no_grad()
     def advance(self, index: int) -> None:

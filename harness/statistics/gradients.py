@@ -17,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from harness.algebra.folding import folded_zeros
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.exhaustion import out_of_memory
 from harness.families.fused import Part
@@ -25,7 +26,7 @@ from harness.progress import Tracker
 from harness.roles import SITE_OF_ROLE, Role, Site
 from harness.statistics.agreement import Agreement
 from harness.statistics.calibration import Calibration, Inputs
-from harness.statistics.folded import folded
+from harness.statistics.folded import Folded
 from harness.statistics.moments import MomentAccumulator, Moments
 
 POSITIONS_AT_ONCE = 64
@@ -131,10 +132,10 @@ class GradientObserver:
     def seen(self) -> Backward:
         """What was seen; the accumulators are spent."""
         gradients = {
-            role: self._moments.pop(role).moments() if role in self._moments else self._none(role)
+            role: self._moments.pop(role).folded() if role in self._moments else self._none(role)
             for role in self._block.stack.layers
         }
-        return Backward(folded(gradients), self._gradients_agree, self._inputs_agree)
+        return Backward(Folded(gradients), self._gradients_agree, self._inputs_agree)
 
     def _hook(self, path: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         if not output.requires_grad:
@@ -169,13 +170,13 @@ class GradientObserver:
             self._gradients_agree[role].add(part)
 
     def _none(self, role: Role) -> Moments:
+        """Folded, as the others."""
         layer = self._block.stack.layers[role]
         module = self._block.module.get_submodule(self._block.stack.path(role))
         assert isinstance(module, nn.Linear)
         parts = layer.count if isinstance(layer, Part) else 1
-        zero = torch.zeros(module.out_features // parts, dtype=torch.float64)
-        zero = zero.to(module.weight.device)
-        return Moments(0, torch.outer(zero, zero), zero, zero)
+        nothing = folded_zeros(module.out_features // parts, module.weight.device)
+        return Moments(0, nothing, nothing[0].clone(), nothing[0].clone())
 
 
 def _logit_gradient(logits: Tensor, inputs: Inputs, graded: Tensor) -> Tensor:

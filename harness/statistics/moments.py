@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from harness.algebra.folding import add_gram, fold, folded_zeros, unfold
 from harness.errors import NonFiniteError, UsageError
 
 
@@ -31,27 +32,18 @@ class Moments:
         return self.second - torch.outer(self.mean, self.mean)
 
 
-STRIPS = 3
-"""Row strips in which a second moment is summed; more save work but make smaller products."""
-
-
 class MomentAccumulator:
     """Sums in float64, on the device of the activations, about an origin.
 
-    Memory is ``O(d^2)`` whatever the number of tokens. Products are formed in at least float32
-    and about the mean of the first tokens, so that a channel whose mean is large against its
-    spread still has an accurate covariance.
+    Memory is ``d^2 / 2`` numbers whatever the number of tokens. Products are formed in at least
+    float32 and about the mean of the first tokens, so that a channel whose mean is large against
+    its spread still has an accurate covariance.
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
         self.count = 0
         self._origin = torch.zeros(size, dtype=torch.float64, device=device)
-        # The moment is symmetric, so each strip of rows starts at its diagonal block.
-        height = -(-size // STRIPS)
-        self._strips = [
-            torch.zeros(min(height, size - start), size - start, dtype=torch.float64, device=device)
-            for start in range(0, size, height)
-        ]
+        self._second = folded_zeros(size, device)
         self._sum = torch.zeros_like(self._origin)
         self._magnitude = torch.zeros_like(self._origin)
 
@@ -76,9 +68,7 @@ class MomentAccumulator:
         self._magnitude += magnitude
         x = x - self._origin.to(x.dtype)
         self._sum += x.sum(0)
-        for strip in self._strips:
-            x_from = x[:, -strip.shape[1] :]
-            strip.add_(x_from[:, : len(strip)].T @ x_from)
+        add_gram(self._second, x)
 
     def merge(self, other: MomentAccumulator) -> None:
         """Add what another accumulator has seen."""
@@ -86,9 +76,7 @@ class MomentAccumulator:
             self._origin = other._origin.to(self._origin)
         shift = other._origin.to(self._origin) - self._origin
         total = other._sum.to(self._sum)
-        gained = _about(other.count, total, shift)
-        for strip, theirs in zip(self._strips, other._strips, strict=True):
-            strip.add_(theirs.to(strip) + _corner(gained, strip))
+        self._second += other._second.to(self._second) + fold(_about(other.count, total, shift))
         self._sum += total + other.count * shift
         self._magnitude += other._magnitude.to(self._magnitude)
         self.count += other.count
@@ -99,24 +87,23 @@ class MomentAccumulator:
         Raises:
             UsageError: no token was seen.
         """
+        held = self.folded()
+        return replace(held, second=unfold(held.second))
+
+    def folded(self) -> Moments:
+        """``moments`` with a folded ``second`` (see ``harness.algebra.folding``).
+
+        Raises:
+            UsageError: no token was seen.
+        """
         if self.count == 0:
             raise UsageError("no calibration token was seen; pass a longer calibration text")
-        whole = _about(self.count, self._sum, self._origin)
-        for strip in self._strips:
-            _corner(whole, strip).add_(strip)
-        upper = whole.triu() / self.count
         return Moments(
             count=self.count,
-            second=upper + upper.triu(1).T,
+            second=(self._second + fold(_about(self.count, self._sum, self._origin))) / self.count,
             mean=self._origin + self._sum / self.count,
             magnitude=self._magnitude / self.count,
         )
-
-
-def _corner(S: Tensor, strip: Tensor) -> Tensor:
-    """The part of ``S: [d, d]`` that ``strip`` is about."""
-    start = len(S) - strip.shape[1]
-    return S[start : start + len(strip), start:]
 
 
 def _about(count: int, total: Tensor, shift: Tensor) -> Tensor:

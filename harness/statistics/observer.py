@@ -14,6 +14,7 @@ from harness.compressor import BlockStatistics
 from harness.errors import NonFiniteError, UsageError
 from harness.families.stack import Block
 from harness.roles import SITE_OF_ROLE, Site
+from harness.statistics.folded import Folded
 from harness.statistics.moments import MomentAccumulator
 from harness.statistics.sample import TokenSample
 
@@ -72,7 +73,7 @@ class BlockObserver:
         norms = {path: total / count for path, (count, total) in self._inverse_norms.items()}
         query, key = self._stack.query_norm, self._stack.key_norm
         return BlockStatistics(
-            moments={site: self._moments.pop(site).moments() for site in list(self._moments)},
+            moments=Folded({site: self._moments.pop(site).folded() for site in [*self._moments]}),
             mlp_tokens=self._sample.tokens() if self._sample else None,
             inverse_norms=(norms[query], norms[key]) if query and key else None,
         )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_models import MODELS, random_calibration, random_model, stored_inputs
 from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
+from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from harness.chat import answer_length, encode
@@ -218,6 +219,46 @@ def test_the_model_is_left_as_it_was(name):
     for module in model.modules():
         assert not module._forward_hooks
         assert "forward" not in vars(module)
+
+
+def assert_same(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        for role, moments in one.items():
+            assert torch.equal(moments.second, other[role].second)
+
+
+def test_frozen_weights_have_gradients_at_their_outputs_too(name):
+    model, calibration = random_model(name), random_calibration(2, 8)
+    expected = gather(model, calibration)
+    model.requires_grad_(False)
+    assert_same(gather(model, calibration), expected)
+    assert not any(one.requires_grad for one in model.parameters())
+
+
+def test_tied_layers_are_looked_at_each_in_its_own_place():
+    tied, apart = random_model("llama"), random_model("llama")
+    for model in (tied, apart):
+        first, second = (block.mlp.down_proj for block in model.model.layers)
+        second.weight = first.weight if model is tied else nn.Parameter(first.weight.clone())
+    calibration = random_calibration(2, 8)
+    assert_same(gather(tied, calibration), gather(apart, calibration))
+
+
+def test_gradients_that_vanish_in_float16_say_so():
+    model = random_model("llama", torch.float16)
+    model.model.norm.weight.data.fill_(6e-8)
+    with pytest.raises(UsageError, match="no gradient at any layer; pass --dtype bfloat16"):
+        gather(model, random_calibration(2, 8))
+
+
+def test_gradients_that_overflow_in_float16_name_the_layer():
+    model = random_model("llama", torch.float16)
+    model.lm_head.weight = nn.Parameter(6e4 * torch.ones_like(model.lm_head.weight))
+    model.lm_head.weight.data[::2] *= -1
+    model.model.norm.weight.data.fill_(1e-4)
+    expected = r"gradient at model\.layers\.1\.\S+ is NaN or infinite; pass --dtype bfloat16"
+    with pytest.raises(NonFiniteError, match=expected):
+        gather(model, random_calibration(2, 8))
 
 
 def test_gradients_do_not_grow_with_the_calibration_and_repeat_exactly():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from harness.algebra.folding import add_gram, fold, folded_zeros, unfold
 from harness.compressor import BlockStatistics
-from harness.statistics.folded import Folded, fold, folded, unfold, unfolded
+from harness.statistics.folded import Folded, folded, unfolded
 from harness.statistics.moments import Moments
 
 
@@ -46,6 +47,18 @@ def test_what_is_no_number_stays_where_it_was():
     S[1, 5] = S[5, 1] = float("nan")
     S[4, 5] = S[5, 4] = float("inf")
     assert torch.equal(unfold(fold(S)).nan_to_num(7), S.nan_to_num(7))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 11, 30])
+@pytest.mark.parametrize("tokens", [1, 7])
+def test_products_are_added_in_place(size, tokens):
+    generator = torch.Generator().manual_seed(size)
+    x, y = torch.randn(2, tokens, size, dtype=torch.float64, generator=generator)
+    total = folded_zeros(size, x.device)
+    add_gram(total, x)
+    add_gram(total, y.float())
+    torch.testing.assert_close(unfold(total), x.T @ x + y.T @ y, rtol=1e-6, atol=1e-6)
+    assert total.dtype == torch.float64
 
 
 def test_a_folded_mapping_reads_as_the_one_it_was_made_of():

@@ -1,0 +1,52 @@
+"""Symmetric matrices in half the memory: one triangle, laid out as a rectangle.
+
+Of ``S: [d, d]`` the upper ``d // 2 + 1`` rows are kept. Below their diagonal is room for the
+triangle of the others, which lies there transposed and one row down.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+STRIPS = 3
+"""Row strips in which a product is formed; more save work but make smaller products."""
+
+
+def folded_zeros(size: int, device: torch.device) -> Tensor:
+    """A folded ``[size, size]`` matrix of zeros, in float64."""
+    return torch.zeros(size // 2 + 1, size, dtype=torch.float64, device=device)
+
+
+def fold(S: Tensor) -> Tensor:
+    """Symmetric ``S: [d, d]`` as a rectangle, ``[d // 2 + 1, d]``."""
+    rest = (len(S) - 1) // 2
+    upper = len(S) - rest
+    rectangle = S[:upper].triu()
+    rectangle[1 : rest + 1, :rest] += S[upper:, upper:].tril()
+    return rectangle
+
+
+def unfold(rectangle: Tensor) -> Tensor:
+    """The matrix that was folded, equal to the last bit."""
+    upper, size = rectangle.shape
+    rest = size - upper
+    S = torch.zeros(size, size, dtype=rectangle.dtype, device=rectangle.device)
+    S[:upper] = rectangle.triu()
+    S[upper:, upper:] = rectangle[1 : rest + 1, :rest].tril().T
+    return S + S.triu(1).T
+
+
+def add_gram(rectangle: Tensor, x: Tensor) -> None:
+    """Add ``x^T x`` of ``x: [n, d]`` to a folded matrix, in place."""
+    upper, size = rectangle.shape
+    height = -(-size // STRIPS)
+    for start in range(0, size, height):
+        # The product is symmetric, so each strip of rows starts at its diagonal block.
+        strip = (x[:, start : start + height].T @ x[:, start:]).triu_()
+        above = max(min(upper - start, len(strip)), 0)
+        rectangle[start : start + above, start:] += strip[:above]
+        below = strip[above:, above:]
+        at = start + above - upper
+        if len(below):
+            rectangle[1 + at : 1 + size - upper, at : at + len(below)] += below.T
