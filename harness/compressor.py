@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from harness.algebra.ranks import Junction
+from harness.errors import UsageError
 from harness.registry import Registry
 from harness.roles import Role, Site
 
@@ -79,9 +80,26 @@ class RankedConfig(CompressorConfig):
     Attributes:
         ranks: the same share of every layer (uniform), or whatever loses least under the budget
             of all layers together, by the Fisher information of the loss (fisher).
+        multiple: of which all fisher ranks are, as fast kernels like them; a layer that no such
+            rank makes smaller, or for which there is budget enough, stays dense.
     """
 
     ranks: Ranks = "uniform"
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done.
+
+        Raises:
+            UsageError: no multiple, or one of uniform ranks.
+        """
+        if self.multiple < 1:
+            raise UsageError(f"no rank is a multiple of {self.multiple}; pass --multiple 1 or more")
+        if self.multiple > 1 and self.ranks != "fisher":
+            raise UsageError(
+                f"ranks '{self.ranks}' are the largest that fit each layer, not multiples of "
+                f"{self.multiple}; pass --ranks fisher, or leave out --multiple"
+            )
 
     @property
     def reads_gradients(self) -> bool:

@@ -31,7 +31,7 @@ def fisher_ranks(
 
     Raises:
         NonFiniteError: weights or statistics hold NaN or infinity; names the block.
-        UsageError: the budget buys no rank for some layer.
+        UsageError: the budget does not buy the lowest rank of every layer.
     """
     offers = {}
     parameters = 0
@@ -42,7 +42,7 @@ def fisher_ranks(
             for role, losses in compressor.losses(weights, unfolded(seen), config).items():
                 d_out, d_in = weights.layers[role].weight.shape
                 parameters += d_out * d_in
-                offers[index, role] = offer(losses, (d_out, d_in), config.junction)
+                offers[index, role] = offer(losses, (d_out, d_in), config.junction, config.multiple)
         except HarnessError as error:
             raise type(error)(f"{block.name}: {error}") from error
     ranks = allocate(offers, math.floor(keep * parameters + 1e-6))

@@ -35,13 +35,14 @@ class Offer:
     losses: tuple[float, ...]
 
 
-def offer(losses: Tensor, shape: tuple[int, int], junction: Junction) -> Offer:
+def offer(losses: Tensor, shape: tuple[int, int], junction: Junction, multiple: int = 1) -> Offer:
     """All ranks of a layer that are worth their price; the last is the dense layer.
 
     Args:
         losses: ``[min(shape) + 1]``, what is lost when 0, 1, ... directions are kept.
         shape: ``(d_out, d_in)`` of the layer.
         junction: how its factors will be stored.
+        multiple: of which all ranks are but that of the dense layer.
 
     Raises:
         NonFiniteError: a loss is NaN or infinite.
@@ -50,7 +51,7 @@ def offer(losses: Tensor, shape: tuple[int, int], junction: Junction) -> Offer:
         raise NonFiniteError("the estimated losses hold NaN or infinity")
     full, dense = min(shape), shape[0] * shape[1]
     known = losses.tolist()
-    prices = {r: factor_parameters(shape, r, junction) for r in range(1, full)}
+    prices = {r: factor_parameters(shape, r, junction) for r in range(multiple, full, multiple)}
     ranks = [r for r, price in prices.items() if price < dense]
     return Offer(
         ranks=(*ranks, full),
@@ -66,7 +67,7 @@ def discarded(energies: Tensor) -> Tensor:
 
 
 def allocate(offers: Mapping[K, Offer], budget: int) -> dict[K, int]:
-    """The rank of each layer, at least 1, within ``budget`` parameters in total.
+    """The rank of each layer, at least its lowest, within ``budget`` parameters in total.
 
     Steps along the lower convex hulls of all offers are bought in the order of what they save
     per parameter, which is the exact optimum for every total at which it stops. What then remains
@@ -74,14 +75,14 @@ def allocate(offers: Mapping[K, Offer], budget: int) -> dict[K, int]:
     The loss exceeds that of the best integer ranks by less than one hull step.
 
     Raises:
-        UsageError: the budget does not even buy rank 1 for every layer.
+        UsageError: the budget does not even buy the lowest rank of every layer.
     """
     chosen = dict.fromkeys(offers, 0)
     left = budget - sum(offer.prices[0] for offer in offers.values())
     if left < 0:
         raise UsageError(
-            f"{budget} parameters do not buy rank 1 for each of {len(offers)} layers, "
-            f"{budget - left} do; use a smaller --ratio"
+            f"{budget} parameters do not buy the lowest rank of each of {len(offers)} layers, "
+            f"{budget - left} do; use a smaller --ratio, or --multiple if one is set"
         )
     steps = [
         ((one.losses[a] - one.losses[b]) / (one.prices[b] - one.prices[a]), key, b)

@@ -20,13 +20,13 @@ ENERGIES = st.lists(st.just(0.0) | st.floats(1e-100, 100), min_size=12, max_size
 
 @st.composite
 def problems(draw):
-    """A few small layers and a budget that buys at least rank 1 for each."""
+    """A few small layers and a budget that buys at least the lowest rank of each."""
     offers = {}
     for name in range(draw(st.integers(1, 4))):
         shape = draw(st.integers(2, 6)), draw(st.integers(2, 6))
         energies = sorted(draw(ENERGIES)[: min(shape)], reverse=draw(st.booleans()))
         losses = discarded(torch.tensor(energies, dtype=torch.float64))
-        offers[name] = offer(losses, shape, draw(JUNCTIONS))
+        offers[name] = offer(losses, shape, draw(JUNCTIONS), draw(st.integers(1, 3)))
     least = sum(one.prices[0] for one in offers.values())
     most = sum(one.prices[-1] for one in offers.values())
     return offers, draw(st.integers(least, most + 5))
@@ -156,11 +156,43 @@ def test_an_offer_costs_what_is_stored_and_ends_with_the_dense_layer(junction):
     assert one.ranks == ((1, 2, 3, 6) if junction == "left" else (1, 2, 3, 4, 5, 6))
 
 
-def test_a_budget_below_rank_one_everywhere_says_what_is_needed():
-    offers = {name: offer(torch.ones(5), (4, 4), "left") for name in "ab"}
-    with pytest.raises(UsageError, match=r"15 parameters do not buy rank 1 .* 16 do; use"):
-        allocate(offers, 15)
-    assert allocate(offers, 16) == {"a": 1, "b": 1}
+@pytest.mark.parametrize("junction", ["left", "block-identity"])
+@pytest.mark.parametrize("multiple", [1, 2, 3, 7, 100])
+def test_multiples_are_what_remains_of_all_ranks(junction, multiple):
+    losses = discarded(torch.rand(16, dtype=torch.float64))
+    every, some = (offer(losses, (16, 24), junction, one) for one in (1, multiple))
+    points = zip(every.ranks, every.prices, every.losses, strict=True)
+    expected = [point for point in points if point[0] % multiple == 0 or point[0] == 16]
+    assert list(zip(some.ranks, some.prices, some.losses, strict=True)) == expected
+
+
+@given(problems(), st.integers(1, 4))
+def test_ranks_are_multiples_or_the_layer_stays_dense(problem, multiple):
+    offers, budget = problem
+    shapes = {name: (3 + name, 7) for name in offers}
+    losses = {name: torch.arange(shape[0], -1.0, -1) for name, shape in shapes.items()}
+    offers = {
+        name: offer(losses[name], shape, "block-identity", multiple)
+        for name, shape in shapes.items()
+    }
+    least = sum(one.prices[0] for one in offers.values())
+    ranks = allocate(offers, least + budget)
+    assert price(offers, ranks) <= least + budget
+    for name, rank in ranks.items():
+        assert rank % multiple == 0 or rank == min(shapes[name])
+
+
+@pytest.mark.parametrize(("multiple", "lowest", "needed"), [(1, 1, 16), (2, 4, 32), (64, 4, 32)])
+def test_a_budget_below_all_lowest_ranks_says_what_is_needed(multiple, lowest, needed):
+    # Plain factors of rank 2 are as large as the layer, which then stays dense.
+    offers = {name: offer(torch.ones(5), (4, 4), "left", multiple) for name in "ab"}
+    expected = (
+        rf"^{needed - 1} parameters do not buy the lowest rank of each of 2 layers, {needed} do; "
+        r"use a smaller --ratio, or --multiple if one is set$"
+    )
+    with pytest.raises(UsageError, match=expected):
+        allocate(offers, needed - 1)
+    assert allocate(offers, needed) == {"a": lowest, "b": lowest}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -196,8 +196,30 @@ def test_what_it_lost_is_what_it_estimated(tiny):
 
 
 def test_a_budget_for_no_rank_says_what_is_needed(tiny):
-    with pytest.raises(UsageError, match=r"do not buy rank 1 for each of 14 layers, \d+ do; use a"):
-        small(tiny("llama"), "twinroot", 0.99)
+    expected = r"do not buy the lowest rank of each of 14 layers, \d+ do; use a smaller --ratio"
+    for multiple in (1, 8):
+        with pytest.raises(UsageError, match=expected):
+            small(tiny("llama"), "twinroot", 0.99, multiple=multiple)
+
+
+@pytest.mark.parametrize("method", ["asvd-rootcov", "twinroot"])
+def test_ranks_are_multiples_where_fast_kernels_ask_for_them(method, tiny):
+    compressed = small(tiny("llama"), method, 0.4, ranks="fisher", multiple=8).compression
+    assert compressed.ratio_layers >= 0.4
+    dense = [layer for layer in compressed.layers if layer.form == "dense"]
+    assert all(layer.rank % 8 == 0 for layer in compressed.layers if layer not in dense)
+    assert all(layer.rank == min(layer.shape) for layer in dense)
+    one_by_one = small(tiny("llama"), method, 0.4, ranks="fisher").compression
+    assert any(layer.rank % 8 for layer in one_by_one.layers)
+
+
+@pytest.mark.parametrize("method", [*LOCAL, "twinroot"])
+def test_multiples_of_uniform_ranks_are_refused(method):
+    with pytest.raises(UsageError, match=r"not multiples of 8; pass --ranks fisher, or leave out"):
+        config_of(method, ranks="uniform", multiple=8)
+    with pytest.raises(UsageError, match="no rank is a multiple of 0; pass --multiple 1 or more"):
+        config_of(method, ranks="fisher", multiple=0)
+    assert config_of(method, ranks="fisher", multiple="16").multiple == 16
 
 
 def test_a_zero_layer_gets_the_least_and_stays_zero(tiny):
