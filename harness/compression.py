@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.algebra.drift import Drift
-from harness.block import LinearWeights
+from harness.block import BlockWeights, LinearWeights
 from harness.compressor import (
     BlockStatistics,
     Compensating,
@@ -27,6 +27,7 @@ from harness.compressor import (
 from harness.errors import HarnessError, UsageError
 from harness.factors import Dense, Factor, stored_bytes
 from harness.families.stack import Block
+from harness.heap import return_gaps
 from harness.macs import macs_per_token
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded
@@ -155,6 +156,7 @@ def compress_model(
         if staged:
             staged.put(block, facts)
         layers += facts
+    return_gaps()
     made = _facts(dense, model, label(method, config), ratio, layers)
     return replace(subject, model=model, compression=made, origin=origin)
 
@@ -202,23 +204,38 @@ def _compress_block(
     try:
         if isinstance(budget, Mapping):
             assert isinstance(compressor, Ranking)
-            factors = compressor.compress_to(weights, seen, budget, config)
+            waiting = _to_compensate(weights, budget) if drifting else {}
+            now = {role: one for role, one in weights.layers.items() if role not in waiting}
+            factors = compressor.compress_to(replace(weights, layers=now), seen, budget, config)
         else:
             factors = compressor.compress(weights, seen, budget, config)
-        installed = {role: settle(role, factors[role]) for role in weights.layers}
+            ranks = {role: factor.rank for role, factor in factors.items()}
+            waiting = _to_compensate(weights, ranks) if drifting else {}
+        # Nothing that a layer writes is looked at before it is compensated.
+        installed = {
+            role: Dense(layer.weight, layer.bias)
+            if role in waiting
+            else settle(role, factors[role])
+            for role, layer in weights.layers.items()
+        }
         block.install(installed)
-        if drifting is not None:
+        for role, rank in waiting.items():
+            assert drifting is not None
             assert isinstance(compressor, Compensating)
-            for role in WRITING_ROLES:
-                if not isinstance(installed[role], Dense):
-                    layer, rank = weights.layers[role], installed[role].rank
-                    drift = drifting(role, layer)
-                    factor = compressor.compensate(role, layer, seen, drift, rank, config)
-                    installed[role] = settle(role, factor)
-                    block.install(installed)
+            layer = weights.layers[role]
+            drift = drifting(role, layer)
+            factor = compressor.compensate(role, layer, seen, drift, rank, config)
+            installed[role] = settle(role, factor)
+            block.install(installed)
     except HarnessError as error:
         raise type(error)(f"{block.name}: {error}") from error
-    return list(facts.values())
+    return [facts[role] for role in weights.layers]
+
+
+def _to_compensate(weights: BlockWeights, ranks: Mapping[Role, int]) -> dict[Role, int]:
+    """The layers that write to the residual stream, in order, unless they stay as they are."""
+    shapes = {role: weights.layers[role].weight.shape for role in WRITING_ROLES}
+    return {role: ranks[role] for role, shape in shapes.items() if ranks[role] < min(shape)}
 
 
 def _two_streams(
