@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +12,10 @@ import torch
 from transformers import AutoConfig
 
 from harness.block import BlockWeights
+from harness.compression import reads_original
+from harness.compressor import compressors
 from harness.families.family import family_of
+from harness.options import configure
 from harness.profile.count import Count, Workload, count
 from harness.profile.skeleton import saved_forms, skeleton
 from harness.record import RunRecord
@@ -127,15 +130,17 @@ def _statistics(subject: Subject, spec: RunSpec) -> int:
     """Bytes of the statistics: of all blocks at once, or of one at a time."""
     if spec.calibration is None:
         return 0
+    method = spec.method.name
+    config = configure(compressors.get(method).config, spec.method.options, method)
     length = spec.calibration.length
     tokens = min(MLP_TOKENS, spec.calibration.samples * length) if length else MLP_TOKENS
     sizes = [
-        _moments(widths) + tokens * widths["mlp_input"] * subject.dtype.itemsize
+        _moments(widths.values()) + tokens * widths["mlp_input"] * subject.dtype.itemsize
         for widths in map(_widths, subject.compressed)
     ]
-    if spec.method.options.get("propagation") != "original":
+    if not reads_original(config):
         return max(sizes)
-    return sum(sizes)
+    return sum(sizes) + (_gradients(subject.compressed) if config.reads_gradients else 0)
 
 
 def _widths(block: BlockWeights) -> dict[Site, int]:
@@ -143,7 +148,14 @@ def _widths(block: BlockWeights) -> dict[Site, int]:
     return {SITE_OF_ROLE[role]: layer.weight.shape[1] for role, layer in block.layers.items()}
 
 
-def _moments(widths: Mapping[Site, int]) -> int:
-    """Bytes of the second moment, mean and magnitude of each activation, in float64."""
-    numbers = sum(width * width + 2 * width for width in widths.values())
+def _moments(widths: Iterable[int]) -> int:
+    """Bytes of the folded second moment, mean and magnitude of each width, in float64."""
+    numbers = sum((width // 2 + 1) * width + 2 * width for width in widths)
     return numbers * torch.float64.itemsize
+
+
+def _gradients(blocks: Sequence[BlockWeights]) -> int:
+    """Bytes of the moments at the outputs of all layers."""
+    return sum(
+        _moments(layer.weight.shape[0] for layer in block.layers.values()) for block in blocks
+    )

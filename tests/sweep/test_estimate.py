@@ -42,11 +42,18 @@ def subject(one_thread, tokenizer, tmp_path_factory):
     return make
 
 
-def spec(ratio=0.0, window=None, propagation="sequential", dtype="float32", scope="language"):
+def spec(
+    ratio=0.0,
+    window=None,
+    propagation="sequential",
+    dtype="float32",
+    scope="language",
+    **options,
+):
     calibration = CalibrationSpec(text="c4", samples=SAMPLES, length=LENGTH)
     return RunSpec(
         model="some",
-        method=MethodSpec(name="svd", options={"propagation": propagation}),
+        method=MethodSpec(name="svd", options={"propagation": propagation} | options),
         ratio=ratio,
         calibration=calibration if ratio else None,
         task=TaskSpec(name="wikitext2", options={"window": window} if window else {}),
@@ -150,19 +157,27 @@ def test_memory_is_that_of_weights_factors_and_all_statistics(subject, name, dty
         tiny_models.random_calibration(SAMPLES, LENGTH),
         batch_size=2,
         keep_mlp_tokens=True,
+        gradients=True,
         track=silent,
     )
-    sizes = [
-        sum(part.nbytes for one in block.moments.values()
-            for part in (one.second, one.mean, one.magnitude)) + block.mlp_tokens.nbytes
-        for block in collected
-    ]  # fmt: skip
+
+    def held(moments):
+        return sum(
+            part.nbytes
+            for one in moments.held.values()
+            for part in (one.second, one.mean, one.magnitude)
+        )
+
+    sizes = [held(block.moments) + block.mlp_tokens.nbytes for block in collected]
+    gradients = sum(held(block.gradients) for block in collected)
     weights = sum(one.nbytes for one in model.parameters())
     priced = subject_in(folder, dtype, "language")
     factors = (linear_weights(layers_of(model)) // 2) * model.dtype.itemsize
     assert estimate(priced, spec(dtype=dtype)).memory == weights
     together = estimate(priced, spec(0.5, propagation="original", dtype=dtype))
     assert together.memory == weights + factors + sum(sizes)
+    graded = estimate(priced, spec(0.5, ranks="fisher", dtype=dtype))
+    assert graded.memory == together.memory + gradients
     one_by_one = estimate(priced, spec(0.5, dtype=dtype))
     assert one_by_one.memory == weights + factors + max(sizes)
 
