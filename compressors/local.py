@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from harness.algebra.budget import discarded
 from harness.algebra.junction import join
 from harness.algebra.lowrank import best_product
+from harness.algebra.offers import Offer, named, offer
 from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.ranks import has_identity, rank_for
 from harness.block import BlockWeights, LinearWeights
@@ -70,21 +71,23 @@ class Local:
         """What ``compress`` will return (see ``Foreseeable``)."""
         return local_forms(block, keep, config)
 
-    def losses(
+    def offers(
         self, block: BlockWeights, statistics: BlockStatistics, config: Any
-    ) -> Mapping[Role, Tensor]:
-        """Mean squared output gradient times the output error (see ``Ranking.losses``).
+    ) -> Sequence[Offer[Mapping[Role, int]]]:
+        """Mean squared output gradient times the output error (see ``Ranking.offers``).
 
         The error at each rank is that of the directions which the method itself would discard.
         """
         assert statistics.gradients is not None
-        found: dict[Role, Tensor] = {}
+        found = []
         for role, layer, one in self._inputs(block, statistics, config):
             W = layer.weight.double()
             directions = best_product(W, one.preconditioner, min(W.shape)).A
             gradients = statistics.gradients[role]
             weight = gradients.count * gradients.second.diagonal().mean()
-            found[role] = weight * discarded(((directions @ one.C) * directions).sum(1))
+            losses = weight * discarded(((directions @ one.C) * directions).sum(1))
+            one_role = offer(losses, W.shape, config.junction, config.multiple)
+            found.append(named(one_role, role))
         return found
 
     def compress_to(

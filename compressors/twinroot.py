@@ -3,32 +3,43 @@
 What a layer's error costs the model depends on what enters the layer and on how the loss answers
 to what leaves it. Each layer is the best low-rank fit under both (see
 ``harness.algebra.two_sided``), and what the fits leave out estimates the loss in one unit for all
-layers, by which one budget is shared among them. The layers that write to the residual stream are
-then fitted once more, to bring the stream back to the dense one (see ``harness.algebra.drift``).
-Training-free: gradients are statistics.
+layers, by which one budget is shared among them. An MLP is made smaller by whole neurons, under the
+same two moments (see ``harness.algebra.neurons``). The layers that write to the residual stream
+are fitted to what really enters them, to bring the stream back to the dense one (see
+``harness.algebra.drift``). Training-free: gradients are statistics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from compressors.local import LocalConfig, dense, updated_bias, updates_bias
 from harness.algebra.drift import Drift, confirmed_change
 from harness.algebra.junction import join
-from harness.algebra.preconditioners import Preconditioner, root_covariance
+from harness.algebra.neurons import Neurons, refitted, removal
+from harness.algebra.offers import Offer, either, named, offer, together, unit_offer
+from harness.algebra.preconditioners import Preconditioner, damped, root_covariance
 from harness.algebra.ranks import Junction, rank_for
-from harness.algebra.two_sided import input_metric, output_metric, tails, two_sided_product
+from harness.algebra.two_sided import believed, output_metric, tails, two_sided_product
 from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BlockStatistics, Propagation, Ranks
+from harness.errors import UsageError
 from harness.factors import Factor
-from harness.forms import Form, dense_form, joined_form
-from harness.roles import SITE_OF_ROLE, Role, Site
+from harness.forms import Form, dense_form, joined_form, kept_form
+from harness.roles import SITE_OF_ROLE, WRITING_ROLES, Role, Site
+from harness.selected import KeptColumns, KeptRows
+from harness.statistics.moments import Moments
 
 Shrinkage = float | Literal["held-out"]
+
+MLP: tuple[Role, ...] = ("gate", "up", "down")
+"""The layers that share the neurons."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +51,7 @@ class Config(LocalConfig):
         shrinkage: share of the inputs' correlations that is not believed; held-out: what the
             calibration samples, each held out in turn, do not confirm in one another.
         gradient_shrinkage: likewise of the gradients' correlations.
+        neurons: whether the MLP loses whole neurons; otherwise each of its layers is of low rank.
         compensation: whether output and down projections make up for what earlier compression
             has done to their inputs and to the residual stream.
     """
@@ -50,6 +62,7 @@ class Config(LocalConfig):
     gradient_damping: float = 0.1
     shrinkage: Shrinkage = "held-out"
     gradient_shrinkage: Shrinkage = "held-out"
+    neurons: bool = True
     compensation: bool = True
 
     @property
@@ -65,63 +78,122 @@ class Config(LocalConfig):
 
 @dataclass(frozen=True)
 class _Layer:
-    """One layer between its two metrics; the loss is the sum over ``tokens``."""
+    """One layer between two moments.
+
+    Attributes:
+        weights: as it was.
+        W: what is to be fitted, ``[d_out, d_in]``.
+        C: of the inputs, as far as their correlations are believed, ``[d_in, d_in]``.
+        mean: of the inputs, ``[d_in]``.
+        missing: what the bias should add to itself beside the error's mean, ``[d_out]``.
+        output: metric of the gradients.
+    """
 
     weights: LinearWeights
     W: Tensor
+    C: Tensor
     mean: Tensor
+    missing: Tensor
     output: Preconditioner
-    metric: Preconditioner
-    tokens: int
 
-    def factor(self, rank: int, config: Config) -> Factor:
-        if rank == min(self.W.shape):
-            return dense(self.weights)
-        product = two_sided_product(self.W, self.output, self.metric, rank)
-        bias = updated_bias(self.weights, self.W, product.dense(), self.mean, config.bias_update)
-        return join(product, self.metric, config.junction, bias)
+    def factor(self, metric: Preconditioner, rank: int, config: Config) -> Factor:
+        """Of low rank; ``metric`` is that of ``C``."""
+        product = two_sided_product(self.W, self.output, metric, rank)
+        return join(product, metric, config.junction, self._bias(product.dense(), config))
+
+    def fewer(self, block: BlockWeights, count: int, config: Config) -> dict[Role, Factor]:
+        """The down projection and the layers before it with ``count`` neurons left."""
+        C = damped(self.C, config.damping)
+        kept = removal(self.W, self.output, C, count).kept(count)
+        down = KeptColumns(refitted(self.W, C, kept), kept, len(C), None)
+        bias = self._bias(down.dense(), config)
+        found: dict[Role, Factor] = {"down": KeptColumns(down.weight, kept, len(C), bias)}
+        for role in _mlp(block):
+            if role != "down":
+                layer = block.layers[role]
+                rows = None if layer.bias is None else layer.bias[kept]
+                found[role] = KeptRows(layer.weight[kept], kept, len(C), rows)
+                # Neurons that stay are what they were; what the others leave is charged to down.
+                found[role].equivalent = layer
+        return found
+
+    def _bias(self, fitted: Tensor, config: Config) -> Tensor | None:
+        W = self.weights.weight.double()
+        bias = updated_bias(self.weights, W, fitted, self.mean, config.bias_update)
+        if bias is None or not updates_bias(self.weights, config.bias_update):
+            return bias
+        return bias + self.missing
 
 
 class Twinroot:
     """Our own method."""
 
-    summary = "two-sided low rank under input and gradient moments, ranks from one budget"
+    summary = "two-sided low rank and fewer neurons under input and gradient moments, one budget"
     config = Config
 
     def needs_mlp_tokens(self, config: Config) -> bool:  # noqa: ARG002
         """Moments suffice."""
         return False
 
-    def losses(
+    def offers(
         self, block: BlockWeights, statistics: BlockStatistics, config: Config
-    ) -> Mapping[Role, Tensor]:
-        """Discarded eigenvalues (see ``Ranking.losses``)."""
-        return {
-            role: layer.tokens * tails(layer.W, layer.output, layer.metric)
-            for role, layer in _layers(block, statistics, config)
-        }
+    ) -> Sequence[Offer[Mapping[Role, int]]]:
+        """Discarded eigenvalues, and what removed neurons cost (see ``Ranking.offers``)."""
+        assert statistics.gradients is not None
+        found: dict[Role, Offer[Mapping[Role, int]]] = {}
+        for role, layer, metric in _layers(block, statistics, config):
+            tokens = _tokens(statistics.gradients[role])
+            losses = tokens * tails(layer.W, layer.output, metric)
+            ranks = offer(losses, layer.W.shape, config.junction, config.multiple)
+            found[role] = named(ranks, role)
+            if role == "down" and config.neurons:
+                C = damped(layer.C, config.damping)
+                lost = tokens * removal(layer.W, layer.output, C).losses
+        if not config.neurons:
+            return list(found.values())
+        mlp = _mlp(block)
+        price = sum(block.layers[role].weight.numel() for role in mlp) // (len(lost) - 1)
+        counts = unit_offer(lost, price, config.multiple)
+        counts = replace(counts, ranks=tuple(Neurons(count) for count in counts.ranks))
+        ranked = together([found.pop(role) for role in mlp])
+        return [*found.values(), either(ranked, named(counts, *mlp))]
 
     def compress(
         self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: Config
     ) -> Mapping[Role, Factor]:
         """The same share of every layer (see ``Compressor.compress``)."""
+        ranks = self.uniform_ranks(block, keep, config)
+        return self.compress_to(block, statistics, ranks, config)
+
+    def uniform_ranks(self, block: BlockWeights, keep: float, config: Config) -> dict[Role, int]:
+        """The largest within ``keep`` of each layer (see ``Compensating.uniform_ranks``)."""
         ranks = {
             role: rank_for(layer.weight.shape, keep, config.junction)
             for role, layer in block.layers.items()
         }
-        return self.compress_to(block, statistics, ranks, config)
+        inner = block.layers["down"].weight.shape[1]
+        count = math.floor(keep * inner + 1e-6)
+        if not config.neurons or count == inner:
+            return ranks
+        if count < 1:
+            raise UsageError(f"{keep:g} of an MLP are not even one neuron; use a smaller --ratio")
+        return ranks | dict.fromkeys(_mlp(block), Neurons(count))
 
     def forms(self, block: BlockWeights, keep: float, config: Config) -> Mapping[Role, Form]:
         """What ``compress`` will return (see ``Foreseeable``)."""
         forms: dict[Role, Form] = {}
-        for role, layer in block.layers.items():
-            shape, bias = layer.weight.shape, updates_bias(layer, config.bias_update)
-            full = rank_for(shape, keep, config.junction) == min(shape)
-            forms[role] = (
-                dense_form(layer)
-                if full
-                else joined_form(layer, keep, config.junction, bias=bias or layer.bias is not None)
-            )
+        for role, rank in self.uniform_ranks(block, keep, config).items():
+            layer = block.layers[role]
+            bias = layer.bias is not None
+            written = bias or updates_bias(layer, config.bias_update)
+            if _stays(layer, rank):
+                forms[role] = dense_form(layer)
+            elif not isinstance(rank, Neurons):
+                forms[role] = joined_form(layer, keep, config.junction, bias=written)
+            elif role == "down":
+                forms[role] = kept_form(KeptColumns.form, layer, rank, bias=written)
+            else:
+                forms[role] = kept_form(KeptRows.form, layer, rank, bias=bias)
         return forms
 
     def compress_to(
@@ -132,35 +204,59 @@ class Twinroot:
         config: Config,
     ) -> Mapping[Role, Factor]:
         """Two-sided fits of the given ranks (see ``Ranking.compress_to``)."""
+        found: dict[Role, Factor] = {}
+        for role, layer, metric in _layers(block, statistics, config):
+            rank = ranks[role]
+            if _stays(layer.weights, rank):
+                found[role] = dense(layer.weights)
+            elif not isinstance(rank, Neurons):
+                found[role] = layer.factor(metric, rank, config)
+            elif role == "down":
+                found |= layer.fewer(block, rank, config)
+        return found
+
+    def waiting(
+        self, block: BlockWeights, ranks: Mapping[Role, int]
+    ) -> Mapping[Role, Collection[Role]]:
+        """Output and down projections, with the latter its neurons (see ``Compensating``)."""
         return {
-            role: layer.factor(ranks[role], config)
-            for role, layer in _layers(block, statistics, config)
+            role: _mlp(block) if isinstance(ranks[role], Neurons) else (role,)
+            for role in WRITING_ROLES
+            if not _stays(block.layers[role], ranks[role])
         }
 
     def compensate(
         self,
         role: Role,
-        layer: LinearWeights,
+        block: BlockWeights,
         statistics: BlockStatistics,
         drift: Drift,
         rank: int,
         config: Config,
-    ) -> Factor:
+    ) -> Mapping[Role, Factor]:
         """Two-sided fit to the inputs as they are now (see ``Compensating.compensate``)."""
+        assert statistics.agreement is not None
+        weights = block.layers[role]
         output = _output_metric(role, statistics, config)
-        whole = drift.whole()
-        halves, fitted = drift.halves, whole
-        centred = updates_bias(layer, config.bias_update)
-        if centred:
-            halves, fitted = [half.centred() for half in halves], whole.centred()
-        W = layer.weight.double()
-        metric = root_covariance(fitted.second, config.damping)
-        changed = W + confirmed_change(halves, fitted, output.metric)
-        product = two_sided_product(changed, output, metric, rank)
-        bias = updated_bias(layer, W, product.dense(), whole.input, config.bias_update)
-        if bias is not None and centred:
-            bias = bias + whole.missing
-        return join(product, metric, config.junction, bias)
+        whole, halves = drift.whole(), drift.halves
+        centred = whole.centred()
+        counts = not updates_bias(weights, config.bias_update)
+        fitted = whole if counts else centred
+        change = confirmed_change(
+            halves if counts else [half.centred() for half in halves], fitted, output.metric
+        )
+        share = _share(config.shrinkage, statistics.agreement[SITE_OF_ROLE[role]])
+        layer = _Layer(
+            weights,
+            weights.weight.double() + change,
+            believed(centred.second, whole.input if counts else None, share),
+            whole.input,
+            whole.missing,
+            output,
+        )
+        if isinstance(rank, Neurons):
+            return layer.fewer(block, rank, config)
+        return {role: layer.factor(root_covariance(layer.C, config.damping), rank, config)}
 
 
 plugin = Twinroot()
@@ -168,33 +264,34 @@ plugin = Twinroot()
 
 def _layers(
     block: BlockWeights, statistics: BlockStatistics, config: Config
-) -> Iterator[tuple[Role, _Layer]]:
-    assert statistics.gradients is not None
+) -> Iterator[tuple[Role, _Layer, Preconditioner]]:
+    """Every layer, with the metric of its inputs, which may be shared."""
     assert statistics.agreement is not None
-    known: dict[tuple[Site, bool], Preconditioner] = {}
+    known: dict[tuple[Site, bool], tuple[Tensor, Preconditioner]] = {}
     for role, weights in block.layers.items():
         site = SITE_OF_ROLE[role]
-        moments, gradients = statistics.moments[site], statistics.gradients[role]
-        centred = updates_bias(weights, config.bias_update)
+        moments, centred = statistics.moments[site], updates_bias(weights, config.bias_update)
         if (site, centred) not in known:
-            known[site, centred] = input_metric(
-                moments.covariance(),
-                None if centred else moments.mean,
-                _share(config.shrinkage, statistics.agreement[site]),
-                config.damping,
-            )
-        yield (
-            role,
-            _Layer(
-                weights,
-                weights.weight.double(),
-                moments.mean,
-                _output_metric(role, statistics, config),
-                known[site, centred],
-                # A layer that the loss does not depend on is fitted, but nothing is spent on it.
-                gradients.count if bool(gradients.second.any()) else 0,
-            ),
-        )
+            share = _share(config.shrinkage, statistics.agreement[site])
+            C = believed(moments.covariance(), None if centred else moments.mean, share)
+            known[site, centred] = C, root_covariance(C, config.damping)
+        C, metric = known[site, centred]
+        W, output = weights.weight.double(), _output_metric(role, statistics, config)
+        yield role, _Layer(weights, W, C, moments.mean, torch.zeros_like(W[:, 0]), output), metric
+
+
+def _mlp(block: BlockWeights) -> tuple[Role, ...]:
+    return tuple(role for role in MLP if role in block.layers)
+
+
+def _stays(layer: LinearWeights, rank: int) -> bool:
+    """Whether ``rank`` leaves the layer as it is; a number of neurons never does."""
+    return rank == min(layer.weight.shape) and not isinstance(rank, Neurons)
+
+
+def _tokens(gradients: Moments) -> int:
+    """How many count; a layer that the loss does not depend on is fitted, but nothing is spent."""
+    return gradients.count if bool(gradients.second.any()) else 0
 
 
 def _output_metric(role: Role, statistics: BlockStatistics, config: Config) -> Preconditioner:

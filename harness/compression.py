@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.algebra.drift import Drift
-from harness.block import BlockWeights, LinearWeights
+from harness.block import LinearWeights
 from harness.compressor import (
     BlockStatistics,
     Compensating,
@@ -37,7 +37,7 @@ from harness.origin import Origin
 from harness.progress import Tracker, silent
 from harness.ranking import fisher_ranks
 from harness.record import CompressionFacts, LayerFacts, ModelFacts
-from harness.roles import SITE_OF_ROLE, WRITING_ROLES, Role
+from harness.roles import SITE_OF_ROLE, Role
 from harness.spec import Dtype, MethodSpec, Scope, require_ratio
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
@@ -202,40 +202,37 @@ def _compress_block(
         return factor.to(layer.weight.dtype)
 
     try:
+        waiting: Mapping[Role, Collection[Role]] = {}
+        if drifting is not None:
+            assert isinstance(compressor, Compensating)
+            if not isinstance(budget, Mapping):
+                budget = compressor.uniform_ranks(weights, budget, config)
+            waiting = compressor.waiting(weights, budget)
+        later = {role for together in waiting.values() for role in together}
+        now = replace(
+            weights, layers={r: one for r, one in weights.layers.items() if r not in later}
+        )
         if isinstance(budget, Mapping):
             assert isinstance(compressor, Ranking)
-            waiting = _to_compensate(weights, budget) if drifting else {}
-            now = {role: one for role, one in weights.layers.items() if role not in waiting}
-            factors = compressor.compress_to(replace(weights, layers=now), seen, budget, config)
+            factors = compressor.compress_to(now, seen, budget, config)
         else:
-            factors = compressor.compress(weights, seen, budget, config)
-            ranks = {role: factor.rank for role, factor in factors.items()}
-            waiting = _to_compensate(weights, ranks) if drifting else {}
-        # Nothing that a layer writes is looked at before it is compensated.
+            factors = compressor.compress(now, seen, budget, config)
         installed = {
-            role: Dense(layer.weight, layer.bias)
-            if role in waiting
-            else settle(role, factors[role])
+            role: Dense(layer.weight, layer.bias) if role in later else settle(role, factors[role])
             for role, layer in weights.layers.items()
         }
         block.install(installed)
-        for role, rank in waiting.items():
+        for role in waiting:
             assert drifting is not None
             assert isinstance(compressor, Compensating)
-            layer = weights.layers[role]
-            drift = drifting(role, layer)
-            factor = compressor.compensate(role, layer, seen, drift, rank, config)
-            installed[role] = settle(role, factor)
+            assert isinstance(budget, Mapping)
+            drift = drifting(role, weights.layers[role])
+            fitted = compressor.compensate(role, weights, seen, drift, budget[role], config)
+            installed |= {one: settle(one, factor) for one, factor in fitted.items()}
             block.install(installed)
     except HarnessError as error:
         raise type(error)(f"{block.name}: {error}") from error
     return [facts[role] for role in weights.layers]
-
-
-def _to_compensate(weights: BlockWeights, ranks: Mapping[Role, int]) -> dict[Role, int]:
-    """The layers that write to the residual stream, in order, unless they stay as they are."""
-    shapes = {role: weights.layers[role].weight.shape for role in WRITING_ROLES}
-    return {role: ranks[role] for role, shape in shapes.items() if ranks[role] < min(shape)}
 
 
 def _two_streams(
@@ -335,7 +332,7 @@ def _look(flow: BlockFlow, index: int, keep_mlp_tokens: bool, advance: bool) -> 
 
 def _layer_facts(name: str, layer: LinearWeights, factor: Factor, moments: Moments) -> LayerFacts:
     d_out, d_in = layer.weight.shape
-    approximation = factor.equivalent or LinearWeights(factor.dense(), factor.bias)
+    approximation = factor.equivalent or LinearWeights(factor.dense(), factor.dense_bias())
     return LayerFacts(
         name=name,
         form=factor.form,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.algebra.drift import Drift
-    from harness.block import BlockWeights, LinearWeights
+    from harness.algebra.offers import Offer
+    from harness.block import BlockWeights
     from harness.factors import Factor
     from harness.statistics.moments import Moments
 
@@ -139,13 +140,14 @@ class Compressor(Protocol):
 class Ranking(Protocol):
     """A compressor whose config is a ``RankedConfig``: its ranks may differ from layer to layer."""
 
-    def losses(
+    def offers(
         self, block: BlockWeights, statistics: BlockStatistics, config: Any
-    ) -> Mapping[Role, Tensor]:
-        """Estimated loss of the model when a layer keeps 0, 1, ... directions.
+    ) -> Sequence[Offer[Mapping[Role, int]]]:
+        """What each rank of a layer, or the ranks of several together, cost and lose.
 
         Returns:
-            ``[min(d_out, d_in) + 1]`` for each layer, in one unit for all blocks.
+            An offer for each layer, or for several together; the last choice of each are the
+            layers as they are. Losses are in one unit for all blocks.
 
         Raises:
             NonFiniteError: weights or statistics hold NaN or infinity.
@@ -158,7 +160,9 @@ class Ranking(Protocol):
         ranks: Mapping[Role, int],
         config: Any,
     ) -> Mapping[Role, Factor]:
-        """Factors of the given ranks for every layer of ``block``; of full rank, the layer itself.
+        """Factors of the given ranks for every layer of ``block``.
+
+        Those of the last rank that is on offer are the layers themselves.
 
         Raises:
             NonFiniteError: weights or statistics hold NaN or infinity.
@@ -166,26 +170,44 @@ class Ranking(Protocol):
 
 
 @runtime_checkable
-class Compensating(Protocol):
-    """A compressor that fits layers once more, to what really enters them."""
+class Compensating(Ranking, Protocol):
+    """A compressor that fits layers to what really enters them."""
+
+    def uniform_ranks(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, int]:
+        """The ranks of the factors that ``compress`` returns.
+
+        Raises:
+            UsageError: a rank rounds to zero.
+        """
+
+    def waiting(
+        self, block: BlockWeights, ranks: Mapping[Role, int]
+    ) -> Mapping[Role, Collection[Role]]:
+        """What is to be fitted, by ``compensate``, when an input has drifted as far as it will.
+
+        Returns:
+            For layers that write to the residual stream, in order: themselves and what else is
+            fitted with them. Layers that stay dense wait for nothing.
+        """
 
     def compensate(
         self,
         role: Role,
-        layer: LinearWeights,
+        block: BlockWeights,
         statistics: BlockStatistics,
         drift: Drift,
         rank: int,
         config: Any,
-    ) -> Factor:
-        """Another factor of rank ``rank`` for a layer that writes to the residual stream.
+    ) -> Mapping[Role, Factor]:
+        """Factors of rank ``rank`` for ``role`` and all that is fitted with it.
 
         Args:
             role: one of ``WRITING_ROLES``.
-            layer: as it was.
-            statistics: those that ``compress`` was given.
-            drift: what enters the layer now that all before it are compressed.
-            rank: of the factor in its place.
+            block: as it was.
+            statistics: those that ``compress`` would be given.
+            drift: what enters the layer while all before it but those fitted with it, which are
+                dense, are compressed.
+            rank: of the factors.
             config: an instance of ``self.config``.
 
         Raises:

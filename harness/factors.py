@@ -29,7 +29,7 @@ class Factor(nn.Module, ABC):
 
     def __init__(self, bias: Tensor | None) -> None:
         super().__init__()
-        self.bias = None if bias is None else _frozen(bias)
+        self.bias = None if bias is None else frozen(bias)
 
     @property
     @abstractmethod
@@ -48,6 +48,10 @@ class Factor(nn.Module, ABC):
     def dense(self) -> Tensor:
         """The equivalent dense weight ``W_hat: [d_out, d_in]``."""
 
+    def dense_bias(self) -> Tensor | None:
+        """The equivalent dense layer's bias, ``[d_out]``."""
+        return None if self.bias is None else self.bias.detach()
+
 
 class Dense(Factor):
     """A layer left as it is."""
@@ -56,7 +60,7 @@ class Dense(Factor):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__(bias)
-        self.weight = _frozen(weight)
+        self.weight = frozen(weight)
 
     @property
     def rank(self) -> int:
@@ -116,8 +120,8 @@ class LowRank(Bottleneck):
 
     def __init__(self, B: Tensor, A: Tensor, bias: Tensor | None) -> None:
         super().__init__(bias)
-        self.B = _frozen(B)
-        self.A = _frozen(A)
+        self.B = frozen(B)
+        self.A = frozen(A)
 
     @property
     def rank(self) -> int:
@@ -153,8 +157,8 @@ class _BlockIdentity(Bottleneck):
 
     def __init__(self, F: Tensor, T: Tensor, kept: Tensor, rest: Tensor, bias: Tensor | None):
         super().__init__(bias)
-        self.F = _frozen(F)
-        self.T = _frozen(T)
+        self.F = frozen(F)
+        self.T = frozen(T)
         self.register_buffer("kept", kept.to(torch.int32))
         self.register_buffer("rest", rest.to(torch.int32))
 
@@ -216,8 +220,8 @@ class HeadIdentity(Bottleneck):
         bias: Tensor | None,
     ) -> None:
         super().__init__(bias)
-        self.T = _frozen(T)
-        self.U = _frozen(U)
+        self.T = frozen(T)
+        self.U = frozen(U)
         for name, index in zip(
             ("kept", "rest", "head_kept", "head_rest"), (*columns, *head_columns), strict=True
         ):
@@ -313,5 +317,6 @@ def stored_bytes(module: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for t in tensors.values())
 
 
-def _frozen(tensor: Tensor) -> nn.Parameter:
+def frozen(tensor: Tensor) -> nn.Parameter:
+    """A parameter that is not trained."""
     return nn.Parameter(tensor.contiguous(), requires_grad=False)

@@ -14,6 +14,7 @@ from harness.block import BlockWeights, LinearWeights
 from harness.errors import UsageError
 from harness.factors import Dense, Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
 from harness.roles import Role
+from harness.selected import KeptColumns, KeptRows
 
 SPREAD = 0.02
 """Standard deviation of random weights, that of transformers' own initialisation."""
@@ -26,7 +27,7 @@ class Form:
     Attributes:
         form: ``Factor.form``.
         d_out, d_in: sizes of the layer.
-        rank: inner dimension; of a dense layer the largest it can have.
+        rank: inner dimension, or neurons that are kept; of a dense layer the largest it can have.
         bias: whether it has one.
         heads: parts of the output with an identity block each; for ``head-identity`` alone.
     """
@@ -86,6 +87,10 @@ def form_of(factor: Factor) -> Form:
             d_out, d_in = len(factor.F), factor.kept.numel() + factor.rest.numel()
         case OutputIdentity():
             d_out, d_in = factor.kept.numel() + factor.rest.numel(), factor.F.shape[1]
+        case KeptRows():
+            d_out, d_in = factor.size, factor.weight.shape[1]
+        case KeptColumns():
+            d_out, d_in = len(factor.weight), factor.size
         case HeadIdentity():
             d_out, d_in = factor.head_kept.numel(), factor.kept.numel() + factor.rest.numel()
             heads = len(factor.head_kept)
@@ -109,6 +114,12 @@ def joined_form(layer: LinearWeights, keep: float, junction: Junction, *, bias: 
     d_out, d_in = layer.weight.shape
     form = junction if has_identity(junction) else LowRank.form
     return Form(form, d_out, d_in, rank_for((d_out, d_in), keep, junction), bias)
+
+
+def kept_form(form: str, layer: LinearWeights, count: int, *, bias: bool) -> Form:
+    """The form of a layer of an MLP of which ``count`` neurons are kept."""
+    d_out, d_in = layer.weight.shape
+    return Form(form, d_out, d_in, count, bias)
 
 
 def _dense(form: Form, bias: Tensor | None) -> Factor:
@@ -142,12 +153,25 @@ def _head_identity(form: Form, bias: Tensor | None) -> Factor:
     )
 
 
+def _kept_rows(form: Form, bias: Tensor | None) -> Factor:
+    kept = _split(form.d_out, form.rank)[0].sort().values
+    rows = None if bias is None else bias[: form.rank]
+    return KeptRows(_weights(form.rank, form.d_in), kept, form.d_out, rows)
+
+
+def _kept_columns(form: Form, bias: Tensor | None) -> Factor:
+    kept = _split(form.d_in, form.rank)[0].sort().values
+    return KeptColumns(_weights(form.d_out, form.rank), kept, form.d_in, bias)
+
+
 _MAKERS: Mapping[str, Callable[[Form, Tensor | None], Factor]] = {
     Dense.form: _dense,
     LowRank.form: _low_rank,
     InputIdentity.form: _input_identity,
     OutputIdentity.form: _output_identity,
     HeadIdentity.form: _head_identity,
+    KeptRows.form: _kept_rows,
+    KeptColumns.form: _kept_columns,
 }
 
 

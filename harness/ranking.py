@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedModel
 
-from harness.algebra.budget import allocate, offer
+from harness.algebra.budget import allocate
+from harness.algebra.offers import Offer
 from harness.compressor import BlockStatistics, RankedConfig, Ranking
 from harness.errors import HarnessError
 from harness.families.stack import Block
@@ -24,7 +25,7 @@ def fisher_ranks(
     statistics: Sequence[BlockStatistics],
     keep: float,
     track: Tracker,
-) -> list[Mapping[Role, int]]:
+) -> Sequence[Mapping[Role, int]]:
     """The ranks of every block that lose least within ``keep`` of all their parameters.
 
     Only losses by rank are kept of a block once it is looked at.
@@ -33,20 +34,17 @@ def fisher_ranks(
         NonFiniteError: weights or statistics hold NaN or infinity; names the block.
         UsageError: the budget does not buy the lowest rank of every layer.
     """
-    offers = {}
-    parameters = 0
+    offers: dict[tuple[int, int], Offer[Mapping[Role, int]]] = {}
     pairs = zip(blocks, statistics, strict=True)
     for index, (block, seen) in enumerate(track(pairs, "choosing ranks", len(blocks))):
         weights = block.weights(model)
         try:
-            for role, losses in compressor.losses(weights, unfolded(seen), config).items():
-                d_out, d_in = weights.layers[role].weight.shape
-                parameters += d_out * d_in
-                offers[index, role] = offer(losses, (d_out, d_in), config.junction, config.multiple)
+            found = compressor.offers(weights, unfolded(seen), config)
         except HarnessError as error:
             raise type(error)(f"{block.name}: {error}") from error
-    ranks = allocate(offers, math.floor(keep * parameters + 1e-6))
-    return [
-        {role: ranks[index, role] for role in block.stack.layers}
-        for index, block in enumerate(blocks)
-    ]
+        offers |= {(index, number): one for number, one in enumerate(found)}
+    dense = sum(one.prices[-1] for one in offers.values())
+    ranks: list[dict[Role, int]] = [{} for _ in blocks]
+    for (index, _), chosen in allocate(offers, math.floor(keep * dense + 1e-6)).items():
+        ranks[index] |= chosen
+    return ranks

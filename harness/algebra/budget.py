@@ -6,58 +6,17 @@ single Lagrange multiplier, the loss that a parameter must save, decides for all
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from harness.algebra.ranks import Junction, factor_parameters
-from harness.errors import NonFiniteError, UsageError
+from harness.algebra.offers import Offer, hull_steps, slope
+from harness.errors import UsageError
 
 K = TypeVar("K", bound=Hashable)
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What one layer asks for each rank.
-
-    Attributes:
-        ranks: ``[n]``, ascending.
-        prices: parameters stored at that rank, ``[n]``, strictly ascending.
-        losses: estimated loss at that rank, ``[n]``, float64.
-    """
-
-    ranks: tuple[int, ...]
-    prices: tuple[int, ...]
-    losses: tuple[float, ...]
-
-
-def offer(losses: Tensor, shape: tuple[int, int], junction: Junction, multiple: int = 1) -> Offer:
-    """All ranks of a layer that are worth their price; the last is the dense layer.
-
-    Args:
-        losses: ``[min(shape) + 1]``, what is lost when 0, 1, ... directions are kept.
-        shape: ``(d_out, d_in)`` of the layer.
-        junction: how its factors will be stored.
-        multiple: of which all ranks are but that of the dense layer.
-
-    Raises:
-        NonFiniteError: a loss is NaN or infinite.
-    """
-    if not bool(torch.isfinite(losses).all()):
-        raise NonFiniteError("the estimated losses hold NaN or infinity")
-    full, dense = min(shape), shape[0] * shape[1]
-    known = losses.tolist()
-    prices = {r: factor_parameters(shape, r, junction) for r in range(multiple, full, multiple)}
-    ranks = [r for r, price in prices.items() if price < dense]
-    return Offer(
-        ranks=(*ranks, full),
-        prices=(*(prices[r] for r in ranks), dense),
-        losses=(*(known[r] for r in ranks), 0.0),
-    )
+R = TypeVar("R")
 
 
 def discarded(energies: Tensor) -> Tensor:
@@ -66,7 +25,7 @@ def discarded(energies: Tensor) -> Tensor:
     return torch.cat([sums, torch.zeros_like(sums[:1])])
 
 
-def allocate(offers: Mapping[K, Offer], budget: int) -> dict[K, int]:
+def allocate(offers: Mapping[K, Offer[R]], budget: int) -> dict[K, R]:
     """The rank of each layer, at least its lowest, within ``budget`` parameters in total.
 
     Steps along the lower convex hulls of all offers are bought in the order of what they save
@@ -84,11 +43,7 @@ def allocate(offers: Mapping[K, Offer], budget: int) -> dict[K, int]:
             f"{budget} parameters do not buy the lowest rank of each of {len(offers)} layers, "
             f"{budget - left} do; use a smaller --ratio, or --multiple if one is set"
         )
-    steps = [
-        ((one.losses[a] - one.losses[b]) / (one.prices[b] - one.prices[a]), key, b)
-        for key, one in offers.items()
-        for a, b in _steps(one)
-    ]
+    steps = [(-slope(one, a, b), key, b) for key, one in offers.items() for a, b in hull_steps(one)]
     # The sort is stable, so layers that are alike are served in their own order.
     steps.sort(key=lambda step: -step[0])
     closed: set[K] = set()
@@ -103,23 +58,7 @@ def allocate(offers: Mapping[K, Offer], budget: int) -> dict[K, int]:
     return {key: offers[key].ranks[position] for key, position in chosen.items()}
 
 
-def _steps(one: Offer) -> list[tuple[int, int]]:
-    """Corners of the lower convex hull from the cheapest rank to the least loss, as pairs."""
-    corners = [0]
-    for i in range(1, len(one.prices)):
-        if one.losses[i] >= one.losses[corners[-1]]:
-            continue
-        while len(corners) > 1 and _slope(one, corners[-2], i) <= _slope(one, *corners[-2:]):
-            corners.pop()
-        corners.append(i)
-    return list(itertools.pairwise(corners))
-
-
-def _slope(one: Offer, a: int, b: int) -> float:
-    return (one.losses[b] - one.losses[a]) / (one.prices[b] - one.prices[a])
-
-
-def _fill(offers: Mapping[K, Offer], chosen: dict[K, int], left: int) -> None:
+def _fill(offers: Mapping[K, Offer[R]], chosen: dict[K, int], left: int) -> None:
     """Spend what is ``left``: the layer that gains most takes the best rank it can pay."""
     best = {key: _affordable(one, chosen[key], left) for key, one in offers.items()}
     while True:
@@ -132,7 +71,7 @@ def _fill(offers: Mapping[K, Offer], chosen: dict[K, int], left: int) -> None:
         best = {one: _affordable(offers[one], chosen[one], left) for one in best}
 
 
-def _affordable(one: Offer, position: int, left: int) -> tuple[float, int]:
+def _affordable(one: Offer[R], position: int, left: int) -> tuple[float, int]:
     """What the best rank above ``position`` that ``left`` parameters pay for saves."""
     limit = one.prices[position] + left
     best = (0.0, position)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.algebra.budget import discarded
 from harness.algebra.lowrank import Product, best_product
-from harness.algebra.preconditioners import Preconditioner, damped, root_covariance
+from harness.algebra.preconditioners import Preconditioner, damped
 from harness.algebra.spectral import inverse_root
 
 
@@ -24,16 +24,10 @@ def towards_diagonal(M: Tensor, share: float) -> Tensor:
     return shrunk
 
 
-def input_metric(
-    C0: Tensor, mean: Tensor | None, shrinkage: float, damping: float
-) -> Preconditioner:
-    """The covariance ``C0`` shrunk and damped, the mean's share ``mu mu^T`` added if it counts.
-
-    Raises:
-        NonFiniteError: ``C0`` or ``mean`` holds NaN or infinity.
-    """
+def believed(C0: Tensor, mean: Tensor | None, shrinkage: float) -> Tensor:
+    """Second moment with the covariance ``C0`` shrunk, and ``mu mu^T`` in it if it counts."""
     C = towards_diagonal(C0, shrinkage)
-    return root_covariance(C if mean is None else C + torch.outer(mean, mean), damping)
+    return C if mean is None else C + torch.outer(mean, mean)
 
 
 def output_metric(G: Tensor, shrinkage: float, damping: float) -> Preconditioner:

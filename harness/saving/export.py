@@ -93,12 +93,12 @@ class _Tensors(dict[str, Tensor]):
         parts = _parts(self.model, path)
         if not parts:
             return self._stored(name)
+        loaded = [self._loaded(place, part) for place, part in parts.items()]
         if kind == "weight":
-            products = [self._loaded(place, part).dense() for place, part in parts.items()]
-            return torch.cat(products).to(self.model.dtype)
+            return torch.cat([part.dense() for part in loaded]).to(self.model.dtype)
         biases = [
-            torch.zeros(form_of(part).d_out) if part.bias is None else self._stored(f"{place}.bias")
-            for place, part in parts.items()
+            torch.zeros(form_of(part).d_out) if bias is None else bias
+            for part, bias in ((part, part.dense_bias()) for part in loaded)
         ]
         return torch.cat(biases).to(self.model.dtype)
 
