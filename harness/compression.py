@@ -275,6 +275,7 @@ def _drain(statistics: list[BlockStatistics]) -> Iterator[BlockStatistics]:
     """Hand out statistics and forget them, so that memory shrinks as factors grow."""
     statistics.reverse()
     while statistics:
+        return_gaps()  # of the block before
         yield unfolded(statistics.pop())
 
 

@@ -114,7 +114,8 @@ class GradientObserver:
         self._readers = {
             SITE_OF_ROLE[role]: path for path, roles in self._roles.items() for role in roles
         }
-        self._moments: dict[Role, MomentAccumulator] = {}
+        # Made beforehand: among the tensors of a pass they would leave gaps between them.
+        self._moments = {role: self._accumulator(role) for role in block.stack.layers}
         self._gradients_agree = {role: Agreement(centred=False) for role in block.stack.layers}
         self._inputs_agree = {site: Agreement(centred=True) for site in self._readers}
 
@@ -131,10 +132,7 @@ class GradientObserver:
 
     def seen(self) -> Backward:
         """What was seen; the accumulators are spent."""
-        gradients = {
-            role: self._moments.pop(role).folded() if role in self._moments else self._none(role)
-            for role in self._block.stack.layers
-        }
+        gradients = {role: _found(self._moments.pop(role)) for role in self._block.stack.layers}
         return Backward(Folded(gradients), self._gradients_agree, self._inputs_agree)
 
     def _hook(self, path: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -158,8 +156,6 @@ class GradientObserver:
             part = tokens
             if isinstance(layer, Part):
                 part = tokens.chunk(layer.count, -1)[layer.index]
-            if role not in self._moments:
-                self._moments[role] = MomentAccumulator(part.shape[-1], part.device)
             try:
                 self._moments[role].add(part)
             except NonFiniteError as error:
@@ -169,14 +165,20 @@ class GradientObserver:
                 ) from error
             self._gradients_agree[role].add(part)
 
-    def _none(self, role: Role) -> Moments:
-        """Folded, as the others."""
+    def _accumulator(self, role: Role) -> MomentAccumulator:
         layer = self._block.stack.layers[role]
         module = self._block.module.get_submodule(self._block.stack.path(role))
         assert isinstance(module, nn.Linear)
         parts = layer.count if isinstance(layer, Part) else 1
-        nothing = folded_zeros(module.out_features // parts, module.weight.device)
-        return Moments(0, nothing, nothing[0].clone(), nothing[0].clone())
+        return MomentAccumulator(module.out_features // parts, module.weight.device)
+
+
+def _found(accumulator: MomentAccumulator) -> Moments:
+    """Folded moments, zero where no gradient arrived."""
+    if accumulator.count:
+        return accumulator.folded()
+    nothing = folded_zeros(accumulator.size, accumulator.device)
+    return Moments(0, nothing, nothing[0].clone(), nothing[0].clone())
 
 
 def _logit_gradient(logits: Tensor, inputs: Inputs, graded: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -42,6 +43,7 @@ class MomentAccumulator:
 
     def __init__(self, size: int, device: torch.device) -> None:
         self.count = 0
+        self.size, self.device = size, device
         self._origin = torch.zeros(size, dtype=torch.float64, device=device)
         self._second = folded_zeros(size, device)
         self._sum = torch.zeros_like(self._origin)
@@ -87,20 +89,24 @@ class MomentAccumulator:
         Raises:
             UsageError: no token was seen.
         """
-        held = self.folded()
+        held = copy.deepcopy(self).folded()
         return replace(held, second=unfold(held.second))
 
     def folded(self) -> Moments:
         """``moments`` with a folded ``second`` (see ``harness.algebra.folding``).
+
+        The accumulator is spent: they take over its memory.
 
         Raises:
             UsageError: no token was seen.
         """
         if self.count == 0:
             raise UsageError("no calibration token was seen; pass a longer calibration text")
+        self._second += fold(_about(self.count, self._sum, self._origin))
+        self._second /= self.count
         return Moments(
             count=self.count,
-            second=(self._second + fold(_about(self.count, self._sum, self._origin))) / self.count,
+            second=self._second,
             mean=self._origin + self._sum / self.count,
             magnitude=self._magnitude / self.count,
         )
