@@ -40,7 +40,7 @@ def allocate(offers: Mapping[K, Offer[R]], budget: int) -> dict[K, R]:
     left = budget - sum(offer.prices[0] for offer in offers.values())
     if left < 0:
         raise UsageError(
-            f"{budget} parameters do not buy the lowest rank of each of {len(offers)} layers, "
+            f"{budget} parameters do not buy the lowest rank of every layer, "
             f"{budget - left} do; use a smaller --ratio, or --multiple if one is set"
         )
     steps = [(-slope(one, a, b), key, b) for key, one in offers.items() for a, b in hull_steps(one)]

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.algebra.budget import Offer, allocate, discarded, offer
+from harness.algebra.budget import allocate, discarded
+from harness.algebra.offers import Offer, either, named, offer, together, unit_offer
 from harness.algebra.ranks import factor_parameters, rank_for
 from harness.errors import NonFiniteError, UsageError
 
@@ -187,7 +188,7 @@ def test_a_budget_below_all_lowest_ranks_says_what_is_needed(multiple, lowest, n
     # Plain factors of rank 2 are as large as the layer, which then stays dense.
     offers = {name: offer(torch.ones(5), (4, 4), "left", multiple) for name in "ab"}
     expected = (
-        rf"^{needed - 1} parameters do not buy the lowest rank of each of 2 layers, {needed} do; "
+        rf"^{needed - 1} parameters do not buy the lowest rank of every layer, {needed} do; "
         r"use a smaller --ratio, or --multiple if one is set$"
     )
     with pytest.raises(UsageError, match=expected):
@@ -200,3 +201,44 @@ def test_losses_that_are_no_numbers_are_refused(value):
     losses = torch.tensor([3.0, value, 0.0])
     with pytest.raises(NonFiniteError, match="estimated losses"):
         offer(losses, (2, 2), "left")
+
+
+@given(problems())
+def test_several_layers_together_offer_the_corners_of_their_sum(problem):
+    offers, _ = problem
+    one = together([named(each, name) for name, each in offers.items()])
+    assert list(one.prices) == sorted(set(one.prices))
+    assert one.ranks[0] == {name: each.ranks[0] for name, each in offers.items()}
+    assert one.ranks[-1] == {name: each.ranks[-1] for name, each in offers.items()}
+    for ranks, cost, lost in zip(one.ranks, one.prices, one.losses, strict=True):
+        assert cost == price(offers, ranks)
+        assert lost == pytest.approx(loss(offers, ranks))
+        # What a corner costs buys nothing better.
+        assert lost <= least_loss(offers, cost) + 1e-9 * (1 + lost)
+
+
+@given(problems(), problems())
+def test_of_two_ways_the_one_that_loses_less_is_taken(first, second):
+    one, other = (
+        together([named(each, name) for name, each in offers.items()])
+        for offers, _ in (first, second)
+    )
+    both = either(one, other)
+    assert list(both.prices) == sorted(set(both.prices))
+    assert (both.prices[-1], both.ranks[-1]) == (one.prices[-1], one.ranks[-1])
+    for budget in one.prices[:-1]:
+        points = [
+            lost
+            for way in (one, other)
+            for cost, lost in zip(way.prices, way.losses, strict=True)
+            if cost <= budget
+        ]
+        affordable = sum(cost <= budget for cost in both.prices)
+        assert min(both.losses[:affordable]) == min(points)
+
+
+def test_units_have_one_price():
+    one = unit_offer(torch.tensor([9.0, 5.0, 3.0, 1.0, 0.5, 0.0]), 7, multiple=2)
+    assert (one.ranks, one.prices, one.losses) == ((2, 4, 5), (14, 28, 35), (3.0, 0.5, 0.0))
+    with pytest.raises(NonFiniteError):
+        unit_offer(torch.tensor([float("nan"), 0.0]), 7)

@@ -8,15 +8,18 @@ import pytest
 import torch
 from algebra_blocks import SHAPES, sample
 from tiny_models import MODELS, random_calibration
+from torch.nn import functional as F  # noqa: N812
 
 import harness
 from compressors import asvd_rootcov, twinroot
 from compressors.local import LocalConfig
 from harness.algebra.drift import Drift, Half
+from harness.algebra.neurons import Neurons
 from harness.compression import compress_model
 from harness.compressor import Ranking, compressors
 from harness.errors import NonFiniteError, UsageError
 from harness.factors import Dense
+from harness.forms import form_of
 from harness.options import configure
 from harness.roles import SITE_OF_ROLE
 from harness.statistics.moments import Moments
@@ -39,6 +42,16 @@ def with_gradients(subject, seed=0, spread=1.0, agreement=1.0):
     )
 
 
+def losses_by_rank(plugin, block, statistics, config):
+    """Of each layer, from the offers that a method makes for single ones."""
+    found = {}
+    for one in plugin.offers(block, statistics, config):
+        for ranks, lost in zip(one.ranks, one.losses, strict=True):
+            ((role, rank),) = ranks.items()
+            found.setdefault(role, {})[rank] = lost
+    return found
+
+
 def config_of(method, **options):
     return configure(compressors.get(method).config, options, method)
 
@@ -50,7 +63,7 @@ def test_with_gradients_alike_in_all_directions_it_is_root_covariance(name, poli
     statistics = with_gradients(subject, spread=0.0)
     options = {"junction": "block-identity", "bias_update": policy}
     found = twinroot.plugin.compress(
-        subject.block, statistics, 0.5, config_of("twinroot", **options)
+        subject.block, statistics, 0.5, config_of("twinroot", neurons=False, **options)
     )
     expected = asvd_rootcov.plugin.compress(
         subject.block, statistics, 0.5, config_of("asvd-rootcov", **options)
@@ -65,9 +78,9 @@ def test_with_gradients_alike_in_all_directions_it_is_root_covariance(name, poli
 def test_its_losses_are_those_of_its_factors(name):
     subject = sample(name)
     statistics = with_gradients(subject)
-    config = config_of("twinroot", gradient_damping=0.0, damping=0.0)
-    losses = twinroot.plugin.losses(subject.block, statistics, config)
-    ranks = {role: 1 + len(lost) // 3 for role, lost in losses.items()}
+    config = config_of("twinroot", gradient_damping=0.0, damping=0.0, neurons=False)
+    losses = losses_by_rank(twinroot.plugin, subject.block, statistics, config)
+    ranks = {role: 1 + max(lost) // 3 for role, lost in losses.items()}
     factors = twinroot.plugin.compress_to(subject.block, statistics, ranks, config)
     for role, factor in factors.items():
         layer = subject.block.layers[role]
@@ -106,10 +119,11 @@ def test_the_unit_of_the_gradients_changes_neither_ranks_nor_factors(method, tin
     )
     plugin, config = compressors.get(method), config_of(method, ranks="fisher")
     assert isinstance(plugin, Ranking)
-    before, after = (plugin.losses(subject.block, one, config) for one in (statistics, scaled))
-    ranks = dict.fromkeys(before, 3)
-    for role, lost in before.items():
-        torch.testing.assert_close(after[role], 1e6 * lost, rtol=1e-7, atol=0)
+    before, after = (plugin.offers(subject.block, one, config) for one in (statistics, scaled))
+    ranks = dict.fromkeys(subject.block.layers, 3)
+    for one, other in zip(before, after, strict=True):
+        assert one.ranks == other.ranks
+        assert other.losses == pytest.approx([1e6 * lost for lost in one.losses], rel=1e-6)
     one, other = (
         plugin.compress_to(subject.block, seen, ranks, config) for seen in (statistics, scaled)
     )
@@ -122,7 +136,7 @@ def test_local_losses_are_output_errors_weighed_by_gradients(method):
     subject = sample("llama")
     statistics = with_gradients(subject)
     plugin, config = compressors.get(method), config_of(method, ranks="fisher")
-    losses = plugin.losses(subject.block, statistics, config)
+    losses = losses_by_rank(plugin, subject.block, statistics, config)
     for rank in (1, 4):
         ranks = dict.fromkeys(losses, rank)
         for role, factor in plugin.compress_to(subject.block, statistics, ranks, config).items():
@@ -175,7 +189,7 @@ def test_one_budget_for_all_layers_is_met_to_the_last_rank(name, propagation, me
 
 def test_uniform_ranks_are_those_of_every_other_method(tiny):
     subject = tiny("llama")
-    own = small(subject, "twinroot", 0.4, ranks="uniform")
+    own = small(subject, "twinroot", 0.4, ranks="uniform", neurons=False)
     other = small(subject, "asvd-rootcov", 0.4, junction="block-identity")
     for a, b in zip(own.compression.layers, other.compression.layers, strict=True):
         assert (a.name, a.rank, a.parameters) == (b.name, b.rank, b.parameters)
@@ -196,7 +210,7 @@ def test_what_it_lost_is_what_it_estimated(tiny):
 
 
 def test_a_budget_for_no_rank_says_what_is_needed(tiny):
-    expected = r"do not buy the lowest rank of each of 14 layers, \d+ do; use a smaller --ratio"
+    expected = r"do not buy the lowest rank of every layer, \d+ do; use a smaller --ratio"
     for multiple in (1, 8):
         with pytest.raises(UsageError, match=expected):
             small(tiny("llama"), "twinroot", 0.99, multiple=multiple)
@@ -239,7 +253,7 @@ def test_moments_that_are_no_numbers_are_refused():
     statistics = with_gradients(subject)
     statistics.gradients["up"].second[0, 0] = float("nan")
     with pytest.raises(NonFiniteError, match="NaN or infinity"):
-        twinroot.plugin.losses(subject.block, statistics, config_of("twinroot"))
+        twinroot.plugin.offers(subject.block, statistics, config_of("twinroot"))
 
 
 def test_its_options_are_checked():
@@ -300,6 +314,70 @@ def test_without_drift_compensation_is_the_two_sided_fit(tiny):
     expected = twinroot.plugin.compress_to(
         sample_.block, statistics, dict.fromkeys(sample_.block.layers, 5), config
     )["down"]
-    found = twinroot.plugin.compensate("down", layer, statistics, Drift([half, half]), 5, config)
+    found = twinroot.plugin.compensate(
+        "down", sample_.block, statistics, Drift([half, half]), 5, config
+    )["down"]
     torch.testing.assert_close(found.dense(), expected.dense())
     torch.testing.assert_close(found.bias, expected.bias)
+    ranks = dict.fromkeys(sample_.block.layers, Neurons(5))
+    expected = twinroot.plugin.compress_to(sample_.block, statistics, ranks, config)
+    found = twinroot.plugin.compensate(
+        "down", sample_.block, statistics, Drift([half, half]), Neurons(5), config
+    )
+    assert found.keys() == {"up", "down"}
+    for role, factor in found.items():
+        torch.testing.assert_close(factor.dense(), expected[role].dense())
+        torch.testing.assert_close(factor.dense_bias(), expected[role].dense_bias())
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("policy", ["auto", "always", "never"])
+def test_an_mlp_of_fewer_neurons_is_the_dense_one_with_the_others_at_zero(name, policy):
+    subject = sample(name)
+    config = config_of("twinroot", ranks="uniform", bias_update=policy)
+    factors = twinroot.plugin.compress(subject.block, with_gradients(subject), 0.5, config)
+    forms = twinroot.plugin.forms(subject.block, 0.5, config)
+    assert {role: form_of(factor) for role, factor in factors.items()} == forms
+    generator = torch.Generator().manual_seed(3)
+    size = subject.block.layers["up"].weight.shape[1]
+    x = torch.randn(7, size, dtype=torch.float64, generator=generator)
+
+    def mlp(layer):
+        inner = layer("up").square() if "gate" not in factors else layer("up") * layer("gate").cos()
+        return layer("down", inner)
+
+    def small_layer(role, given=x):
+        return factors[role](given)
+
+    def dense_layer(role, given=x):
+        return F.linear(given, factors[role].dense(), factors[role].dense_bias())
+
+    torch.testing.assert_close(mlp(small_layer), mlp(dense_layer))
+
+
+def test_the_neurons_that_are_charged_are_those_that_are_removed():
+    subject = sample("llama")
+    statistics = with_gradients(subject)
+    config = config_of("twinroot", gradient_damping=0.0, damping=1e-9)
+    *_, mlp = twinroot.plugin.offers(subject.block, statistics, config)
+    taken = [
+        (ranks, lost)
+        for ranks, lost in zip(mlp.ranks, mlp.losses, strict=True)
+        if isinstance(ranks["down"], Neurons)
+    ]
+    assert taken
+    for ranks, lost in taken:
+        down = twinroot.plugin.compress_to(
+            subject.block, statistics, dict.fromkeys(subject.block.layers, 2) | ranks, config
+        )["down"]
+        E = subject.block.layers["down"].weight.double() - down.dense()
+        G, C = statistics.gradients["down"].second, statistics.moments["mlp_inner"].second
+        expected = 100 * torch.einsum("oi,op,pj,ij->", E, G, E, C)
+        assert lost == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_too_few_neurons_are_none():
+    subject = sample("llama")
+    inner = subject.block.layers["down"].weight.shape[1]
+    with pytest.raises(UsageError):
+        twinroot.plugin.uniform_ranks(subject.block, 0.5 / inner, config_of("twinroot"))
