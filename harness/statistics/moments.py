@@ -102,14 +102,12 @@ class MomentAccumulator:
         """
         if self.count == 0:
             raise UsageError("no calibration token was seen; pass a longer calibration text")
+        # New tensors, however small, would split the room that the large ones leave.
         self._second += fold(_about(self.count, self._sum, self._origin))
-        self._second /= self.count
-        return Moments(
-            count=self.count,
-            second=self._second,
-            mean=self._origin + self._sum / self.count,
-            magnitude=self._magnitude / self.count,
-        )
+        for total in (self._second, self._sum, self._magnitude):
+            total.div_(self.count)
+        self._sum += self._origin
+        return Moments(self.count, self._second, self._sum, self._magnitude)
 
 
 def _about(count: int, total: Tensor, shift: Tensor) -> Tensor:
