@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.algebra.symmetric import gram
 from harness.errors import NonFiniteError, UsageError
 
 
@@ -31,8 +32,8 @@ class Moments:
         return self.second - torch.outer(self.mean, self.mean)
 
 
-STRIPS = 3
-"""Row strips in which a second moment is summed; more save work but make smaller products."""
+ROWS = 4096
+"""Tokens added at a time, so that what is made of them stays in a processor's cache."""
 
 
 class MomentAccumulator:
@@ -58,24 +59,22 @@ class MomentAccumulator:
         """
         if len(tokens) == 0:
             return
-        x = tokens if tokens.dtype == torch.float64 else tokens.float()
-        magnitude = x.abs().sum(0)
+        parts = tokens.split(ROWS)
+        magnitude = torch.stack([_precise(part).abs().sum(0) for part in parts])
         if not bool(torch.isfinite(magnitude).all()):
             raise NonFiniteError(
                 "the activations on the calibration data hold NaN or infinity; pass --dtype "
                 "float32, or check the model"
             )
         if self.count == 0:
-            self._origin = x.mean(0).double()
-        self.count += len(x)
-        self._magnitude += magnitude
-        x = x - self._origin.to(x.dtype)
-        self._sum += x.sum(0)
-        # The moment is symmetric, so each strip of rows starts at its diagonal block.
-        height = -(-x.shape[1] // STRIPS)
-        for start in range(0, x.shape[1], height):
-            rows = slice(start, start + height)
-            self._second[rows, start:] += x[:, rows].T @ x[:, start:]
+            self._origin = _precise(parts[0]).mean(0).double()
+        self.count += len(tokens)
+        self._magnitude += magnitude.sum(0, dtype=torch.float64)
+        for part in parts:
+            x = _precise(part)
+            x = x - self._origin.to(x.dtype)
+            self._sum += x.sum(0)
+            self._second += gram(x.T)
 
     def merge(self, other: MomentAccumulator) -> None:
         """Add what another accumulator has seen."""
@@ -103,6 +102,10 @@ class MomentAccumulator:
             mean=self._origin + self._sum / self.count,
             magnitude=self._magnitude / self.count,
         )
+
+
+def _precise(tokens: Tensor) -> Tensor:
+    return tokens if tokens.dtype == torch.float64 else tokens.float()
 
 
 def _about(count: int, total: Tensor, shift: Tensor) -> Tensor:
