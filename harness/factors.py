@@ -179,7 +179,7 @@ class InputIdentity(_BlockIdentity):
 
     def latent(self, x: Tensor) -> Tensor:
         """``x[kept] + T x[rest]``."""
-        return x.index_select(-1, self.kept) + F.linear(x.index_select(-1, self.rest), self.T)
+        return _gathered(x, self.kept) + F.linear(_gathered(x, self.rest), self.T)
 
     def expand(self, z: Tensor) -> Tensor:
         """``F z + bias``."""
@@ -238,12 +238,12 @@ class HeadIdentity(Bottleneck):
 
     def latent(self, x: Tensor) -> Tensor:
         """``x[kept] + T x[rest]``."""
-        return x.index_select(-1, self.kept) + F.linear(x.index_select(-1, self.rest), self.T)
+        return _gathered(x, self.kept) + F.linear(_gathered(x, self.rest), self.T)
 
     def expand(self, z: Tensor) -> Tensor:
         """Each head's kept coordinates of ``z`` plus ``U_i`` times the others, plus bias."""
-        y = z.index_select(-1, self.head_kept.flatten())
-        others = z.index_select(-1, self.head_rest.flatten())
+        y = _gathered(z, self.head_kept.flatten())
+        others = _gathered(z, self.head_rest.flatten())
         others = others.unflatten(-1, self.head_rest.shape)
         y = y + torch.einsum("hdk,...hk->...hd", self.U, others).flatten(-2)
         return y if self.bias is None else y + self.bias
@@ -298,7 +298,7 @@ class OutputIdentity(_BlockIdentity):
 
     def expand(self, z: Tensor) -> Tensor:
         """``z`` beside ``T z``, put back in order, plus bias."""
-        y = torch.cat([z, F.linear(z, self.T)], dim=-1).index_select(-1, self.inverse)
+        y = _gathered(torch.cat([z, F.linear(z, self.T)], dim=-1), self.inverse)
         return y if self.bias is None else y + self.bias
 
     def decompression(self) -> Tensor:
@@ -315,6 +315,11 @@ def stored_bytes(module: nn.Module) -> int:
     """Bytes of all distinct tensors ``module`` saves: parameters and persistent buffers."""
     tensors = {id(t): t for t in module.state_dict(keep_vars=True).values()}
     return sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+def _gathered(x: Tensor, index: Tensor) -> Tensor:
+    """``x[..., index]``; from a matrix a processor gathers ten times faster than from more."""
+    return x.reshape(-1, x.shape[-1]).index_select(-1, index).view(*x.shape[:-1], len(index))
 
 
 def frozen(tensor: Tensor) -> nn.Parameter:

@@ -57,11 +57,18 @@ class BlockFlow:
     def measure(self, index: int, keep_mlp_tokens: bool) -> BlockStatistics:
         """Statistics of block ``index`` on the hidden states that reach it.
 
+        Nothing in the block reads what its down projection gives, so that need not be computed.
+
         Raises:
             NonFiniteError: an activation is NaN or infinite; names the layer.
             UsageError: nothing in the calibration reaches the block.
         """
-        with BlockObserver(self.blocks[index], keep_mlp_tokens) as observer:
+        block = self.blocks[index]
+        down = block.module.get_submodule(block.stack.path("down"))
+        with (
+            BlockObserver(block, keep_mlp_tokens) as observer,
+            _replaced_forward(down, self._nothing),
+        ):
             for batch, mask in enumerate(self.masks):
                 observer.mask = mask
                 self.run(index, batch)
@@ -78,6 +85,9 @@ class BlockFlow:
         """What block ``index`` makes of a batch, whose hidden states stay where they are."""
         arguments, keywords = self._rest[index][batch]
         return self.blocks[index].module(self.hidden[batch], *arguments, **keywords)
+
+    def _nothing(self, inner: Tensor) -> Tensor:
+        return inner.new_zeros(1).expand(*inner.shape[:-1], self.hidden[0].shape[-1])
 
     def _stand_in(self, index: int) -> Callable[..., Tensor]:
         def forward(hidden: Tensor, *arguments: Any, **keywords: Any) -> Tensor:

@@ -33,6 +33,10 @@ class Moments:
         return self.second - torch.outer(self.mean, self.mean)
 
 
+ROWS = 4096
+"""Tokens added at a time, so that what is made of them stays in a processor's cache."""
+
+
 class MomentAccumulator:
     """Sums in float64, on the device of the activations, about an origin.
 
@@ -57,20 +61,22 @@ class MomentAccumulator:
         """
         if len(tokens) == 0:
             return
-        x = tokens if tokens.dtype == torch.float64 else tokens.float()
-        magnitude = x.abs().sum(0)
+        parts = tokens.split(ROWS)
+        magnitude = torch.stack([_precise(part).abs().sum(0) for part in parts])
         if not bool(torch.isfinite(magnitude).all()):
             raise NonFiniteError(
                 "the activations on the calibration data hold NaN or infinity; pass --dtype "
                 "float32, or check the model"
             )
         if self.count == 0:
-            self._origin = x.mean(0).double()
-        self.count += len(x)
-        self._magnitude += magnitude
-        x = x - self._origin.to(x.dtype)
-        self._sum += x.sum(0)
-        add_gram(self._second, x)
+            self._origin = _precise(parts[0]).mean(0).double()
+        self.count += len(tokens)
+        self._magnitude += magnitude.sum(0, dtype=torch.float64)
+        for part in parts:
+            x = _precise(part)
+            x = x - self._origin.to(x.dtype)
+            self._sum += x.sum(0)
+            add_gram(self._second, x)
 
     def merge(self, other: MomentAccumulator) -> None:
         """Add what another accumulator has seen."""
@@ -108,6 +114,10 @@ class MomentAccumulator:
             total.div_(self.count)
         self._sum += self._origin
         return Moments(self.count, self._second, self._sum, self._magnitude)
+
+
+def _precise(tokens: Tensor) -> Tensor:
+    return tokens if tokens.dtype == torch.float64 else tokens.float()
 
 
 def _about(count: int, total: Tensor, shift: Tensor) -> Tensor:

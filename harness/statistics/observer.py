@@ -107,6 +107,6 @@ class BlockObserver:
         return hook
 
     def _counting(self, tokens: Tensor) -> Tensor:
-        if not self._stack.padded:
+        if not self._stack.padded or bool(self.mask.all()):
             return tokens
         return tokens[self.mask.flatten().to(tokens.device)]

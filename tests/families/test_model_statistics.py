@@ -182,6 +182,20 @@ def test_no_hook_is_left_behind(name):
     with pytest.raises(IndexError):
         BlockFlow(model, blocks_of(model), broken, 4)
     assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_looking_at_a_block_computes_nothing_behind_what_is_looked_at(name):
+    model, ran = random_model(name), []
+    flow = BlockFlow(model, blocks_of(model), random_calibration(), 4)
+    path = blocks_of(model)[0].stack.path("down")
+    down = flow.blocks[0].module.get_submodule(path)
+    down.weight.data.fill_(float("nan"))
+    down.register_forward_hook(lambda _, __, output: ran.append(bool(output.isfinite().all())))
+    flow.measure(0, keep_mlp_tokens=False)
+    assert all(ran)
+    flow.advance(0)
+    assert not all(ran)
 
 
 def test_activations_that_are_no_numbers_name_the_layer():

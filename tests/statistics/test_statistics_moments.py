@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.errors import NonFiniteError, UsageError
-from harness.statistics.moments import MomentAccumulator, Moments
+from harness.statistics.moments import ROWS, MomentAccumulator, Moments
 
 CPU = torch.device("cpu")
 SIZE = 6
@@ -88,6 +88,20 @@ def test_merging_is_adding_all_tokens() -> None:
     assert right.moments().count == 53
     left.merge(MomentAccumulator(SIZE, CPU))
     assert_moments(left.moments(), x, 1e-13)
+
+
+def test_more_tokens_than_are_added_at_a_time_give_the_same_moments() -> None:
+    x = tokens(10, 2 * ROWS + 3)
+    assert_moments(stream(x, [len(x)]).moments(), x, 1e-12)
+
+
+def test_a_non_finite_token_far_behind_is_not_counted_with_what_is_before_it() -> None:
+    accumulator = stream(tokens(5, 10), [10])
+    bad = tokens(6, ROWS + 4)
+    bad[-1, 0] = float("nan")
+    with pytest.raises(NonFiniteError):
+        accumulator.add(bad)
+    assert_moments(accumulator.moments(), tokens(5, 10), 1e-13)
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), float("-inf")])
