@@ -107,7 +107,8 @@ class Bottleneck(Factor):
     def expand_heads(self, z: Tensor) -> Tensor:
         """``B_i z + b_i`` for latents ``[batch, h, n, r]`` of each head: ``[batch, h, n, d_h]``."""
         B = self.decompression().unflatten(0, (z.shape[1], -1))
-        return self._add_head_bias(torch.einsum("bhnr,hdr->bhnd", z, B))
+        rows = z.transpose(0, 1).flatten(1, 2) @ B.mT
+        return self._add_head_bias(rows.unflatten(1, z.shape[::2]).transpose(0, 1))
 
     def _add_head_bias(self, y: Tensor) -> Tensor:
         return y if self.bias is None else y + self.bias.view(y.shape[1], 1, -1)

@@ -1,10 +1,10 @@
 """An attention module that caches latents, as a subclass of transformers' own.
 
 Without a cache it is the original, bit for bit. A prompt that fills an empty cache runs on
-expanded keys and values in the model's attention kernel; what follows reads the cached latents
-in parts of bounded size. Where fewer operations result, and where no rotation is in the way, the
-maps from latents to heads are applied to the queries and to the mixed values instead, as
-DeepSeek-V2 (arXiv 2405.04434) does.
+expanded keys and values in the model's attention kernel, as many heads at a time as
+``TRANSIENT`` allows; what follows reads the cached latents in parts of that size. Where fewer
+operations result, and where no rotation is in the way, the maps from latents to heads are applied
+to the queries and to the mixed values instead, as DeepSeek-V2 (arXiv 2405.04434) does.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -21,11 +22,16 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from harness.errors import UsageError
 from harness.factors import Bottleneck
-from harness.latent.rotations import Rotation, remember, remember_rotation
+from harness.latent.heads import HeadMap
+from harness.latent.rotations import Rotation, remember, remember_rotation, rotate, turns
 from harness.latent.softmax import Part, attend
 
-TRANSIENT = 2**23
-"""Numbers that the parts of an expanded cache may take at a time."""
+TRANSIENT = 2**20
+"""Numbers that expanded keys and values, or scores, may take at a time: no tensor that grows with
+the cached tokens is larger. Single heads of a prompt are expanded whole all the same."""
+
+SHORTEST = 256
+"""Queries take turns where all at once would leave room for fewer cached tokens a part."""
 
 
 @dataclass(frozen=True)
@@ -82,46 +88,70 @@ class LatentAttention(nn.Module):
         wiring = self.wiring
         sdpa = _uses_sdpa(self.config)
         query = self._query(hidden_states)
-        new_rotation = rotation = None
+        turn = rotation = None
         if wiring.rotated:
             assert position_embeddings is not None
-            new_rotation = _halves(position_embeddings, len(hidden_states))
-            query = _rotate(query, new_rotation)
-            rotation = remember_rotation(
-                past_key_values, self.layer_idx, new_rotation, wiring.layers
+            turn, rotation = remember_rotation(
+                past_key_values,
+                self.layer_idx,
+                position_embeddings,
+                len(hidden_states),
+                wiring.layers,
             )
+            query = rotate(query, turn)
         query = query * self.scaling
-        new = (
-            self._factor(wiring.key).latent(hidden_states)[:, None],
-            self._factor(wiring.value).latent(hidden_states)[:, None],
-        )
+        key, value = (factor.latent(hidden_states)[:, None] for factor in self._factors())
+        new = key, value
         cached = remember(past_key_values, self.layer_idx, new, wiring.layers)
         tokens = query.shape[2]
         # Transformers leaves out the mask of several tokens only where the cache was empty.
         fills = attention_mask is None and tokens > 1
+        weights = None
         if sdpa and (fills or cached[0].shape[2] == tokens):
-            mixed, weights = ALL_ATTENTION_FUNCTIONS["sdpa"](
-                self,
-                query,
-                self._keys(new[0], new_rotation),
-                self._values(new[1]),
-                attention_mask,
-                scaling=1.0,
-                **options,
-            )
+            mixed = self._fill(query, new, turn, attention_mask, options)
         else:
-            mixed, weights = self._attend(query, cached, rotation, attention_mask, not sdpa)
-            mixed = mixed.transpose(1, 2)
+            asked = options.get("output_attentions", self.config.output_attentions)
+            keep_weights = bool(asked) and not sdpa
+            mixed, weights = self._attend(query, cached, rotation, attention_mask, keep_weights)
         output = self.get_submodule(wiring.output)(mixed.flatten(2))
         return output, weights
 
     def cached_numbers(self) -> int:
         """``r_k + r_v``, what the cache takes a token."""
-        return self._factor(self.wiring.key).rank + self._factor(self.wiring.value).rank
+        return sum(factor.rank for factor in self._factors())
 
     def rotation_numbers(self) -> int:
         """What rotations take a token, for all layers that share a window."""
         return self.head_dim if self.wiring.rotated else 0
+
+    def _fill(
+        self,
+        query: Tensor,
+        latents: tuple[Tensor, Tensor],
+        turn: Tensor | None,
+        mask: Tensor | None,
+        options: dict[str, Any],
+    ) -> Tensor:
+        """Attention among new tokens alone: ``[batch, n, heads, head_size]``."""
+        batch, heads, tokens, size = query.shape
+        group = heads // self.wiring.kv_heads
+        # Under a mask the kernel repeats keys and values for each query head.
+        copies = 1 if mask is None else group
+        step = max(TRANSIENT // (batch * tokens * size * copies), 1)
+        to_keys, to_values = (HeadMap.of(factor, size) for factor in self._factors())
+        mixed = [
+            ALL_ATTENTION_FUNCTIONS["sdpa"](
+                self,
+                query[:, start * group : (start + step) * group],
+                self._keys(to_keys(latents[0], start, start + step), turn),
+                to_values(latents[1], start, start + step).transpose(1, 2),
+                mask,
+                scaling=1.0,
+                **options,
+            )[0]
+            for start in range(0, self.wiring.kv_heads, step)
+        ]
+        return torch.cat(mixed, 2)
 
     def _attend(
         self,
@@ -131,37 +161,44 @@ class LatentAttention(nn.Module):
         mask: Tensor | None,
         keep_weights: bool,
     ) -> tuple[Tensor, Tensor | None]:
+        """Attention to all that is cached: ``[batch, n, heads, head_size]``, and the weights."""
         batch, heads, tokens, size = query.shape
         shared = self.wiring.kv_heads
-        key, value = self._factor(self.wiring.key), self._factor(self.wiring.value)
+        key, value = self._factors()
         bare = rotation is None and self.wiring.key_norm is None
         key_stays = bare and self._absorbing_pays(tokens, key.rank)
         value_stays = self._absorbing_pays(tokens, value.rank)
+        to_keys = None if key_stays else HeadMap.of(key, size)
+        to_values = None if value_stays else HeadMap.of(value, size)
         if key_stays:
             # The bias adds the same to all scores of a query, which the softmax does not see.
             grouped = query.reshape(batch, shared, -1, size)
             query = key.absorb(grouped).reshape(batch, heads, tokens, -1)
+        rows = max(TRANSIENT // (batch * heads * SHORTEST), 1)
+        step = max(TRANSIENT // (batch * max(heads * min(rows, tokens), shared * size)), 1)
 
         def parts() -> Iterator[Part]:
-            expanded = (not key_stays) + (not value_stays)
-            per_token = batch * (heads * tokens + expanded * shared * size)
-            step = max(TRANSIENT // per_token, 1)
             for start in range(0, cached[0].shape[2], step):
                 part = slice(start, start + step)
                 z_k, z_v = cached[0][:, :, part], cached[1][:, :, part]
-                turn = (
-                    None if rotation is None else (rotation[0][:, :, part], rotation[1][:, :, part])
-                )
+                turn = rotation and turns((rotation[0][:, :, part], rotation[1][:, :, part]))
                 yield (
-                    z_k if key_stays else self._keys(z_k, turn),
-                    z_v if value_stays else self._values(z_v),
+                    self._keys(to_keys(z_k), turn) if to_keys else z_k,
+                    to_values(z_v).transpose(1, 2) if to_values else z_v,
                 )
 
-        mixed, weights = attend(query, parts(), mask, keep_weights=keep_weights)
+        masks = repeat(None) if mask is None else mask.expand(-1, -1, tokens, -1).split(rows, 2)
+        pieces = [
+            attend(some, parts(), seen, keep_weights=keep_weights)
+            for some, seen in zip(query.split(rows, 2), masks, strict=False)
+        ]
+        mixed = torch.cat([part for part, _ in pieces], 2)
+        kept = [part for _, part in pieces if part is not None]
+        weights = torch.cat(kept, 2) if kept else None
         if value_stays:
             grouped = mixed.reshape(batch, shared, -1, mixed.shape[-1])
             mixed = value.expand_heads(grouped).reshape(batch, heads, tokens, size)
-        return mixed, weights
+        return mixed.transpose(1, 2), weights
 
     def _absorbing_pays(self, queries: int, rank: int) -> bool:
         """Whether attention on latents takes no more products a cached token than on heads."""
@@ -169,30 +206,23 @@ class LatentAttention(nn.Module):
         return queries * heads * rank <= expanded * rank + queries * heads * self.head_dim
 
     def _query(self, hidden_states: Tensor) -> Tensor:
-        query = self.get_submodule(self.wiring.query)(hidden_states).unflatten(
-            -1, (self.wiring.heads, -1)
-        )
+        query = self.get_submodule(self.wiring.query)(hidden_states)
+        query = query.view(*query.shape[:2], self.wiring.heads, -1)
         return self._normed(query, self.wiring.query_norm).transpose(1, 2)
 
-    def _keys(self, z: Tensor, rotation: Rotation | None) -> Tensor:
-        """Latents ``[batch, 1, c, r]`` to rotated keys ``[batch, kv_heads, c, head_size]``."""
-        keys = (
-            self._factor(self.wiring.key).expand(z[:, 0]).unflatten(-1, (self.wiring.kv_heads, -1))
-        )
+    def _keys(self, keys: Tensor, turn: Tensor | None) -> Tensor:
+        """Keys ``[batch, c, kv_heads, head_size]``, normed, turned and with heads first."""
         keys = self._normed(keys, self.wiring.key_norm).transpose(1, 2)
-        return keys if rotation is None else _rotate(keys, rotation)
-
-    def _values(self, z: Tensor) -> Tensor:
-        values: Tensor = self._factor(self.wiring.value).expand(z[:, 0])
-        return values.unflatten(-1, (self.wiring.kv_heads, -1)).transpose(1, 2)
+        return keys if turn is None else rotate(keys, turn)
 
     def _normed(self, heads: Tensor, norm: str | None) -> Tensor:
         return heads if norm is None else self.get_submodule(norm)(heads)
 
-    def _factor(self, name: str) -> Bottleneck:
-        factor = self.get_submodule(name)
-        assert isinstance(factor, Bottleneck)
-        return factor
+    def _factors(self) -> tuple[Bottleneck, Bottleneck]:
+        key, value = (self.get_submodule(name) for name in (self.wiring.key, self.wiring.value))
+        assert isinstance(key, Bottleneck)
+        assert isinstance(value, Bottleneck)
+        return key, value
 
 
 @functools.cache
@@ -209,16 +239,3 @@ def _uses_sdpa(config: Any) -> bool:
             "use sdpa or eager, or the expanded cache"
         )
     return implementation == "sdpa"
-
-
-def _halves(embeddings: tuple[Tensor, Tensor], batch: int) -> Rotation:
-    """``[1 or batch, n, head_size]``, whose halves are equal, to one of them per row."""
-    cos, sin = (e[..., : e.shape[-1] // 2].expand(batch, -1, -1)[:, None] for e in embeddings)
-    return cos, sin
-
-
-def _rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Turn the pairs that the halves of each head ``x: [batch, heads, n, head_size]`` form."""
-    cos, sin = rotation
-    one, two = x.chunk(2, -1)
-    return torch.cat([one * cos - two * sin, two * cos + one * sin], -1)

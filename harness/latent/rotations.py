@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import (
@@ -26,7 +27,7 @@ from transformers.cache_utils import (
 from harness.errors import UsageError
 
 Rotation = tuple[Tensor, Tensor]
-"""Cosines and sines ``[batch, 1, tokens, head_size / 2]``."""
+"""Cosines and sines, ``[batch, 1, tokens, head_size / 2]`` where nothing else is said."""
 
 EXACT_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer, StaticLayer, StaticSlidingWindowLayer)
 
@@ -37,7 +38,8 @@ class _Companion:
 
     layer: CacheLayerMixin
     writer: int
-    current: Rotation | None = None
+    new: Tensor | None = None
+    held: Rotation | None = None
 
 
 def remember(
@@ -59,8 +61,21 @@ def remember(
     return cache.update(*latents, index)
 
 
-def remember_rotation(cache: Cache, index: int, rotation: Rotation, layers: int) -> Rotation:
-    """Rotations of all tokens in layer ``index``; to be called before ``remember``."""
+def remember_rotation(
+    cache: Cache, index: int, embeddings: Rotation, batch: int, layers: int
+) -> tuple[Tensor, Rotation]:
+    """Append the rotations of new tokens, once for all layers; to be called before ``remember``.
+
+    Args:
+        cache: what layer ``index`` of ``layers`` keeps its latents in.
+        index: of the layer that asks.
+        embeddings: ``[1 or batch, n, head_size]``, cosines and sines whose halves are equal.
+        batch: rows of the cache.
+        layers: of the decoder.
+
+    Returns:
+        The turns of the new tokens, and the rotations of all that layer ``index`` holds.
+    """
     layer = _layer(cache, index, layers)
     kind = type(layer).__name__, int(layer.get_max_length())
     companions: dict[tuple[str, int], _Companion] = vars(cache).setdefault("latent_rotations", {})
@@ -73,10 +88,32 @@ def remember_rotation(cache: Cache, index: int, rotation: Rotation, layers: int)
         companion = companions[kind] = _Companion(copy.deepcopy(layer), index)
         cache.layers.append(companion.layer)
     if index == companion.writer:
-        companion.current = companion.layer.update(*rotation)
-    assert companion.current is not None
-    cos, sin = companion.current
-    return cos.to(rotation[0].device), sin.to(rotation[1].device)
+        half = embeddings[0].shape[-1] // 2
+        cos, sin = (e[..., :half].expand(batch, -1, -1)[:, None] for e in embeddings)
+        companion.held = companion.layer.update(cos, sin)
+        companion.new = turns((cos, sin))
+    assert companion.held is not None
+    assert companion.new is not None
+    device = embeddings[0].device
+    cos, sin = companion.held
+    return companion.new.to(device), (cos.to(device), sin.to(device))
+
+
+def turns(rotation: Rotation) -> Tensor:
+    """The complex numbers ``cos + i sin`` that pairs of coordinates are multiplied by."""
+    cos, sin = rotation
+    precision = torch.promote_types(cos.dtype, torch.float32)
+    return torch.complex(cos.to(precision), sin.to(precision))
+
+
+def rotate(x: Tensor, turn: Tensor) -> Tensor:
+    """Turn the pairs that the halves of each head ``x: [batch, heads, n, head_size]`` form.
+
+    The two of a pair stand side by side in the result, which no product of a query and a key
+    shows. One complex product passes over memory once, those of halves seven times.
+    """
+    pairs = torch.complex(*x.to(turn.real.dtype).chunk(2, -1))
+    return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
 
 
 def _layer(cache: Cache, index: int, layers: int) -> CacheLayerMixin:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 Part = tuple[Tensor, Tensor]
+State = tuple[Tensor, Tensor, Tensor]
+"""Of the keys so far: mean of their values, highest score, sum of weights relative to that one."""
 
 
 def attend(
@@ -30,9 +32,7 @@ def attend(
     Source: Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018).
     """
     precision = torch.promote_types(query.dtype, torch.float32)
-    peak = query.new_full((*query.shape[:-1], 1), -torch.inf, dtype=precision)
-    total = torch.zeros_like(peak)
-    mixed: Tensor | float = 0.0
+    state: State | None = None
     kept: list[Tensor] = []
     start = 0
     for keys, values in parts:
@@ -44,18 +44,24 @@ def attend(
         weights = (scores - top).exp()
         share = weights.sum(-1, keepdim=True)
         # Normalised before the product: a sum of many values may not fit in half precision.
-        mean = _per_group((weights / share).to(query.dtype), values)
-        higher = torch.maximum(peak, top)
-        fade, share = (peak - higher).exp(), share * (top - higher).exp()
-        mixed = mixed * fade + mean * share
-        total = total * fade + share
-        peak, start = higher, stop
+        mean = _per_group((weights / share).to(query.dtype), values).to(precision)
+        state = (mean, top, share) if state is None else _merged(state, (mean, top, share))
+        start = stop
         if keep_weights:
             kept.append(scores)
-    result = (mixed / total).to(query.dtype)
+    assert state is not None
+    mixed, peak, total = state
+    mixed = mixed.to(query.dtype)
     if not keep_weights:
-        return result, None
-    return result, ((torch.cat(kept, -1) - peak).exp() / total).to(query.dtype)
+        return mixed, None
+    return mixed, ((torch.cat(kept, -1) - peak).exp() / total).to(query.dtype)
+
+
+def _merged(first: State, second: State) -> State:
+    peak = torch.maximum(first[1], second[1])
+    totals = [total * (top - peak).exp() for _, top, total in (first, second)]
+    total = totals[0] + totals[1]
+    return torch.lerp(first[0], second[0], totals[1] / total), peak, total
 
 
 def _per_group(left: Tensor, right: Tensor) -> Tensor:

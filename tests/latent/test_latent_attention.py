@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module
-from latent_subjects import METHODS, compressed, padded, text_pair
+from latent_subjects import METHODS, compressed, padded, text_pair, with_attention
 from numpy.testing import assert_allclose
 from tiny_models import random_calibration
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import Cache, DynamicCache
+from transformers import Cache, DynamicCache, QuantizedCache
 from transformers.cache_utils import DynamicLayer
 
 import harness
@@ -96,57 +96,75 @@ def test_tokens_one_by_one_give_what_loops_give(name, method):
 
 
 class Largest(TorchDispatchMode):
-    """Numbers in the largest tensor that any operation makes."""
+    """Numbers in the largest tensor that any operation makes, and that a kernel gets as keys."""
 
-    numbers = 0
+    numbers = keys = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
+        if "scaled_dot_product" in str(function):
+            self.keys = max(self.keys, args[1].numel())
+        given = {t.untyped_storage().data_ptr() for t in args if isinstance(t, torch.Tensor)}
         for tensor in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(tensor, torch.Tensor):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in given:
                 self.numbers = max(self.numbers, tensor.numel())
         return result
 
 
 @torch.no_grad()
-def largest_while_decoding(latent, past, queries):
-    """Of one attention that has seen ``past`` tokens, and the head size and heads of its keys."""
-    first = latent.family.blocks(latent.model)[0].module.self_attn
-    rotary = getattr(latent.model.model, "rotary_emb", None)
-    cache = DynamicCache(config=latent.model.config)
+def largest(latent, implementation, past, queries):
+    """Of one attention: when ``past`` tokens fill its cache, and when ``queries`` follow them."""
+    model = with_attention(latent, implementation)
+    first = latent.family.blocks(model)[0].module.self_attn
+    rotary = getattr(model.model, "rotary_emb", None)
+    cache = DynamicCache(config=model.config)
     x = torch.randn(1, past + queries, 32, generator=torch.Generator().manual_seed(0)).double()
     turn = rotary and rotary(x, torch.arange(past + queries)[None])
 
-    def run(part, mask):
+    def run(part):
         turned = turn and tuple(t[:, part] for t in turn)
-        first(
-            x[:, part],
-            position_embeddings=turned,
-            attention_mask=mask,
-            past_key_values=cache,
-        )
+        mask = torch.ones(1, 1, part.stop, part.stop, dtype=torch.bool).tril()[:, :, part]
+        fills = part.start is None and implementation == "sdpa"
+        with Largest() as found:
+            weights = first(
+                x[:, part],
+                position_embeddings=turned,
+                attention_mask=None if fills else mask,
+                past_key_values=cache,
+            )[1]
+        assert weights is None
+        return found
 
-    run(slice(past), None)
-    mask = torch.ones(1, 1, queries, past + queries, dtype=torch.bool).tril(past)
-    with Largest() as largest:
-        run(slice(past, None), mask)
-    return largest.numbers
+    return run(slice(past)), run(slice(past, past + queries))
 
 
-@pytest.mark.parametrize("queries", [1, 2])
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("queries", [1, 20])
 @pytest.mark.parametrize("name", ["opt", "llama", "qwen3"])
-def test_cached_tokens_are_never_expanded_at_once(name, queries, monkeypatch):
+def test_no_tensor_grows_with_the_cached_tokens(name, queries, implementation, monkeypatch):
     _, latent = text_pair(name, "identity", ratio=0.8)
-    past, heads = 2000, 4
-    expanded = past * latent.compression.cache.dense // 2 // 2
-    # Latents (few here), half the head size for rotations, a number per head and pair of tokens.
-    bound = (past + queries) * max(latent.compression.cache.rotation // 2, heads * queries)
-    assert latent.compression.cache.numbers // 2 // 2 <= heads
-    assert bound < expanded
-    whole = largest_while_decoding(latent, past, queries)
-    assert whole <= bound if name == "opt" else whole >= expanded
-    monkeypatch.setattr(latent_attention, "TRANSIENT", 1000)
-    assert largest_while_decoding(latent, past, queries) <= bound
+    past = 200
+    first = latent.family.blocks(latent.model)[0].module.self_attn
+    wiring = first.wiring
+    # Appending makes new tensors of what is cached; some are as large as all queries.
+    appended = max(first.k_proj.rank, first.v_proj.rank, first.rotation_numbers() // 2)
+    of_queries = wiring.heads * first.head_dim
+    bound = max((past + queries) * appended, queries * of_queries, 500)
+    monkeypatch.setattr(latent_attention, "SHORTEST", 8)
+    monkeypatch.setattr(latent_attention, "TRANSIENT", 500)
+    fill, found = largest(latent, implementation, past, queries)
+    assert found.numbers <= bound
+    assert fill.numbers <= past * of_queries
+    if implementation == "sdpa":
+        assert fill.keys == past * first.head_dim
+    monkeypatch.setattr(latent_attention, "TRANSIENT", 2**30)
+    fill, found = largest(latent, implementation, past, queries)
+    if wiring.rotated or queries > 1:
+        assert found.numbers > bound
+    if implementation == "sdpa":
+        assert fill.keys == past * first.head_dim * wiring.kv_heads
+    else:
+        assert fill.numbers >= past * past * wiring.heads
 
 
 def test_no_tensor_is_added_and_the_model_given_stays_as_it_is():
@@ -216,6 +234,9 @@ def test_what_cannot_hold_latents_is_refused(tiny):
         latent.model(**inputs, past_key_values=Cache(layer_class_to_replicate=Lossy))
     for name in ("llama", "opt"):
         plain, latent = text_pair(name)
+        quantised = QuantizedCache("fp8", latent.model.config)
+        with pytest.raises(UsageError, match="latents in a Fp8QuantizedLayer; use a DynamicCache"):
+            latent.model(**inputs, past_key_values=quantised)
         filled = plain.model(input_ids=inputs["input_ids"], use_cache=True).past_key_values
         with pytest.raises(UsageError, match="start from an empty cache"):
             latent.model(input_ids=inputs["input_ids"], past_key_values=filled)

@@ -85,16 +85,21 @@ def test_logits_do_not_depend_on_the_cache(name, method, implementation):
         close_where_seen(found, expected, inputs, **EXACT)
 
 
+@pytest.mark.parametrize("transient", [1, 8 * latent_attention.SHORTEST * 3])
 @pytest.mark.parametrize("make", CACHES.values(), ids=CACHES)
 @pytest.mark.parametrize("name", MODELS)
-def test_parts_of_one_token_change_nothing(name, make, monkeypatch):
-    """With parts of nothing but padding, and of nothing but empty places of a static cache."""
+def test_small_parts_change_nothing(name, make, transient, monkeypatch):
+    """One token and query, and three queries, at a time.
+
+    There are parts of nothing but padding, and of nothing but empty places of a static cache.
+    """
     plain, latent = text_pair(name)
     inputs = padded()
     expected = plain.model(**inputs, use_cache=False).logits
-    monkeypatch.setattr(latent_attention, "TRANSIENT", 1)
-    found = in_pieces(latent.model, inputs, [5, 1, 4, 2], make(latent.model.config))
-    close_where_seen(found, expected, inputs, **EXACT)
+    monkeypatch.setattr(latent_attention, "TRANSIENT", transient)
+    for sizes in ([5, 1, 4, 2], [12]):
+        found = in_pieces(latent.model, inputs, sizes, make(latent.model.config))
+        close_where_seen(found, expected, inputs, **EXACT)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -179,9 +184,11 @@ def test_a_cache_follows_its_rows(name):
     torch.testing.assert_close(found, expected[:, 6:], **EXACT)
 
 
+@pytest.mark.parametrize("transient", [1, latent_attention.TRANSIENT])
 @pytest.mark.parametrize("name", MODELS)
-def test_eager_attention_still_shows_its_weights(name):
+def test_eager_attention_still_shows_its_weights(name, transient, monkeypatch):
     plain, latent = (with_attention(subject, "eager") for subject in text_pair(name))
+    monkeypatch.setattr(latent_attention, "TRANSIENT", transient)
     inputs = padded()
     expected = plain(**inputs, use_cache=True, output_attentions=True).attentions
     found = latent(**inputs, use_cache=True, output_attentions=True).attentions
