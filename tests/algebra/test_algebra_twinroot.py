@@ -245,7 +245,7 @@ def test_a_zero_layer_gets_the_least_and_stays_zero(tiny):
     # Nothing that the loss sees comes out of these, whatever they are.
     assert facts["model.layers.0.mlp.up_proj"].rank == 1
     assert facts["model.layers.0.mlp.gate_proj"].rank == 1
-    assert not compressed.model.model.layers[0].mlp.down_proj.dense().any()
+    assert float(compressed.model.model.layers[0].mlp.down_proj.dense().abs().max()) < 1e-12
 
 
 def test_moments_that_are_no_numbers_are_refused():
