@@ -34,6 +34,7 @@ CHOICES = [
     ("asvd-rootcov", {"junction": "block-identity", "bias_update": "always"}),
     ("latentllm", {}),
     ("latentllm", {"head_junction": False}),
+    ("twinroot", {"ranks": "uniform"}),
 ]
 FORMS_OF = {
     "ordered": {OrderedIdentity},

@@ -48,6 +48,8 @@ def _cases() -> list[Case]:
     ]
     cases += [Case("qwen2_5_vl", "float32", "asvd-rootcov", j, "vision") for j in JUNCTIONS]
     cases += [Case("llama", "float32", "svd", "left", bias_update="always")]
+    cases += [Case("opt", "float16", "twinroot", "block-identity")]
+    cases += [Case("qwen2_5_vl", "float32", "twinroot", "block-identity", "all")]
     cases += [Case("qwen3", "bfloat16", "asvd-l2", "block-identity", bias_update="never")]
     return cases
 
@@ -78,6 +80,8 @@ def compressed(case, ratio=0.3):
         calibration = replace(CALIBRATION, spec=TEXT)
     compressor = compressors.get(case.method)
     options = {"junction": case.junction, "bias_update": case.bias_update}
+    if case.method == "twinroot":
+        options["ranks"] = "uniform"  # so that the MLP loses neurons
     return compress_model(
         subject,
         case.method,
