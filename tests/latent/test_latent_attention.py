@@ -106,7 +106,10 @@ class Largest(TorchDispatchMode):
             self.keys = max(self.keys, args[1].numel())
         given = {t.untyped_storage().data_ptr() for t in args if isinstance(t, torch.Tensor)}
         for tensor in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in given:
+            if (
+                isinstance(tensor, torch.Tensor)
+                and tensor.untyped_storage().data_ptr() not in given
+            ):
                 self.numbers = max(self.numbers, tensor.numel())
         return result
 
