@@ -2,7 +2,10 @@
 
 The shapes are those of OPT-1.3B (no rotary embedding: attention runs on the latents) or of
 SmolLM2-135M (rotary: keys are expanded from the latents at every step), weights and factors are
-random, ranks those that block identity has at each ratio. Every round runs all models in turn.
+random, ranks those that block identity has at each ratio. Every round runs all models in turn. On
+a CPU time is the processor's, which other work on the machine disturbs less than the wall's. The
+last two columns are the peak memory of one forward pass behind the prompt, weights and the cache
+before it not counted: of one token, and of 512.
 
     python benchmarks/latent_cache.py --shape opt-1.3b --layers 4 --prompt 1024 --batch 4
 """
@@ -10,12 +13,15 @@ random, ranks those that block identity has at each ratio. Every round runs all 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 from transformers import (
     DynamicCache,
     LlamaConfig,
@@ -105,7 +111,8 @@ def run(model: PreTrainedModel, ids: torch.Tensor, new: int) -> tuple[float, flo
     def now() -> float:
         if ids.is_cuda:
             torch.cuda.synchronize()
-        return time.perf_counter()
+            return time.perf_counter()
+        return time.process_time()
 
     cache = DynamicCache(config=model.config)
     start = now()
@@ -116,6 +123,31 @@ def run(model: PreTrainedModel, ids: torch.Tensor, new: int) -> tuple[float, flo
     end = now()
     rows, prompt = ids.shape
     return rows * prompt / (filled - start), rows * new / (end - filled), cache_bytes(cache)
+
+
+@torch.no_grad()
+def peaks(model: PreTrainedModel, ids: torch.Tensor) -> list[float]:
+    """MiB that one more token and that 512 take at their peak, for each row of ``ids``."""
+    cache = DynamicCache(config=model.config)
+    model(input_ids=ids, past_key_values=cache, logits_to_keep=1)
+    return [
+        peak(partial(model, ids.new_zeros(len(ids), more), past_key_values=cache, logits_to_keep=1))
+        for more in (1, 512)
+    ]
+
+
+def peak(action: Callable[[], object]) -> float:
+    """MiB allocated at the most while ``action`` runs."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        action()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        action()
+    events = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = itertools.accumulate(e.nbytes() for e in sorted(events, key=lambda e: e.start_ns()))
+    return max(held) / 2**20
 
 
 def main() -> None:
@@ -157,13 +189,15 @@ def main() -> None:
     }
     print(
         f"{'':14s} {'prefill':>9s} {'ratio':>6s} {'decode':>9s} {'ratio':>6s} {'KV MiB':>8s} ratio"
+        f" {'+1 MiB':>7s} {'+512':>7s}"
     )
     for name, row in medians.items():
         prefill, decode, held = row
+        one, many = peaks(models[name], ids)
         by = [value / base for value, base in zip(row, medians["dense"], strict=True)]
         print(
             f"{name:14s} {prefill:9.0f} {by[0]:6.2f} {decode:9.1f} {by[1]:6.2f} "
-            f"{held / 2**20:8.2f} {by[2]:.3f}"
+            f"{held / 2**20:8.2f} {by[2]:.3f} {one:7.1f} {many:7.1f}"
         )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -20,11 +19,11 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from harness.errors import UsageError
 from harness.factors import Bottleneck
 from harness.latent.heads import HeadMap
 from harness.latent.rotations import Rotation, remember, remember_rotation, rotate, turns
 from harness.latent.softmax import Part, attend
+from harness.latent.wiring import Wiring, uses_sdpa
 
 TRANSIENT = 2**20
 """Numbers that expanded keys and values, or scores, may take at a time: no tensor that grows with
@@ -32,25 +31,6 @@ the cached tokens is larger. Single heads of a prompt are expanded whole all the
 
 SHORTEST = 256
 """Queries take turns where all at once would leave room for fewer cached tokens a part."""
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """Names of the submodules of an attention and how its rows split into heads.
-
-    ``layers`` is the number of layers of the decoder, and so of a cache.
-    """
-
-    query: str
-    key: str
-    value: str
-    output: str
-    query_norm: str | None
-    key_norm: str | None
-    rotated: bool
-    heads: int
-    kv_heads: int
-    layers: int
 
 
 class LatentAttention(nn.Module):
@@ -86,7 +66,7 @@ class LatentAttention(nn.Module):
             )
             return result
         wiring = self.wiring
-        sdpa = _uses_sdpa(self.config)
+        sdpa = uses_sdpa(self.config)
         query = self._query(hidden_states)
         turn = rotation = None
         if wiring.rotated:
@@ -229,13 +209,3 @@ class LatentAttention(nn.Module):
 def latent_class(original: type[Any]) -> type[Any]:
     """``original`` with ``LatentAttention`` before it, so that it is still found by its class."""
     return type(f"Latent{original.__name__}", (LatentAttention, original), {})
-
-
-def _uses_sdpa(config: Any) -> bool:
-    implementation = config._attn_implementation  # noqa: SLF001
-    if implementation not in {"sdpa", "eager"}:
-        raise UsageError(
-            f"latent attention does not run with attention implementation '{implementation}'; "
-            "use sdpa or eager, or the expanded cache"
-        )
-    return implementation == "sdpa"
