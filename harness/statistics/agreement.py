@@ -38,7 +38,7 @@ class Agreement:
             self._scale = torch.where(energy > 0, energy.rsqrt(), torch.zeros_like(energy))
         self._samples += 1
         x = (x - self._origin) * self._scale
-        self._own += _energy(x.T @ x)
+        self._own += _energy_of_products(x)
 
     def share(self, moments: Moments) -> float:
         """What is confirmed, 0 to 1; ``moments`` are those of all the tokens that were added.
@@ -55,6 +55,13 @@ class Agreement:
             return 1.0
         between = (energy - self._own) * self._samples / (self._samples - 1)
         return min(max(between / energy, 0.0), 1.0)
+
+
+def _energy_of_products(x: Tensor) -> float:
+    """Squares of ``x^T x`` outside its diagonal, from the smaller of ``x^T x`` and ``x x^T``."""
+    smaller = x @ x.T if len(x) < x.shape[1] else x.T @ x
+    diagonal = x.square().sum(0, dtype=torch.float64)
+    return float(smaller.square().sum(dtype=torch.float64) - diagonal.square().sum())
 
 
 def _energy(M: Tensor) -> float:

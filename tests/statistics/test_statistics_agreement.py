@@ -52,8 +52,9 @@ PLAIN = torch.eye(SIZE, dtype=torch.float64)
 
 @pytest.mark.parametrize("centred", [False, True])
 @pytest.mark.parametrize("own", [0.0, 2.0])
-def test_it_is_the_mean_product_of_different_samples(centred, own):
-    samples = [x + 3 for x in draw(5, 7, MIXED, own=own)]
+@pytest.mark.parametrize("tokens", [3, 7])
+def test_it_is_the_mean_product_of_different_samples(tokens, centred, own):
+    samples = [x + 3 for x in draw(5, tokens, MIXED, own=own)]
     assert share(samples, centred=centred) == pytest.approx(by_pairs(samples, centred=centred))
 
 
