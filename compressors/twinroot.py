@@ -1,6 +1,6 @@
 """Twinroot: every layer between the roots of two moments, all ranks from one budget.
 
-What a layer's error costs the model depends on what enters the layer and on how the loss answers
+What a layer's error costs the model depends on what enters the layer and on how predictions answer
 to what leaves it. Each layer is the best low-rank fit under both (see
 ``harness.algebra.two_sided``), and what the fits leave out estimates the loss in one unit for all
 layers, by which one budget is shared among them. An MLP is made smaller by whole neurons, under the
@@ -290,7 +290,7 @@ def _stays(layer: LinearWeights, rank: int) -> bool:
 
 
 def _tokens(gradients: Moments) -> int:
-    """How many count; a layer that the loss does not depend on is fitted, but nothing is spent."""
+    """How many count; a layer on which no prediction depends is fitted, but nothing is spent."""
     return gradients.count if bool(gradients.second.any()) else 0
 
 

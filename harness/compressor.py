@@ -34,7 +34,8 @@ class BlockStatistics:
         mlp_tokens: sampled inputs of the MLP, ``[n, d]``; None unless asked for.
         inverse_norms: mean of ``1 / rms`` per query head ``[h]`` and per key head ``[h_kv]``
             before the head norms; None without qk-norm.
-        gradients: moments of the loss gradient at each layer's output; None unless asked for.
+        gradients: moments of what comes back to each layer's output from the model's predictions,
+            whose second moment is the Fisher information; None unless asked for.
         agreement: what other samples confirm of the correlations in each layer's gradients and
             in each activation, 0 to 1; there when ``gradients`` are.
     """

@@ -205,7 +205,7 @@ class _Job:
                 "dtype": request.dtype,
                 "batch size": str(request.batch_size),
                 "device": model.device.type,
-                "gradients": str(gradients),
+                "gradients": "fisher" if gradients else "none",
             }
             self.statistics = saved.shared(self.shared, origin, model.device, build)
 

@@ -1,9 +1,10 @@
-"""Low rank under two moments: of what enters a layer and of the loss gradient at its output.
+"""Low rank under two moments: of what enters a layer and of the gradients at its output.
 
 Were the error ``E = W - B A`` of one layer the only one, and were what a token carries in
-independent of the gradient it meets, the loss would rise by ``tr(G E C E^T) / 2``, with ``C`` the
-second moment of the inputs and ``G`` that of the gradients (the Kronecker-factored Fisher
-information of Martens and Grosse, arXiv 1503.05671).
+independent of the gradient it meets, what the model predicts would be ``tr(G E C E^T) / 2`` away
+from what it predicted (Kullback-Leibler divergence, to second order), with ``C`` the second moment
+of the inputs and ``G`` that of the gradients (the Kronecker-factored Fisher information of Martens
+and Grosse, arXiv 1503.05671).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def believed(C0: Tensor, mean: Tensor | None, shrinkage: float) -> Tensor:
 
 
 def output_metric(G: Tensor, shrinkage: float, damping: float) -> Preconditioner:
-    """``G`` shrunk and damped; the identity where the loss does not depend on the layer at all.
+    """``G`` shrunk and damped; the identity where no prediction depends on the layer.
 
     Raises:
         NonFiniteError: ``G`` holds NaN or infinity.

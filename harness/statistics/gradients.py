@@ -1,6 +1,8 @@
-"""Moments of the loss gradient at the output of every linear layer.
+"""Moments of the gradient that comes back to the output of every linear layer.
 
-The loss is the cross-entropy of the calibration's own tokens, summed. No weight is changed.
+What is sent back from each prediction is drawn so that its second moment is the Fisher information
+(see ``harness.algebra.fisher``): the loss is the divergence from what the model itself predicts,
+summed over the calibration. No weight is changed.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from harness.algebra.fisher import probe, random_signs
 from harness.algebra.folding import folded_zeros
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.exhaustion import out_of_memory
@@ -30,22 +32,25 @@ from harness.statistics.folded import Folded
 from harness.statistics.moments import MomentAccumulator, Moments
 
 POSITIONS_AT_ONCE = 64
-"""Tokens whose logits are differentiated together."""
+"""Predictions whose probes are made together."""
+
+SEED = 0
+"""Of the probes, which are drawn on the CPU: the same on every device."""
 
 
 @torch.enable_grad()
 def collect_gradients(
     model: PreTrainedModel, blocks: Sequence[Block], calibration: Calibration, track: Tracker
 ) -> list[Backward]:
-    """What the loss tells each of ``blocks`` on its way back, over all tokens.
+    """What comes back to each of ``blocks`` from all predictions, over all tokens.
 
     One sample at a time passes through the model and back. Of its activations only those
     between blocks are kept, the others are computed again on the way back.
 
     Raises:
         InfrastructureError: one sample does not fit in memory.
-        NonFiniteError: the loss or a gradient is NaN or infinite.
-        UsageError: the loss depends on no layer.
+        NonFiniteError: a prediction or a gradient is NaN or infinite.
+        UsageError: no prediction depends on a layer.
     """
     with ExitStack() as stack:
         stack.enter_context(_frozen(model))
@@ -56,6 +61,7 @@ def collect_gradients(
             whole = block.module.forward
             block.module.forward = partial(checkpoint, whole, use_reentrant=False)
             stack.callback(delattr, block.module, "forward")
+        generator = torch.Generator().manual_seed(SEED)
         batches = calibration.graded(1, model.device)
         for inputs, graded in track(batches, "differentiating", len(calibration)):
             for observer in observers:
@@ -65,7 +71,7 @@ def collect_gradients(
                 for observer in observers:
                     observer.recording = False
                 if logits.requires_grad:
-                    logits.backward(_logit_gradient(logits, inputs, graded))
+                    logits.backward(_probes(logits, inputs, graded, generator))
             except Exception as error:
                 if not out_of_memory(error):
                     raise
@@ -76,8 +82,9 @@ def collect_gradients(
     found = [observer.seen() for observer in observers]
     if not any(bool(one.second.any()) for block in found for one in block.gradients.values()):
         raise UsageError(
-            "the loss over the calibration has no gradient at any layer; pass --dtype bfloat16 "
-            "or float32 if it is float16, in which small gradients vanish, or another calibration"
+            "what the model predicts over the calibration has no gradient at any layer; pass "
+            "--dtype bfloat16 or float32 if it is float16, in which small gradients vanish, or "
+            "another calibration"
         )
     return found
 
@@ -87,7 +94,7 @@ class Backward:
     """What one block's layers saw.
 
     Attributes:
-        gradients: moments of ``d loss / d y`` of each layer, zero where no gradient arrived.
+        gradients: moments at the output of each layer, zero where no gradient arrived.
         gradients_agree: between samples, for each layer.
         inputs_agree: likewise for each distinct activation.
     """
@@ -160,7 +167,7 @@ class GradientObserver:
                 self._moments[role].add(part)
             except NonFiniteError as error:
                 raise NonFiniteError(
-                    f"the loss gradient at {self._block.name}.{path} is NaN or infinite; "
+                    f"the gradient at {self._block.name}.{path} is NaN or infinite; "
                     "pass --dtype bfloat16 or float32"
                 ) from error
             self._gradients_agree[role].add(part)
@@ -181,26 +188,24 @@ def _found(accumulator: MomentAccumulator) -> Moments:
     return Moments(0, nothing, nothing[0].clone(), nothing[0].clone())
 
 
-def _logit_gradient(logits: Tensor, inputs: Inputs, graded: Tensor) -> Tensor:
-    """Of the summed cross-entropy of the tokens in ``graded`` that another one precedes.
+def _probes(logits: Tensor, inputs: Inputs, graded: Tensor, generator: torch.Generator) -> Tensor:
+    """What is sent back from the predictions of the tokens in ``graded``, zero elsewhere.
 
-    A few positions at a time: what the loss needs beside them would outweigh the model.
+    A few positions at a time: what they need beside the logits would outweigh the model.
     """
-    gradient = torch.zeros_like(logits)
+    sent = torch.zeros_like(logits)
     wanted = graded[:, 1:] & inputs["attention_mask"][:, :-1].bool()
     for row, place in enumerate(wanted):
         for some in place.nonzero().flatten().split(POSITIONS_AT_ONCE):
-            piece = logits[row, some].detach().requires_grad_()
-            loss = F.cross_entropy(
-                piece.float(), inputs["input_ids"][row, some + 1], reduction="sum"
-            )
-            if not bool(torch.isfinite(loss)):
+            signs = random_signs(len(some), logits.shape[-1], generator).to(logits.device)
+            probes = probe(logits[row, some].detach(), signs)
+            if not bool(torch.isfinite(probes).all()):
                 raise NonFiniteError(
-                    "the loss over the calibration is NaN or infinite; pass --dtype bfloat16 or "
-                    "float32"
+                    "what the model predicts over the calibration is NaN or infinite; pass "
+                    "--dtype bfloat16 or float32"
                 )
-            (gradient[row, some],) = torch.autograd.grad(loss, piece)
-    return gradient
+            sent[row, some] = probes.to(sent.dtype)
+    return sent
 
 
 @contextmanager

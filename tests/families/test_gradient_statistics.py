@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
+from scipy.linalg import hadamard
 from tiny_models import MODELS, random_calibration, random_model, stored_inputs
 from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from harness.algebra.fisher import probe
 from harness.chat import answer_length, encode
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.family import family_of
@@ -39,10 +43,23 @@ def gather(model, calibration):
     return [seen.gradients for seen in found]
 
 
-def stored_gradients(model, paths, inputs, wanted):
-    """The gradient of the summed log loss of the ``wanted`` next tokens at each module's output.
+@pytest.fixture
+def same_signs(monkeypatch):
+    """Every position is probed with the same signs, so that the oracle knows them."""
+    monkeypatch.setattr(
+        "harness.statistics.gradients.random_signs",
+        lambda positions, vocabulary, _: alternating(vocabulary).expand(positions, -1),
+    )
 
-    Differentiates the whole graph at once; ``wanted: [batch, length]``.
+
+def alternating(vocabulary):
+    return (1 - 2 * (torch.arange(vocabulary) % 3 % 2)).to(torch.int8)
+
+
+def stored_gradients(model, paths, inputs, wanted):
+    """What comes back to each module's output from the predictions of the ``wanted`` tokens.
+
+    Differentiates the whole graph at once, with ``same_signs``; ``wanted: [batch, length]``.
     """
     outputs = {}
 
@@ -55,11 +72,12 @@ def stored_gradients(model, paths, inputs, wanted):
         return hook
 
     handles = [model.get_submodule(path).register_forward_hook(keep(path)) for path in paths]
-    scores = model(**inputs, use_cache=False).logits.log_softmax(-1)
+    logits = model(**inputs, use_cache=False).logits
     for handle in handles:
         handle.remove()
+    signs = alternating(logits.shape[-1])[None]
     loss = sum(
-        -scores[row, place - 1, inputs["input_ids"][row, place]]
+        probe(logits[row, place - 1, None].detach(), signs)[0] @ logits[row, place - 1]
         for row, place in wanted.nonzero().tolist()
         if place > 0 and inputs["attention_mask"][row, place - 1]
     )
@@ -79,7 +97,7 @@ def assert_moments(moments, g, tolerance=1e-5):
     torch.testing.assert_close(moments.mean, g.mean(0), rtol=tolerance, atol=tolerance * scale**0.5)
 
 
-def test_moments_equal_those_of_all_gradients_at_once(name):
+def test_moments_equal_those_of_all_gradients_at_once(name, same_signs):
     model, calibration = random_model(name), random_calibration(samples=3, length=9)
     language = family_of(model.config).language
     paths = [f"{language.blocks}.{i}.{path}" for i in range(2) for path in language.layers.values()]
@@ -92,8 +110,45 @@ def test_moments_equal_those_of_all_gradients_at_once(name):
             assert_moments(seen[role], g.flatten(0, -2))
 
 
+def test_on_average_the_moments_are_those_of_all_labels(name, monkeypatch):
+    """The exact Fisher information: every label of every prediction, weighed by its probability.
+
+    The average over the rows of a Hadamard matrix is that over all signs of all predictions.
+    """
+    model = random_model(name)
+    model.lm_head = nn.Linear(model.lm_head.in_features, 16).to(model.lm_head.weight)
+    one = random_calibration(samples=1, length=5)
+    language = family_of(model.config).language
+    paths = [f"{language.blocks}.{i}.{path}" for i in range(2) for path in language.layers.values()]
+    outputs = {}
+    handles = [
+        model.get_submodule(path).register_forward_hook(
+            lambda _, __, output, path=path: outputs.update({path: output})
+        )
+        for path in paths
+    ]
+    scores = model(input_ids=one.input_ids, use_cache=False).logits[0].log_softmax(-1)
+    for handle in handles:
+        handle.remove()
+    exact = dict.fromkeys(paths, 0)
+    for position, label in itertools.product(range(4), range(16)):
+        score = scores[position, label]
+        found = torch.autograd.grad(score, [outputs[path] for path in paths], retain_graph=True)
+        for path, g in zip(paths, found, strict=True):
+            tokens = g.flatten(0, -2)
+            exact[path] = exact[path] + score.exp().detach() * tokens.T @ tokens / 5
+    rows = iter(torch.from_numpy(hadamard(64)).to(torch.int8).view(64, 4, 16))
+    monkeypatch.setattr("harness.statistics.gradients.random_signs", lambda *_: next(rows))
+    ids = one.input_ids.expand(64, -1)
+    for index, seen in enumerate(gather(model, TextCalibration(ids, ids * 0 + 1, one.facts))):
+        for role, path in language.layers.items():
+            expected = exact[f"{language.blocks}.{index}.{path}"]
+            scale = float(expected.abs().max())
+            torch.testing.assert_close(seen[role].second, expected, rtol=1e-4, atol=1e-5 * scale)
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_padding_is_neither_counted_nor_predicted(name, side):
+def test_padding_is_neither_counted_nor_predicted(name, side, same_signs):
     model, lengths = random_model(name), (3, 8)
     rows = [random_calibration(1, length, seed=length).input_ids[0] for length in lengths]
     ids, mask = torch.zeros(2, 8, dtype=torch.long), torch.zeros(2, 8, dtype=torch.long)
@@ -113,7 +168,7 @@ def test_padding_is_neither_counted_nor_predicted(name, side):
 
 
 @pytest.mark.parametrize("vision", VISION_MODELS)
-def test_only_answers_are_predicted_and_images_are_differentiated(vision, one_thread):
+def test_only_answers_are_predicted_and_images_are_differentiated(vision, one_thread, same_signs):
     subject = tiny_vision_model(vision)
     blocks = subject.family.blocks(subject.model, "all")
     source = PromptSource("questions", PROMPTS[:3], "0" * 64)
@@ -255,7 +310,7 @@ def test_gradients_that_overflow_in_float16_name_the_layer():
     model = random_model("llama", torch.float16)
     model.lm_head.weight = nn.Parameter(6e4 * torch.ones_like(model.lm_head.weight))
     model.lm_head.weight.data[::2] *= -1
-    model.model.norm.weight.data.fill_(1e-4)
+    model.model.norm.weight.data.fill_(1e-6)
     expected = r"gradient at model\.layers\.1\.\S+ is NaN or infinite; pass --dtype bfloat16"
     with pytest.raises(NonFiniteError, match=expected):
         gather(model, random_calibration(2, 8))
@@ -296,14 +351,14 @@ def test_a_gradient_that_is_no_number_names_the_layer_and_the_fix():
         gather(model, random_calibration())
 
 
-def test_a_loss_that_is_no_number_says_so():
+def test_a_prediction_that_is_no_number_says_so():
     model = random_model("llama")
     model.lm_head.register_forward_hook(lambda _, __, output: output * float("nan"))
-    with pytest.raises(NonFiniteError, match="the loss over the calibration is NaN"):
+    with pytest.raises(NonFiniteError, match="what the model predicts over the calibration is NaN"):
         gather(model, random_calibration())
 
 
-def test_a_loss_that_depends_on_no_layer_says_so():
+def test_predictions_that_depend_on_no_layer_says_so():
     model = random_model("llama")
     model.model.norm.weight.data.zero_()
     with pytest.raises(UsageError, match="no gradient at any layer; pass --dtype bfloat16"):
