@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.algebra.symmetric import gram
+from harness.algebra.symmetric import gram_rows
 from harness.errors import NonFiniteError, UsageError
 
 
@@ -35,6 +35,9 @@ class Moments:
 ROWS = 4096
 """Tokens added at a time, so that what is made of them stays in a processor's cache."""
 
+NEAR = 128
+"""Tokens whose magnitudes are summed at a time, in a processor's nearest caches."""
+
 
 class MomentAccumulator:
     """Sums in float64, on the device of the activations, about an origin.
@@ -60,7 +63,9 @@ class MomentAccumulator:
         if len(tokens) == 0:
             return
         parts = tokens.split(ROWS)
-        magnitude = torch.stack([_precise(part).abs().sum(0) for part in parts])
+        at_once = NEAR if tokens.device.type == "cpu" else ROWS
+        sums = [_precise(some).abs().sum(0) for some in tokens.split(at_once)]
+        magnitude = torch.stack(sums).sum(0, dtype=torch.float64)
         if not bool(torch.isfinite(magnitude).all()):
             raise NonFiniteError(
                 "the activations on the calibration data hold NaN or infinity; pass --dtype "
@@ -69,12 +74,13 @@ class MomentAccumulator:
         if self.count == 0:
             self._origin = _precise(parts[0]).mean(0).double()
         self.count += len(tokens)
-        self._magnitude += magnitude.sum(0, dtype=torch.float64)
+        self._magnitude += magnitude
         for part in parts:
             x = _precise(part)
             x = x - self._origin.to(x.dtype)
             self._sum += x.sum(0)
-            self._second += gram(x.T)
+            for strip, rows in gram_rows(x.T):
+                self._second[strip, strip.start :] += rows
 
     def merge(self, other: MomentAccumulator) -> None:
         """Add what another accumulator has seen."""
