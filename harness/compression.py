@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.algebra.drift import Drift
+from harness.algebra.symmetric import energy
 from harness.block import LinearWeights
 from harness.compressor import (
     BlockStatistics,
@@ -341,10 +342,10 @@ def relative_output_error(
     for bias, sign in ((layer.bias, 1), (approximation.bias, -1)):
         if bias is not None:
             shift = shift + sign * bias.double()
-    error = ((E @ C) * E).sum() + 2 * shift @ (E @ mu) + shift @ shift
-    energy = ((W @ C) * W).sum()
+    error = energy(E, C) + 2 * shift @ (E @ mu) + shift @ shift
+    whole = energy(W, C)
     # A layer that gives nothing has nothing to lose.
-    return float(error / energy) if energy else 0.0
+    return float(error / whole) if whole else 0.0
 
 
 def _facts(

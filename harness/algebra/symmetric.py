@@ -35,6 +35,17 @@ def gram(Y: Tensor) -> Tensor:
     return product
 
 
+def mirrored(M: Tensor) -> Tensor:
+    """The symmetric matrix with the upper triangle of ``M: [m, m]``."""
+    product = torch.empty_like(M)
+    for strip in _strips(len(M)):
+        corner = M[strip, strip].triu()
+        product[strip, strip] = corner + corner.triu(1).T
+        product[strip, strip.stop :] = M[strip, strip.stop :]
+        product[strip.stop :, strip] = M[strip, strip.stop :].T
+    return product
+
+
 def gram_rows(Y: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """The rows of ``Y Y^T``, strip by strip, each from its first diagonal element on."""
     for strip in _strips(len(Y)):

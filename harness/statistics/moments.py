@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.algebra.symmetric import gram_rows
+from harness.algebra.symmetric import gram_rows, mirrored
 from harness.errors import NonFiniteError, UsageError
 
 
@@ -101,10 +101,10 @@ class MomentAccumulator:
         """
         if self.count == 0:
             raise UsageError("no calibration token was seen; pass a longer calibration text")
-        upper = (self._second + _about(self.count, self._sum, self._origin)).triu() / self.count
+        upper = self._second + _about(self.count, self._sum, self._origin)
         return Moments(
             count=self.count,
-            second=upper + upper.triu(1).T,
+            second=mirrored(upper.div_(self.count)),
             mean=self._origin + self._sum / self.count,
             magnitude=self._magnitude / self.count,
         )
@@ -116,5 +116,4 @@ def _precise(tokens: Tensor) -> Tensor:
 
 def _about(count: int, total: Tensor, shift: Tensor) -> Tensor:
     """What ``sum x x^T`` gains when every ``x`` moves by ``shift``; ``total`` is ``sum x``."""
-    cross = torch.outer(total, shift)
-    return cross + cross.T + count * torch.outer(shift, shift)
+    return torch.outer(total + count * shift, shift).addr_(shift, total)

@@ -15,6 +15,7 @@ from harness.algebra.symmetric import (
     energy,
     gram,
     largest,
+    mirrored,
     sandwich,
     triangle_product,
 )
@@ -102,6 +103,12 @@ def test_products_in_strips_are_the_products(size: int) -> None:
     np.testing.assert_allclose(float(energy(tensor(W), tensor(S))), np.trace(W @ S @ W.T), **close)
     for Y in (tensor(W).T, tensor(W), tensor(L)):
         np.testing.assert_allclose(array(gram(Y)), array(Y) @ array(Y).T, **close)
+
+
+@pytest.mark.parametrize("size", CUT)
+def test_a_mirrored_triangle_is_symmetric_to_the_last_digit(size: int) -> None:
+    M = gaussian(9, size, size)
+    np.testing.assert_array_equal(mirrored(tensor(M)), np.triu(M) + np.triu(M, 1).T)
 
 
 @pytest.mark.parametrize("extreme", [7.5, -7.5, float("inf"), float("-inf"), float("nan")])
