@@ -290,7 +290,8 @@ def _in_turn(
             awaited = index < max(left, default=0)
             with staged.visit(block) if staged else nullcontext():
                 if index in left:
-                    yield block, partial(_look, flow, index, keep_mlp_tokens, dense and awaited)
+                    on = dense and awaited
+                    yield block, partial(flow.measure, index, keep_mlp_tokens, advance=on)
                 else:
                     if dense and awaited:
                         flow.advance(index)
@@ -308,13 +309,6 @@ def _backward(original: list[BlockStatistics]) -> list[BlockStatistics]:
 
 def _with_backward(look: Look, backward: BlockStatistics) -> BlockStatistics:
     return replace(look(), gradients=backward.gradients, agreement=backward.agreement)
-
-
-def _look(flow: BlockFlow, index: int, keep_mlp_tokens: bool, advance: bool) -> BlockStatistics:
-    seen = flow.measure(index, keep_mlp_tokens)
-    if advance:
-        flow.advance(index)
-    return seen
 
 
 def _layer_facts(name: str, layer: LinearWeights, factor: Factor, moments: Moments) -> LayerFacts:
