@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.algebra.drift import Drift
+from harness.algebra.symmetric import energy
 from harness.block import LinearWeights
 from harness.compressor import (
     BlockStatistics,
@@ -304,7 +305,8 @@ def _in_turn(
             awaited = index < max(left, default=0)
             with staged.visit(block) if staged else nullcontext():
                 if index in left:
-                    yield block, partial(_look, flow, index, keep_mlp_tokens, dense and awaited)
+                    on = dense and awaited
+                    yield block, partial(flow.measure, index, keep_mlp_tokens, advance=on)
                 else:
                     if dense and awaited:
                         flow.advance(index)
@@ -322,13 +324,6 @@ def _backward(original: list[BlockStatistics]) -> list[BlockStatistics]:
 
 def _with_backward(look: Look, backward: BlockStatistics) -> BlockStatistics:
     return replace(look(), gradients=backward.gradients, agreement=backward.agreement)
-
-
-def _look(flow: BlockFlow, index: int, keep_mlp_tokens: bool, advance: bool) -> BlockStatistics:
-    seen = flow.measure(index, keep_mlp_tokens)
-    if advance:
-        flow.advance(index)
-    return seen
 
 
 def _layer_facts(name: str, layer: LinearWeights, factor: Factor, moments: Moments) -> LayerFacts:
@@ -356,10 +351,10 @@ def relative_output_error(
     for bias, sign in ((layer.bias, 1), (approximation.bias, -1)):
         if bias is not None:
             shift = shift + sign * bias.double()
-    error = ((E @ C) * E).sum() + 2 * shift @ (E @ mu) + shift @ shift
-    energy = ((W @ C) * W).sum()
+    error = energy(E, C) + 2 * shift @ (E @ mu) + shift @ shift
+    whole = energy(W, C)
     # A layer that gives nothing has nothing to lose.
-    return float(error / energy) if energy else 0.0
+    return float(error / whole) if whole else 0.0
 
 
 def _facts(

@@ -8,6 +8,7 @@ import torch
 from scipy.linalg import lapack
 from torch import Tensor
 
+from harness.algebra.symmetric import largest
 from harness.errors import NonFiniteError
 
 
@@ -24,7 +25,7 @@ def leading_eigenvectors(S: Tensor, rank: int) -> tuple[Tensor, Tensor]:
         NonFiniteError: ``S`` holds NaN or infinity.
         torch.linalg.LinAlgError: no convergence.
     """
-    scale = float(torch.linalg.vector_norm(S, math.inf))
+    scale = largest(S)
     if not math.isfinite(scale):
         raise NonFiniteError("a layer's Gram matrix holds NaN or infinity; check the model")
     if S.device.type == "cpu" and S.dtype == torch.float64 and len(S) > 1 and scale > 0:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.algebra.lowrank import Fit, reduced_rank_regression
+from harness.algebra.symmetric import gram
 
 ALPHA, BETA, GAMMA = 1.0, 1.0, 1.0
 """Weights of the up, activation and down terms of the decoupled loss."""
@@ -28,14 +29,16 @@ def regress(
     """
     n = len(inputs)
     cross = (targets.T @ inputs).double() / n
-    moment = (inputs.T @ inputs).double() / n
+    moment = gram(inputs.T).double() / n
+    if not centred:
+        product, preconditioner = reduced_rank_regression(cross, moment, prior, damping, rank)
+        return Fit(product, None, preconditioner)
     target_mean = targets.mean(0, dtype=torch.float64)
     input_mean = inputs.mean(0, dtype=torch.float64)
-    if centred:
-        cross -= torch.outer(target_mean, input_mean)
-        moment -= torch.outer(input_mean, input_mean)
+    cross -= torch.outer(target_mean, input_mean)
+    moment -= torch.outer(input_mean, input_mean)
     product, preconditioner = reduced_rank_regression(cross, moment, prior, damping, rank)
-    bias = target_mean - product.B @ (product.A @ input_mean) if centred else None
+    bias = target_mean - product.B @ (product.A @ input_mean)
     return Fit(product, bias, preconditioner)
 
 

@@ -102,7 +102,14 @@ def reduced_rank_regression(
     preconditioner = root_covariance(drifted, damping)
     change = cross - prior @ drifted
     if damping > 0 and bool(drifted.diagonal().any()):
-        change = torch.linalg.solve(preconditioner.metric, change.T).T
+        change = _right_divided(change, preconditioner)
     else:
         change = change @ torch.linalg.pinv(preconditioner.metric, hermitian=True)
     return best_product(prior + change, preconditioner, rank), preconditioner
+
+
+def _right_divided(Y: Tensor, preconditioner: Preconditioner) -> Tensor:
+    """``Y M^-1`` for the metric ``M``."""
+    if preconditioner.triangle is None:
+        return torch.linalg.solve(preconditioner.metric, Y.T).T
+    return torch.cholesky_solve(Y.T, preconditioner.triangle).T

@@ -5,6 +5,7 @@ A low-rank fit needs only the metric (or any of its square roots), never an inve
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.algebra.spectral import cholesky, symmetric_root
-from harness.algebra.symmetric import gram, sandwich, triangle_product
+from harness.algebra.symmetric import gram, largest, sandwich, triangle_product
 from harness.errors import NonFiniteError
 
 
@@ -108,7 +109,7 @@ def root_covariance(C: Tensor, damping: float) -> Preconditioner:
 
 
 def _require_finite(moment: Tensor) -> None:
-    if not bool(torch.isfinite(moment).all()):
+    if not math.isfinite(largest(moment)):
         raise NonFiniteError(
             "the calibration moments hold NaN or infinity; pass --dtype float32, or check the model"
         )

@@ -38,20 +38,30 @@ def gram(Y: Tensor) -> Tensor:
 
 def sandwich(W: Tensor, S: Tensor) -> Tensor:
     """``W S W^T`` for ``W: [m, d]`` and symmetric ``S: [d, d]``, ``[m, m]``."""
-    half = triangle_product(W, _half(S)) @ W.T
+    half = _half_product(W, S) @ W.T
     return half + half.T
 
 
 def energy(W: Tensor, S: Tensor) -> Tensor:
     """``tr(W S W^T)`` for ``W: [m, d]`` and symmetric ``S: [d, d]``."""
-    return 2 * (triangle_product(W, _half(S)) * W).sum()
+    return 2 * (_half_product(W, S) * W).sum()
 
 
-def _half(S: Tensor) -> Tensor:
-    """The lower triangle ``L`` with ``L + L^T = S``."""
-    half = S.tril()
-    half.diagonal().mul_(0.5)
-    return half
+def largest(M: Tensor) -> float:
+    """The largest absolute value in ``M``; NaN or infinity where it holds any."""
+    least, most = torch.aminmax(M)
+    return float(torch.maximum(-least, most))
+
+
+def _half_product(W: Tensor, S: Tensor) -> Tensor:
+    """``W L`` for the lower triangle ``L`` with ``L + L^T = S``."""
+    product = torch.empty_like(W)
+    for strip in _strips(len(S)):
+        corner = S[strip, strip].tril()
+        corner.diagonal().mul_(0.5)
+        torch.mm(W[:, strip], corner, out=product[:, strip])
+        product[:, strip].addmm_(W[:, strip.stop :], S[strip.stop :, strip])
+    return product
 
 
 def _strips(size: int) -> Iterator[slice]:

@@ -54,10 +54,13 @@ class BlockFlow:
                 model.base_model(**inputs, use_cache=False)
 
     @torch.no_grad()
-    def measure(self, index: int, keep_mlp_tokens: bool) -> BlockStatistics:
+    def measure(
+        self, index: int, keep_mlp_tokens: bool, *, advance: bool = False
+    ) -> BlockStatistics:
         """Statistics of block ``index`` on the hidden states that reach it.
 
-        Nothing in the block reads what its down projection gives, so that need not be computed.
+        They stay where they are unless they ``advance`` through the block as it is. Nothing in it
+        reads what its down projection gives, which otherwise need not be computed.
 
         Raises:
             NonFiniteError: an activation is NaN or infinite; names the layer.
@@ -65,13 +68,17 @@ class BlockFlow:
         """
         block = self.blocks[index]
         down = block.module.get_submodule(block.stack.path("down"))
-        with (
-            BlockObserver(block, keep_mlp_tokens) as observer,
-            _replaced_forward(down, self._nothing),
-        ):
+        with ExitStack() as stack:
+            observer = stack.enter_context(BlockObserver(block, keep_mlp_tokens))
+            if not advance:
+                stack.enter_context(_replaced_forward(down, self._nothing))
             for batch, mask in enumerate(self.masks):
                 observer.mask = mask
-                self.run(index, batch)
+                given = self.run(index, batch)
+                if advance:
+                    self.hidden[batch] = given
+        if advance:
+            self._rest[index].clear()
         return unfolded(observer.statistics())
 
     @torch.no_grad()

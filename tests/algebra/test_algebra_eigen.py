@@ -9,7 +9,15 @@ import torch
 from algebra_oracles import Array, array, gaussian, low_rank, moment, rotation, tensor
 
 from harness.algebra.eigen import leading_eigenvectors
-from harness.algebra.symmetric import NARROWEST, STRIPS, energy, gram, sandwich, triangle_product
+from harness.algebra.symmetric import (
+    NARROWEST,
+    STRIPS,
+    energy,
+    gram,
+    largest,
+    sandwich,
+    triangle_product,
+)
 from harness.errors import NonFiniteError
 
 SIZES = [1, 2, 3, 7, 40]
@@ -94,3 +102,13 @@ def test_products_in_strips_are_the_products(size: int) -> None:
     np.testing.assert_allclose(float(energy(tensor(W), tensor(S))), np.trace(W @ S @ W.T), **close)
     for Y in (tensor(W).T, tensor(W), tensor(L)):
         np.testing.assert_allclose(array(gram(Y)), array(Y) @ array(Y).T, **close)
+
+
+@pytest.mark.parametrize("extreme", [7.5, -7.5, float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("shape", [(1, 1), (40, 40), (300,)])
+def test_the_largest_value_shows_whatever_its_sign_and_what_is_not_finite(
+    shape: tuple[int, ...], extreme: float
+) -> None:
+    M = tensor(np.clip(gaussian(8, *shape), -5, 5))
+    M.view(-1)[M.numel() // 2] = extreme
+    np.testing.assert_equal(largest(M), abs(extreme))

@@ -227,6 +227,16 @@ def test_block_by_block_measures_the_same_as_all_at_once(name):
     assert_same_statistics(found, gather(model, calibration, batch_size=2))
 
 
+def test_looking_at_a_block_on_the_way_is_looking_and_going_on(name):
+    model, calibration = random_model(name), random_calibration(5, 13)
+    apart, at_once = (BlockFlow(model, blocks_of(model), calibration, 2) for _ in range(2))
+    looked = [apart.measure(0, keep_mlp_tokens=True)]
+    apart.advance(0)
+    assert_same_statistics([at_once.measure(0, keep_mlp_tokens=True, advance=True)], looked)
+    for one, other in zip(at_once.hidden, apart.hidden, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_sequential_compression_equals_a_loop_by_hand(name, tiny):
     subject, calibration = tiny(name), random_calibration()
     compressor = compressors.get("asvd-rootcov")
