@@ -78,7 +78,7 @@ def compress(
         compressor,
         config,
         ratio,
-        draw(source, subject, calibration),
+        draw(source, subject, calibration, batch_size=batch_size, track=track),
         scope=scope,
         batch_size=batch_size,
         staging=staging,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import torch
+
 from harness.assets.kinds import TextAsset
 from harness.assets.texts import resolve_text
 from harness.errors import UsageError
 from harness.model import LanguageModel
+from harness.offload.moving import is_offloaded
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
+from harness.progress import Tracker, silent
 from harness.prompt import PromptSource
 from harness.spec import CalibrationSpec
 from harness.statistics.calibration import Calibration, draw_text
 from harness.statistics.prompts import draw_prompts
+from harness.statistics.writing import write
 from harness.task import Trained, find_task, tasks
 
 
@@ -69,9 +74,34 @@ def resolve_calibration(spec: CalibrationSpec) -> TextAsset | PromptSource:
 
 
 def draw(
-    source: TextAsset | PromptSource, subject: LanguageModel, spec: CalibrationSpec
+    source: TextAsset | PromptSource,
+    subject: LanguageModel,
+    spec: CalibrationSpec,
+    *,
+    batch_size: int = 8,
+    track: Tracker = silent,
 ) -> Calibration:
-    """The samples ``spec`` asks for, as inputs of ``subject``."""
+    """The samples ``spec`` asks for, as inputs of ``subject``, and those that it writes itself.
+
+    Raises:
+        NonFiniteError: the model cannot write, its predictions are NaN or infinite.
+        UsageError: the data holds less than asked, or the model that shall write is on disk.
+    """
     if isinstance(source, PromptSource):
         return draw_prompts(source, subject, spec)
-    return draw_text(source, subject.tokenizer, spec)
+    drawn = draw_text(source, subject.tokenizer, spec)
+    if not spec.self_samples:
+        return drawn
+    if is_offloaded(subject.model):
+        raise UsageError(
+            "--self-samples reads the whole model once a token, of which --offload keeps one "
+            "block in memory; leave out either"
+        )
+    assert spec.length is not None
+    generator = torch.Generator().manual_seed(spec.seed)
+    tokens = drawn.input_ids.flatten()
+    first = tokens[torch.randint(len(tokens), (spec.self_samples,), generator=generator)]
+    written = write(
+        subject.model, first, spec.length, generator, batch_size=batch_size, track=track
+    )
+    return drawn.and_written(written)

@@ -81,7 +81,14 @@ class _Job:
         sources = {v.source.spec: v.source for v in self.plan.variants if v.to_do and v.source}
         with failures_explained("calibration"):
             self.calibrations: dict[CalibrationSpec | None, Calibration] = {
-                spec: draw(source.data, self.dense, spec) for spec, source in sources.items()
+                spec: draw(
+                    source.data,
+                    self.dense,
+                    spec,
+                    batch_size=self.plan.request.batch_size,
+                    track=self.track,
+                )
+                for spec, source in sources.items()
             }
         self.waiting = [variant for variant in self.plan.variants if variant.to_do]
         self.calibrated_on: CalibrationSpec | None = None

@@ -40,7 +40,8 @@ class CalibrationSpec(Document):
     ``sampling`` is ``windows`` (disjoint windows of the joined text), ``documents`` (a random
     stretch of a random document long enough, the protocol of SparseGPT and its successors), or
     ``prompts`` (whole questions with their images and answers, of any length, from the training
-    split of the task that ``text`` names).
+    split of the task that ``text`` names). ``self_samples`` more sequences of ``length`` tokens are
+    written by the model itself, each behind a token of the text.
     """
 
     text: str
@@ -48,11 +49,14 @@ class CalibrationSpec(Document):
     length: Annotated[int, Field(ge=2)] | None
     sampling: Literal["windows", "documents", "prompts"] = "windows"
     seed: int = 0
+    self_samples: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _prompts_are_whole(self) -> Self:
         if (self.sampling == "prompts") != (self.length is None):
             raise ValueError("calibration prompts are taken whole, texts need a length")
+        if self.length is None and self.self_samples:
+            raise ValueError("a model writes texts of its own, no calibration questions")
         return self
 
 

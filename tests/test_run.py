@@ -413,6 +413,7 @@ def test_run_ids_of_all_cells_depend_on(request_one, changes):
         {"calibration": {"seed": 1}},
         {"calibration": {"samples": 5}},
         {"calibration": {"sampling": "documents"}},
+        {"calibration": {"self_samples": 2}},
     ],
 )
 def test_run_ids_of_compressed_cells_depend_on(request_one, changes):

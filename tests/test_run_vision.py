@@ -173,10 +173,11 @@ def test_the_command_line_reports_what_was_skipped(folders, tmp_path, capsys):
     assert main(arguments) == 0
 
 
-def test_a_length_is_not_for_questions(folders, capsys):
+@pytest.mark.parametrize("option", ["--length", "--self-samples"])
+def test_what_is_for_texts_is_not_for_questions(folders, capsys, option):
     arguments = ["run", "--model", folders("llava"), "--tasks", "mini-textvqa"]
-    assert main([*arguments, "--calibration", "mini-scienceqa", "--length", "64"]) == 2
-    assert "--length is for texts" in capsys.readouterr().err
+    assert main([*arguments, "--calibration", "mini-scienceqa", option, "64"]) == 2
+    assert f"{option} is for texts" in capsys.readouterr().err
 
 
 def test_a_text_model_cannot_be_asked_about_images(model_folder, tmp_path):

@@ -68,6 +68,12 @@ def add_calibration_options(parser: argparse.ArgumentParser) -> None:
         help=f"tokens per sequence of a calibration text (default: {calibration.length})",
     )
     add(
+        "--self-samples",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="more sequences of that length that the model itself writes (default: 0)",
+    )
+    add(
         "--scope",
         choices=get_args(Scope),
         default="language",

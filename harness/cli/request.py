@@ -79,7 +79,13 @@ def request(arguments: argparse.Namespace) -> Request:
 
 def require_counts(given: Mapping[str, Any]) -> None:
     """Raise ``UsageError`` where a number of ``given`` options is too small."""
-    for name, least in {"samples": 1, "length": 2, "batch_size": 1, "limit": 1}.items():
+    for name, least in {
+        "samples": 1,
+        "self_samples": 0,
+        "length": 2,
+        "batch_size": 1,
+        "limit": 1,
+    }.items():
         if (number := given.get(name)) is not None and number < least:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} must be at least {least}, got {number}")
@@ -92,10 +98,15 @@ def chosen_calibration(
     samples, seed = given.get("samples"), given["seed"]
     reference = given.get("calibration")
     if reference and names_prompts(reference):
-        if "length" in given:
-            raise UsageError("--length is for texts; calibration questions are taken whole")
+        for option in ("length", "self_samples"):
+            if option in given:
+                flag = option.replace("_", "-")
+                raise UsageError(f"--{flag} is for texts; calibration questions are taken whole")
         return prompt_calibration(reference, samples or PROMPT_SAMPLES, seed)
-    changes = {"length": given.get("length", text.length)}
+    changes = {
+        "length": given.get("length", text.length),
+        "self_samples": given.get("self_samples", 0),
+    }
     if reference:
         changes |= {"text": reference, "sampling": "windows"}
     text = text.model_copy(update=changes)
@@ -147,7 +158,7 @@ def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 def _asks_to_compress(given: Mapping[str, Any]) -> bool:
     """Whether an option was given that has no meaning for a model that is compressed already."""
     return given["save"] is not None or any(
-        name in {"method", "ratio", "calibration", "samples", "length"}
+        name in {"method", "ratio", "calibration", "samples", "self_samples", "length"}
         or name.startswith("method_option_")
         for name in given
     )

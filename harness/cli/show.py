@@ -80,9 +80,12 @@ def _summary(record: RunRecord) -> Table:
     if record.calibration and spec.calibration:
         length = spec.calibration.length
         size = f"{length} tokens" if length else "questions"
+        written = spec.calibration.self_samples
         rows["calibration"] = (
             f"{spec.calibration.samples} x {size} of "
             f"{record.calibration.reference} ({record.calibration.fingerprint[:12]})"
+            + f", {written} x {size} of its own"
+            * bool(written)
         )
     for metric in record.result.metrics if record.result else ():
         spread = "" if metric.stderr is None else f" ± {metric.stderr:.4g}"

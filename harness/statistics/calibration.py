@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -64,6 +64,14 @@ class TextCalibration:
             self.input_ids.split(batch_size), self.attention_mask.split(batch_size), strict=True
         ):
             yield {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+    def and_written(self, ids: Tensor) -> TextCalibration:
+        """With more sequences, ``[samples, length]``, that the model has written."""
+        together = torch.cat([self.input_ids, ids])
+        facts = self.facts.model_copy(update={"tokens": together.numel()})
+        return replace(
+            self, input_ids=together, attention_mask=torch.ones_like(together), facts=facts
+        )
 
     def graded(self, batch_size: int, device: torch.device) -> Iterator[tuple[Inputs, Tensor]]:
         """Every token of a text is to be predicted; see ``Calibration``."""

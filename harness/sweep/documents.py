@@ -43,6 +43,7 @@ class CalibrationEntry(Document):
 
     text: str | None = None
     samples: Count | None = None
+    self_samples: Annotated[int, Field(ge=0)] | None = None
     length: Annotated[int, Field(ge=2)] | None = None
 
 

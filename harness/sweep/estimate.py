@@ -133,7 +133,8 @@ def _statistics(subject: Subject, spec: RunSpec) -> int:
     method = spec.method.name
     config = configure(compressors.get(method).config, spec.method.options, method)
     length = spec.calibration.length
-    tokens = min(MLP_TOKENS, spec.calibration.samples * length) if length else MLP_TOKENS
+    samples = spec.calibration.samples + spec.calibration.self_samples
+    tokens = min(MLP_TOKENS, samples * length) if length else MLP_TOKENS
     sizes = [
         _moments(widths.values()) + tokens * widths["mlp_input"] * subject.dtype.itemsize
         for widths in map(_widths, subject.compressed)

@@ -146,16 +146,21 @@ def _calibration(
     chosen = CalibrationEntry.model_validate(
         common.model_dump(exclude_none=True) | own.model_dump(exclude_none=True)
     )
-    length = chosen.length or TEXT_CALIBRATION.length
+    standard = TEXT_CALIBRATION.model_copy(
+        update={
+            "length": chosen.length or TEXT_CALIBRATION.length,
+            "self_samples": chosen.self_samples or 0,
+        }
+    )
     if chosen.text is None:
-        text = TEXT_CALIBRATION.model_copy(update={"length": length})
-        return default_calibration(task.name, text=text, samples=chosen.samples, seed=seed)
+        return default_calibration(task.name, text=standard, samples=chosen.samples, seed=seed)
     if names_prompts(chosen.text):
-        if chosen.length:
-            raise UsageError("calibration questions are taken whole; remove 'length'")
+        for key in ("length", "self_samples"):
+            if getattr(chosen, key):
+                raise UsageError(f"calibration questions are taken whole; remove '{key}'")
         return prompt_calibration(chosen.text, chosen.samples or PROMPT_SAMPLES, seed)
     samples = chosen.samples or TEXT_CALIBRATION.samples
-    return CalibrationSpec(text=chosen.text, samples=samples, length=length, seed=seed)
+    return standard.model_copy(update={"text": chosen.text, "samples": samples, "seed": seed})
 
 
 def _distinct(cells: list[Request]) -> list[Request]:
