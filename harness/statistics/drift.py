@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.algebra.drift import Drift, Half
+from harness.algebra.folding import add_gram, folded_zeros, unfold
 from harness.block import LinearWeights
 from harness.errors import NonFiniteError
 from harness.families.stack import Block
@@ -116,7 +117,7 @@ class HalfSum:
         self.count = 0
         self._mass = 0.0
         self._origin = zeros(d_in), zeros(d_out)
-        self._second, self._cross = zeros(d_in, d_in), zeros(d_out, d_in)
+        self._second, self._cross = folded_zeros(d_in, layer.weight.device), zeros(d_out, d_in)
         self._input, self._missing = zeros(d_in), zeros(d_out)
 
     def add(self, x: Tensor, target: Tensor, stream: Tensor) -> None:
@@ -143,7 +144,7 @@ class HalfSum:
         self._missing += weight @ missing.double()
         root = weight.sqrt().to(precision)[:, None]
         x, missing = root * x, root * missing
-        self._second += x.T @ x
+        add_gram(self._second, x)
         self._cross += missing.T @ x
 
     def half(self) -> Half:
@@ -157,7 +158,7 @@ class HalfSum:
         mean, lack = a + self._origin[0], b + self._origin[1]
         found = Half(
             mass,
-            self._second / mass - torch.outer(a, a) + torch.outer(mean, mean),
+            unfold(self._second) / mass - torch.outer(a, a) + torch.outer(mean, mean),
             self._cross / mass - torch.outer(b, a) + torch.outer(lack, mean),
             mean,
             lack,
