@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from harness.algebra.symmetric import gram
 from harness.statistics.moments import Moments
 
 FLOOR = 0.1
@@ -59,7 +60,7 @@ class Agreement:
 
 def _energy_of_products(x: Tensor) -> float:
     """Squares of ``x^T x`` outside its diagonal, from the smaller of ``x^T x`` and ``x x^T``."""
-    smaller = x @ x.T if len(x) < x.shape[1] else x.T @ x
+    smaller = gram(x if len(x) < x.shape[1] else x.T)
     diagonal = x.square().sum(0, dtype=torch.float64)
     return float(smaller.square().sum(dtype=torch.float64) - diagonal.square().sum())
 
