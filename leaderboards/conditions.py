@@ -49,7 +49,8 @@ def _calibration(one: Calibration | None, tables: Sequence[Table]) -> str:
         return "none"
     size = "whole samples" if one.length is None else f"x {one.length} tokens"
     seeds = sorted({seed for table in tables for seed in table.seeds})
-    drawn = f"{one.samples} {size} by {one.sampling}, {_seeds(seeds)}"
+    written = f" and {one.self_samples} {size} of the model's own" * bool(one.self_samples)
+    drawn = f"{one.samples} {size} by {one.sampling}{written}, {_seeds(seeds)}"
     return f"{one.text}, {drawn}, {one.fingerprint[:SHORT]}"
 
 

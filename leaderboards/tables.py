@@ -106,6 +106,7 @@ class Calibration:
     samples: int
     length: int | None
     sampling: str
+    self_samples: int
     fingerprint: str
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.record import RunRecord
 from harness.saving.artefact import Artefact
+from harness.spec import CalibrationSpec
 
 _TEXT = """---
 library_name: transformers
@@ -51,7 +52,7 @@ The weights are derived from `{model}`, whose licence applies to them and to wha
 def model_card(artefact: Artefact) -> str:
     """Markdown with the front matter that model hubs read."""
     origin, done = artefact.origin, artefact.compression
-    samples = "" if origin.calibration is None else f"{origin.calibration.samples} samples of "
+    samples = "" if origin.calibration is None else f"{_samples(origin.calibration)} of "
     return _TEXT.format(
         model=origin.model.reference,
         fingerprint=origin.model.fingerprint[:12],
@@ -89,3 +90,8 @@ def _results(records: tuple[RunRecord, ...]) -> str:
             f"| {metric.value:.4g} | {spread} | {metric.n:,} {metric.unit} |"
         )
     return "\n".join(rows)
+
+
+def _samples(spec: CalibrationSpec) -> str:
+    written = f"{spec.self_samples} samples of the model's own and " * bool(spec.self_samples)
+    return f"{written}{spec.samples} samples"

@@ -82,6 +82,17 @@ def test_calibrations_that_differ_in_more_than_the_seed_stay_apart():
     assert len(board(records).tables) == 2
 
 
+def test_calibrations_that_the_model_wrote_a_part_of_stay_apart_and_say_so():
+    plain = CalibrationSpec(text="c4", samples=8, length=16)
+    more = plain.model_copy(update={"self_samples": 3})
+    records = [answers(0.5, calibration=plain), answers(0.6, calibration=more)]
+    found = board(records)
+    assert len(found.tables) == 2
+    text = markdown.render(found)
+    assert "8 x 16 tokens by windows, seed 0" in text
+    assert "8 x 16 tokens by windows and 3 x 16 tokens of the model's own, seed 0" in text
+
+
 def test_a_run_with_uncommitted_changes_does_not_rank():
     record = drawn(0, 20.0)
     dirty = record.environment.model_copy(update={"commit": "c" * 40, "dirty": True})

@@ -234,6 +234,10 @@ def test_a_seed_a_scope_and_a_limit_are_on_the_card(measured):
     card = model_card(artefact.model_copy(update={"records": (limited,)}))
     assert "wikitext2 (limited to 3)" in card
     assert "calibrated on 4 samples of" in card
+    more = artefact.origin.calibration.model_copy(update={"self_samples": 3})
+    origin = artefact.origin.model_copy(update={"calibration": more})
+    card = model_card(artefact.model_copy(update={"origin": origin}))
+    assert "calibrated on 3 samples of the model's own and 4 samples of" in card
     assert f"base_model: {artefact.origin.model.reference}" in card
 
 
