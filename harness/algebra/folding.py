@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-STRIPS = 3
-"""Row strips in which a product is formed; more save work but make smaller products."""
+from harness.algebra.symmetric import gram_rows
 
 
 def folded_zeros(size: int, device: torch.device) -> Tensor:
@@ -40,13 +39,11 @@ def unfold(rectangle: Tensor) -> Tensor:
 def add_gram(rectangle: Tensor, x: Tensor) -> None:
     """Add ``x^T x`` of ``x: [n, d]`` to a folded matrix, in place."""
     upper, size = rectangle.shape
-    height = -(-size // STRIPS)
-    for start in range(0, size, height):
-        # The product is symmetric, so each strip of rows starts at its diagonal block.
-        strip = (x[:, start : start + height].T @ x[:, start:]).triu_()
-        above = max(min(upper - start, len(strip)), 0)
-        rectangle[start : start + above, start:] += strip[:above]
-        below = strip[above:, above:]
+    for strip, product in gram_rows(x.T):
+        start, rows = strip.start, product.triu_()
+        above = max(min(upper - start, len(rows)), 0)
+        rectangle[start : start + above, start:] += rows[:above]
+        below = rows[above:, above:]
         at = start + above - upper
         if len(below):
             rectangle[1 + at : 1 + size - upper, at : at + len(below)] += below.T

@@ -29,11 +29,16 @@ def triangle_product(W: Tensor, L: Tensor) -> Tensor:
 def gram(Y: Tensor) -> Tensor:
     """``Y Y^T``, ``[m, m]``."""
     product = Y.new_empty(len(Y), len(Y))
-    for strip in _strips(len(Y)):
-        rows = Y[strip] @ Y[strip.start :].T
+    for strip, rows in gram_rows(Y):
         product[strip, strip.start :] = rows
         product[strip.start :, strip] = rows.T
     return product
+
+
+def gram_rows(Y: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """The rows of ``Y Y^T``, strip by strip, each from its first diagonal element on."""
+    for strip in _strips(len(Y)):
+        yield strip, Y[strip] @ Y[strip.start :].T
 
 
 def sandwich(W: Tensor, S: Tensor) -> Tensor:

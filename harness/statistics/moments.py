@@ -36,6 +36,9 @@ class Moments:
 ROWS = 4096
 """Tokens added at a time, so that what is made of them stays in a processor's cache."""
 
+NEAR = 128
+"""Tokens whose magnitudes are summed at a time, in a processor's nearest caches."""
+
 
 class MomentAccumulator:
     """Sums in float64, on the device of the activations, about an origin.
@@ -62,7 +65,9 @@ class MomentAccumulator:
         if len(tokens) == 0:
             return
         parts = tokens.split(ROWS)
-        magnitude = torch.stack([_precise(part).abs().sum(0) for part in parts])
+        at_once = NEAR if tokens.device.type == "cpu" else ROWS
+        sums = [_precise(some).abs().sum(0) for some in tokens.split(at_once)]
+        magnitude = torch.stack(sums).sum(0, dtype=torch.float64)
         if not bool(torch.isfinite(magnitude).all()):
             raise NonFiniteError(
                 "the activations on the calibration data hold NaN or infinity; pass --dtype "
@@ -71,7 +76,7 @@ class MomentAccumulator:
         if self.count == 0:
             self._origin = _precise(parts[0]).mean(0).double()
         self.count += len(tokens)
-        self._magnitude += magnitude.sum(0, dtype=torch.float64)
+        self._magnitude += magnitude
         for part in parts:
             x = _precise(part)
             x = x - self._origin.to(x.dtype)
@@ -122,5 +127,4 @@ def _precise(tokens: Tensor) -> Tensor:
 
 def _about(count: int, total: Tensor, shift: Tensor) -> Tensor:
     """What ``sum x x^T`` gains when every ``x`` moves by ``shift``; ``total`` is ``sum x``."""
-    cross = torch.outer(total, shift)
-    return cross + cross.T + count * torch.outer(shift, shift)
+    return torch.outer(total + count * shift, shift).addr_(shift, total)
