@@ -56,11 +56,8 @@ def alternating(vocabulary):
     return (1 - 2 * (torch.arange(vocabulary) % 3 % 2)).to(torch.int8)
 
 
-def stored_gradients(model, paths, inputs, wanted):
-    """What comes back to each module's output from the predictions of the ``wanted`` tokens.
-
-    Differentiates the whole graph at once, with ``same_signs``; ``wanted: [batch, length]``.
-    """
+def outputs_and_logits(model, paths, inputs):
+    """What each module gives in one pass, to be differentiated by, and what the model predicts."""
     outputs = {}
 
     def keep(path):
@@ -75,6 +72,15 @@ def stored_gradients(model, paths, inputs, wanted):
     logits = model(**inputs, use_cache=False).logits
     for handle in handles:
         handle.remove()
+    return outputs, logits
+
+
+def stored_gradients(model, paths, inputs, wanted):
+    """What comes back to each module's output from the predictions of the ``wanted`` tokens.
+
+    Differentiates the whole graph at once, with ``same_signs``; ``wanted: [batch, length]``.
+    """
+    outputs, logits = outputs_and_logits(model, paths, inputs)
     signs = alternating(logits.shape[-1])[None]
     loss = sum(
         probe(logits[row, place - 1, None].detach(), signs)[0] @ logits[row, place - 1]
@@ -120,16 +126,8 @@ def test_on_average_the_moments_are_those_of_all_labels(name, monkeypatch):
     one = random_calibration(samples=1, length=5)
     language = family_of(model.config).language
     paths = [f"{language.blocks}.{i}.{path}" for i in range(2) for path in language.layers.values()]
-    outputs = {}
-    handles = [
-        model.get_submodule(path).register_forward_hook(
-            lambda _, __, output, path=path: outputs.update({path: output})
-        )
-        for path in paths
-    ]
-    scores = model(input_ids=one.input_ids, use_cache=False).logits[0].log_softmax(-1)
-    for handle in handles:
-        handle.remove()
+    outputs, logits = outputs_and_logits(model, paths, {"input_ids": one.input_ids})
+    scores = logits[0].log_softmax(-1)
     exact = dict.fromkeys(paths, 0)
     for position, label in itertools.product(range(4), range(16)):
         score = scores[position, label]
