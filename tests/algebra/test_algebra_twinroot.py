@@ -283,23 +283,21 @@ def stream_error(subject, small, calibration):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_compensation_brings_the_stream_back(name, tiny):
-    subject, calibration = tiny(name), random_calibration(samples=24)
-    with_it, without = (
-        compress_model(
-            subject,
-            "twinroot",
-            twinroot.plugin,
-            config_of("twinroot", compensation=compensation),
-            0.3,
-            calibration,
-        )
-        for compensation in (True, False)
-    )
-    one, other = (stream_error(subject, small, calibration) for small in (with_it, without))
-    assert one < other
-    assert [layer.rank for layer in with_it.compression.layers] == [
-        layer.rank for layer in without.compression.layers
-    ]
+    """On average over calibrations: a single one may lose by what its drift happens to be."""
+    subject = tiny(name)
+    errors = {True: 0.0, False: 0.0}
+    for seed in range(3):
+        calibration = random_calibration(samples=24, seed=seed)
+        ranks = []
+        for compensation in errors:
+            config = config_of("twinroot", compensation=compensation)
+            small_model = compress_model(
+                subject, "twinroot", twinroot.plugin, config, 0.3, calibration
+            )
+            errors[compensation] += stream_error(subject, small_model, calibration)
+            ranks.append([layer.rank for layer in small_model.compression.layers])
+        assert ranks[0] == ranks[1]
+    assert errors[True] < errors[False]
 
 
 def test_without_drift_compensation_is_the_two_sided_fit(tiny):

@@ -109,6 +109,12 @@ def test_the_plan_of_this_project_names_every_cell(tmp_path, capsys):
     recipe = Path(__file__).parents[2] / ".ci" / "gate.yaml"
     assert main(["plan", str(recipe), "--output", str(tmp_path / "results")]) == 0
     shown = capsys.readouterr().out
-    assert "16 cells, 0 done, 16 to run" in shown
-    for name in ("builtin:opt-tiny", "builtin:qwen2.5-vl-tiny", "asvd-rootcov", "mini-scienceqa"):
+    assert "18 cells, 0 done, 18 to run" in shown
+    for name in (
+        "builtin:opt-tiny",
+        "builtin:qwen2.5-vl-tiny",
+        "asvd-rootcov",
+        "twinroot",
+        "mini-scienceqa",
+    ):
         assert name in shown
