@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from harness.algebra.fisher import probe, random_signs
@@ -29,6 +28,7 @@ from harness.roles import SITE_OF_ROLE, Role, Site
 from harness.statistics.agreement import Agreement
 from harness.statistics.calibration import Calibration, Inputs
 from harness.statistics.folded import Folded
+from harness.statistics.kept import KeptActivations
 from harness.statistics.moments import MomentAccumulator, Moments
 
 POSITIONS_AT_ONCE = 64
@@ -44,8 +44,8 @@ def collect_gradients(
 ) -> list[Backward]:
     """What comes back to each of ``blocks`` from all predictions, over all tokens.
 
-    One sample at a time passes through the model and back. Of its activations only those
-    between blocks are kept, the others are computed again on the way back.
+    One sample at a time passes through the model and back (see ``harness.statistics.kept`` for
+    what it needs in memory).
 
     Raises:
         InfrastructureError: one sample does not fit in memory.
@@ -57,13 +57,14 @@ def collect_gradients(
         observers = [GradientObserver(block) for block in blocks]
         for observer in observers:
             observer.watch(stack)
+        kept = KeptActivations(model)
         for block in blocks:
-            whole = block.module.forward
-            block.module.forward = partial(checkpoint, whole, use_reentrant=False)
+            block.module.forward = partial(kept.run, block.module.forward)
             stack.callback(delattr, block.module, "forward")
         generator = torch.Generator().manual_seed(SEED)
         batches = calibration.graded(1, model.device)
         for inputs, graded in track(batches, "differentiating", len(calibration)):
+            kept.begin()
             for observer in observers:
                 observer.begin(inputs["attention_mask"].bool())
             try:

@@ -25,6 +25,7 @@ from harness.statistics.agreement import Agreement
 from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.statistics.gradients import collect_gradients
+from harness.statistics.kept import KeptActivations
 from harness.statistics.prompts import draw_prompts
 from harness.statistics.saved import load, save
 
@@ -324,19 +325,54 @@ def test_gradients_do_not_grow_with_the_calibration_and_repeat_exactly():
             assert moments.second.shape == long[role].second.shape
 
 
-def test_of_each_block_only_what_it_reads_is_kept_for_the_way_back():
-    """What a forward pass leaves behind: with checkpoints no inner activation."""
+ROOM = "harness.statistics.kept.ROOM"
+
+
+@pytest.mark.parametrize(("room", "whole"), [(0, 0), (1, 1), (1 << 30, 2)])
+def test_what_has_no_room_until_the_way_back_is_computed_again(monkeypatch, room, whole):
+    """Weights take none; a block is kept whole or not at all."""
+    monkeypatch.setattr(ROOM, room)
     model, inner, alive = random_model("llama"), [], []
     for block in blocks_of(model):
-        block.module.get_submodule("mlp.down_proj").register_forward_pre_hook(
-            lambda _, inputs: inner.append(StorageWeakRef(inputs[0].untyped_storage()))
+        block.module.get_submodule("mlp.up_proj").register_forward_hook(
+            lambda *arguments: inner.append(StorageWeakRef(arguments[-1].untyped_storage()))
         )
     model.lm_head.register_forward_pre_hook(
-        lambda *_: alive.append(sum(not one.expired() for one in inner))
+        lambda *_: alive.append(sum(not one.expired() for one in inner[-2:]))
     )
     gather(model, random_calibration(3, 12))
-    assert alive == [0] * 3
-    assert len(inner) == 2 * 2 * 3  # each block runs twice
+    assert alive == [whole] * 3
+    assert len(inner) == 3 * (whole + 2 * (2 - whole))
+    assert all(one.expired() for one in inner)
+
+
+def test_activations_take_the_room_of_their_storages(monkeypatch):
+    """A block's are counted until they are as many as there is room for, each storage once."""
+    model, calibration, taken = random_model("llama"), random_calibration(1, 12), []
+
+    class Counting(KeptActivations):
+        def run(self, forward, *arguments, **keywords):
+            given = super().run(forward, *arguments, **keywords)
+            taken.append(self._held)
+            return given
+
+    monkeypatch.setattr("harness.statistics.gradients.KeptActivations", Counting)
+    gather(model, calibration)
+    tokens, number = 12, 8
+    inner, width = 48, 32
+    # Of the MLP alone gate, its activation and up; far from all that passes through.
+    assert 3 * tokens * inner * number < taken[0] < 40 * tokens * width * number
+    assert taken[1] == pytest.approx(2 * taken[0], rel=0.05)
+
+
+def test_room_changes_no_digit(name, monkeypatch):
+    model, calibration = random_model(name), random_calibration(3, 12)
+    found = []
+    for room in (0, 1, 1 << 30):
+        monkeypatch.setattr(ROOM, room)
+        found.append(gather(model, calibration))
+    assert_same(found[1], found[0])
+    assert_same(found[2], found[0])
 
 
 def test_a_gradient_that_is_no_number_names_the_layer_and_the_fix():
