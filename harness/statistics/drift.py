@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from harness.block import LinearWeights
 from harness.errors import NonFiniteError
 from harness.families.stack import Block
 from harness.roles import WRITING_ROLES, Role
-from harness.statistics.flow import BlockFlow
+from harness.statistics.flow import BlockFlow, replaced_forward
 
 ADDS = 1e-2
 """Relative deviation up to which a block counts as the sum of what it is given and its layers."""
@@ -36,6 +36,7 @@ class TwoStreams:
     def __init__(self, dense: BlockFlow, compressed: BlockFlow) -> None:
         """Start before the first block of both."""
         self._dense, self._compressed = dense, compressed
+        self._attended: list[Any] = []
 
     @torch.no_grad()
     def enter(self, index: int) -> None:
@@ -64,6 +65,8 @@ class TwoStreams:
     def look(self, index: int, role: Role, layer: LinearWeights) -> Drift:
         """What ``role`` of the compressed block ``index`` receives and lacks; ``layer`` is dense.
 
+        Once ``down`` has been looked at, the block's attention must stay as it is.
+
         Raises:
             NonFiniteError: an activation is NaN or infinite; names the layer.
         """
@@ -76,6 +79,8 @@ class TwoStreams:
             _watch(stack, block, role, partial(_keep_input, inputs))
             if role == "down":
                 _watch(stack, block, "output", partial(_keep_output, attended))
+                keep = partial(_keep_output, self._attended)
+                stack.callback(_attention(block).register_forward_hook(keep).remove)
             for batch, wanted in enumerate(self._wanted[role]):
                 with suppress(_Enough):
                     self._compressed.run(index, batch)
@@ -98,8 +103,15 @@ class TwoStreams:
             raise NonFiniteError(f"{block.layer_name(role)}: {error}") from error
 
     def leave(self, index: int) -> None:
-        """Send the compressed stream through block ``index``."""
-        self._compressed.advance(index)
+        """Send the compressed stream through block ``index``.
+
+        Of its attention what the last look has seen is taken.
+        """
+        attention, given = _attention(self._compressed.blocks[index]), iter(self._attended)
+        seen = replaced_forward(attention, lambda *_, **__: next(given))
+        with seen if self._attended else nullcontext():
+            self._compressed.advance(index)
+        self._attended = []
 
 
 class HalfSum:
@@ -174,6 +186,10 @@ def _watch(stack: ExitStack, block: Block, role: Role, hook: Any) -> None:
     stack.callback(handle.remove)
 
 
+def _attention(block: Block) -> nn.Module:
+    return block.module.get_submodule(block.stack.attention)
+
+
 class _Enough(Exception):  # noqa: N818
     """What a block does behind the layer does not matter."""
 
@@ -183,7 +199,7 @@ def _keep_input(kept: list[Tensor], _: nn.Module, inputs: tuple[Any, ...], __: T
     raise _Enough
 
 
-def _keep_output(kept: list[Tensor], _: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
+def _keep_output(kept: list[Any], _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
     kept.append(output)
 
 

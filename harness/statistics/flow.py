@@ -48,7 +48,7 @@ class BlockFlow:
         self._mask = torch.empty(0)
         with ExitStack() as stack:
             for index, block in enumerate(blocks):
-                stack.enter_context(_replaced_forward(block.module, self._stand_in(index)))
+                stack.enter_context(replaced_forward(block.module, self._stand_in(index)))
             for inputs in calibration.batches(batch_size, model.device):
                 self._mask = inputs["attention_mask"].bool()
                 model.base_model(**inputs, use_cache=False)
@@ -71,7 +71,7 @@ class BlockFlow:
         with ExitStack() as stack:
             observer = stack.enter_context(BlockObserver(block, keep_mlp_tokens))
             if not advance:
-                stack.enter_context(_replaced_forward(down, self._nothing))
+                stack.enter_context(replaced_forward(down, self._nothing))
             for batch, mask in enumerate(self.masks):
                 observer.mask = mask
                 given = self.run(index, batch)
@@ -108,7 +108,8 @@ class BlockFlow:
 
 
 @contextmanager
-def _replaced_forward(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """``module`` runs as ``forward`` for as long."""
     own = vars(module).get("forward")  # a block that is on disk has one that reads it
     module.forward = forward
     try:

@@ -124,6 +124,27 @@ def test_a_model_that_is_not_compressed_lacks_nothing(name):
             assert float(half.cross.abs().max()) < 1e-12
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_attention_that_was_looked_at_is_not_computed_again(name):
+    dense, calibration, runs = random_model(name), padded(), []
+    hidden = []
+    for looked in (False, True):
+        compressed = damaged(name)
+        streams = streams_at_block(dense, compressed, calibration, 2)
+        block = family_of(compressed.config).blocks(compressed)[BLOCK]
+        query = block.module.get_submodule(block.stack.path("query"))
+        query.register_forward_hook(lambda *_: runs.append(looked))  # noqa: B023
+        if looked:
+            streams.look(BLOCK, "down", layer_of(dense, "down"))
+        block.module.get_submodule(block.stack.path("down")).weight.data.mul_(0.5)
+        streams.leave(BLOCK)
+        hidden.append(streams._compressed.hidden)
+        assert "forward" not in vars(block.module.get_submodule(block.stack.attention))
+    assert [runs.count(looked) for looked in (False, True)] == [3, 3]
+    for one, other in zip(*hidden, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_one_sample_is_one_half():
     dense = random_model("llama")
     streams = streams_at_block(dense, damaged("llama"), random_calibration(1, LENGTH), 4)
