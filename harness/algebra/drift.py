@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.algebra.preconditioners import damped
 
 DAMPINGS = (0.01, 0.1, 1.0, 10.0)
-"""Ridges that the halves choose among, relative to the inputs' mean diagonal."""
+"""Ridges that the halves choose among, relative to the inputs' mean diagonal; ascending."""
 
 ROUNDING = 1e-12
 """Relative error that centring may leave in a moment, generously."""
@@ -79,7 +79,8 @@ def confirmed_change(halves: Sequence[Half], whole: Half, G: Tensor) -> Tensor:
 
     ``beta cross (second + lam I)^-1`` of the whole calibration, with the ``lam`` of ``DAMPINGS``
     and the ``0 <= beta <= 1`` under which the changes of the two halves lower each other's error
-    most; zero where none does, and for a single half, which nothing confirms.
+    most; zero where none does, and for a single half, which nothing confirms. Beyond the first
+    ``lam`` that lowers it less than the one before none is tried.
 
     Args:
         halves: at most two.
@@ -102,8 +103,9 @@ def confirmed_change(halves: Sequence[Half], whole: Half, G: Tensor) -> Tensor:
             cost += float((weighed * (step @ other.second)).sum())
         share = min(gain / cost, 1.0) if gain > 0 and cost > 0 else 0.0
         lowered = share * (2 * gain - share * cost)
-        if lowered > best:
-            best, choice = lowered, (share, damping)
+        if 0 < best >= lowered:
+            break
+        best, choice = lowered, (share, damping)
     share, damping = choice
     return share * _ridge(whole, damping) if share else nothing
 
