@@ -65,6 +65,14 @@ def run_plan(plan: Plan, track: Tracker = silent, shared: Path | None = None) ->
     return sorted(records, key=lambda record: order.index(record.run_id))
 
 
+@dataclass(frozen=True)
+class _Collected:
+    """Statistics of the untouched model, and the seconds that they took."""
+
+    blocks: list[BlockStatistics]
+    seconds: float
+
+
 @dataclass
 class _Job:
     """One loaded model and what its variants share."""
@@ -92,7 +100,7 @@ class _Job:
             }
         self.waiting = [variant for variant in self.plan.variants if variant.to_do]
         self.calibrated_on: CalibrationSpec | None = None
-        self.statistics: list[BlockStatistics] | None = None
+        self.collected: dict[bool, _Collected] = {}
 
     def run(self, variant: Variant) -> Iterator[RunRecord]:
         """Compress once, evaluate each pending cell, save its record, then the model.
@@ -132,21 +140,22 @@ class _Job:
     def _compress(self, variant: Variant, stack: ExitStack) -> LanguageModel:
         """What it needs for as long as it is used is entered on ``stack``."""
         method, request = variant.method, self.plan.request
-        for stage in ("compress", "evaluate"):
+        for stage in ("calibrate", "compress", "evaluate"):
             self.timings.pop(stage, None)
         if method.compressor is None:
             return self.dense
         assert variant.source is not None
         calibration = self.calibrations[variant.source.spec]
         if self.calibrated_on != variant.source.spec:
-            self.calibrated_on, self.statistics = variant.source.spec, None
-        dense, staging = self.dense, None
+            self.calibrated_on = variant.source.spec
+            self.collected.clear()
+        dense, staging, statistics = self.dense, None, None
         if request.offload:
             place = variant.save or request.output.resolve() / variant.cells[0].run_id
             staging = stack.enter_context(staging_beside(place))
             dense = self._load()  # is compressed in place
-        elif reads_original(method.config) and self.statistics is None:
-            self._calibrate(variant.source, calibration)
+        elif reads_original(method.config):
+            statistics = self._statistics(variant, variant.source, calibration)
         with self._timed("compress"), failures_explained(f"method '{method.spec.name}'"):
             return compress_model(
                 dense,
@@ -156,37 +165,50 @@ class _Job:
                 variant.ratio,
                 calibration,
                 scope=request.scope,
-                statistics=self._hand_over(variant),
+                statistics=statistics,
                 staging=staging,
                 batch_size=request.batch_size,
                 track=self.track,
             )
 
-    def _hand_over(self, variant: Variant) -> list[BlockStatistics]:
-        """The statistics that ``variant`` reads; kept only as long as others will read them too."""
-        given = list(self.statistics or ()) if reads_original(variant.method.config) else []
+    def _statistics(
+        self, variant: Variant, source: Source, calibration: Calibration
+    ) -> list[BlockStatistics]:
+        """What ``variant`` reads; kept only as long as others will read it too.
+
+        Whether a method reads gradients changes the last digits of all moments, so that those with
+        and without are collected apart: nothing depends on what else a run measures.
+        """
+        gradients = variant.method.config.reads_gradients
+        if gradients not in self.collected:
+            with self._timed("calibrate"), failures_explained("calibration"):
+                blocks = self._collect(source, calibration, gradients)
+            self.collected[gradients] = _Collected(blocks, self.timings["calibrate"])
+        found = self.collected[gradients]
+        self.timings["calibrate"] = found.seconds
         if not any(
             other.source
             and other.source.spec == self.calibrated_on
             and reads_original(other.method.config)
+            and other.method.config.reads_gradients == gradients
             for other in self.waiting
         ):
-            self.statistics = None
-        return given
+            del self.collected[gradients]
+            return found.blocks
+        return list(found.blocks)
 
-    def _calibrate(self, source: Source, calibration: Calibration) -> None:
-        """Collect once what all variants together need."""
+    def _collect(
+        self, source: Source, calibration: Calibration, gradients: bool
+    ) -> list[BlockStatistics]:
+        """What all variants that read gradients, or all others, need together."""
         request, model = self.plan.request, self.dense.model
-        methods = [variant.method for variant in self.plan.variants]
         # Those of other processes may need the tokens, which are little beside the moments.
         tokens = self.shared is not None or any(
-            one.compressor is not None
-            and one.config.propagation == "original"
-            and one.compressor.needs_mlp_tokens(one.config)
-            for one in methods
+            variant.method.compressor is not None
+            and variant.method.config.propagation == "original"
+            and variant.method.compressor.needs_mlp_tokens(variant.method.config)
+            for variant in self.plan.variants
         )
-
-        gradients = any(method.config.reads_gradients for method in methods)
 
         def build() -> list[BlockStatistics]:
             return collect(
@@ -199,22 +221,20 @@ class _Job:
                 track=self.track,
             )
 
-        with self._timed("calibrate"), failures_explained("calibration"):
-            if self.shared is None:
-                self.statistics = build()
-                return
-            # All that can change a digit of them.
-            origin = {
-                "weights": self.plan.asset.fingerprint,
-                "data": source.data.fingerprint,
-                "calibration": source.spec.model_dump_json(),
-                "scope": request.scope,
-                "dtype": request.dtype,
-                "batch size": str(request.batch_size),
-                "device": model.device.type,
-                "gradients": "fisher" if gradients else "none",
-            }
-            self.statistics = saved.shared(self.shared, origin, model.device, build)
+        if self.shared is None:
+            return build()
+        # All that can change a digit of them.
+        origin = {
+            "weights": self.plan.asset.fingerprint,
+            "data": source.data.fingerprint,
+            "calibration": source.spec.model_dump_json(),
+            "scope": request.scope,
+            "dtype": request.dtype,
+            "batch size": str(request.batch_size),
+            "device": model.device.type,
+            "gradients": "fisher" if gradients else "none",
+        }
+        return saved.shared(self.shared, origin, model.device, build)
 
     def _evaluate(self, subject: LanguageModel, cell: Cell) -> TaskResult:
         request = self.plan.request

@@ -221,8 +221,13 @@ def test_gradients_are_collected_once_and_change_no_other_method(
         assert found[record.run_id].compression == record.compression
 
 
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    # The dense model, which nothing was collected for yet, then one after the other.
+    [({"propagation": "original"}, [0, 2, 2, 0]), ({"ranks": "fisher"}, [0, 0, 0, 0])],
+)
 def test_statistics_are_forgotten_before_the_last_model_that_needs_them_is_measured(
-    request_one, monkeypatch
+    request_one, monkeypatch, last, expected
 ):
     seen, alive = [], []
 
@@ -237,10 +242,18 @@ def test_statistics_are_forgotten_before_the_last_model_that_needs_them_is_measu
 
     monkeypatch.setattr("harness.runner.collect", remembered)
     monkeypatch.setattr(PreparedPerplexity, "evaluate", evaluate)
-    methods = {"svd": {"propagation": "original"}, "latentllm": {}, "asvd-l2": {"ranks": "fisher"}}
+    methods = {"svd": {"propagation": "original"}, "latentllm": {}, "asvd-l2": last}
     run(replace(request_one, methods=methods, tasks=request_one.tasks[:1]))
-    # The dense model, which nothing was collected for yet, then one after the other.
-    assert alive == [0, 2, 2, 0]
+    assert alive == expected
+
+
+def test_a_record_has_the_time_of_the_statistics_that_its_method_read(request_one):
+    original = {"propagation": "original"}
+    methods = {"svd": original, "asvd-l1": {}, "twinroot": {}, "asvd-l2": original}
+    dense, *found = run(replace(request_one, methods=methods, tasks=request_one.tasks[:1]))
+    took = [record.timings.get("calibrate") for record in (dense, *found)]
+    assert took[0] is took[2] is None
+    assert took[1] == took[4] != took[3]
 
 
 @pytest.mark.parametrize("propagation", ["original", "sequential"])

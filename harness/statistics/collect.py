@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import torch
 from transformers import PreTrainedModel
@@ -14,7 +15,7 @@ from harness.families.stack import Block
 from harness.heap import return_gaps
 from harness.progress import Tracker
 from harness.roles import Role, Site
-from harness.statistics.calibration import Calibration
+from harness.statistics.calibration import Calibration, Inputs
 from harness.statistics.gradients import Backward, collect_gradients
 from harness.statistics.observer import BlockObserver
 
@@ -32,7 +33,8 @@ def collect(
 ) -> list[BlockStatistics]:
     """One ``BlockStatistics`` for each of ``blocks``, whatever the calibration's length.
 
-    All of them wait for their turn together, so their moments are ``Folded``.
+    All of them wait for their turn together, so their moments are ``Folded``. With ``gradients``
+    one sample at a time passes, whatever ``batch_size``, which changes their last digits.
 
     Raises:
         InfrastructureError: with ``gradients``, one sample does not fit in memory.
@@ -42,21 +44,31 @@ def collect(
     """
     for block in blocks:
         block.require_finite()
-    with ExitStack() as stack:
-        observers = [stack.enter_context(BlockObserver(block, keep_mlp_tokens)) for block in blocks]
+    observers = [BlockObserver(block, keep_mlp_tokens) for block in blocks]
+    watching = partial(_watching, observers)
+    if gradients:
+        found = collect_gradients(model, blocks, calibration, track, watching)
+        seen = [observer.statistics() for observer in observers]
+        seen = [_with_gradients(one, back) for one, back in zip(seen, found, strict=True)]
+    else:
         total = -(-len(calibration) // batch_size)
         batches = calibration.batches(batch_size, model.device)
         for inputs in track(batches, "calibrating", total):
-            for observer in observers:
-                observer.mask = inputs["attention_mask"].bool()
-            model.base_model(**inputs, use_cache=False)
-    seen = [observer.statistics() for observer in observers]
+            with watching(inputs):
+                model.base_model(**inputs, use_cache=False)
+        seen = [observer.statistics() for observer in observers]
     return_gaps()
-    if not gradients:
-        return seen
-    found = collect_gradients(model, blocks, calibration, track)
-    return_gaps()
-    return [_with_gradients(one, back) for one, back in zip(seen, found, strict=True)]
+    return seen
+
+
+@contextmanager
+def _watching(observers: Sequence[BlockObserver], inputs: Inputs) -> Iterator[None]:
+    """A forward pass over ``inputs`` is seen by all ``observers``."""
+    with ExitStack() as stack:
+        for observer in observers:
+            observer.mask = inputs["attention_mask"].bool()
+            stack.enter_context(observer)
+        yield
 
 
 def _with_gradients(seen: BlockStatistics, back: Backward) -> BlockStatistics:

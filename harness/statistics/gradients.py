@@ -7,8 +7,8 @@ summed over the calibration. No weight is changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,12 +40,16 @@ SEED = 0
 
 @torch.enable_grad()
 def collect_gradients(
-    model: PreTrainedModel, blocks: Sequence[Block], calibration: Calibration, track: Tracker
+    model: PreTrainedModel,
+    blocks: Sequence[Block],
+    calibration: Calibration,
+    track: Tracker,
+    watching: Callable[[Inputs], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> list[Backward]:
     """What comes back to each of ``blocks`` from all predictions, over all tokens.
 
     One sample at a time passes through the model and back (see ``harness.statistics.kept`` for
-    what it needs in memory).
+    what it needs in memory), on its way there within ``watching``.
 
     Raises:
         InfrastructureError: one sample does not fit in memory.
@@ -68,7 +72,8 @@ def collect_gradients(
             for observer in observers:
                 observer.begin(inputs["attention_mask"].bool())
             try:
-                logits = model(**inputs, use_cache=False).logits
+                with watching(inputs):
+                    logits = model(**inputs, use_cache=False).logits
                 for observer in observers:
                     observer.recording = False
                 if logits.requires_grad:

@@ -29,6 +29,8 @@ from harness.statistics.kept import KeptActivations
 from harness.statistics.prompts import draw_prompts
 from harness.statistics.saved import load, save
 
+ROOM = "harness.statistics.kept.ROOM"
+
 
 @pytest.fixture(params=MODELS)
 def name(request, one_thread):
@@ -204,15 +206,21 @@ def test_only_answers_are_predicted_and_images_are_differentiated(vision, one_th
                 assert moments[role].second.shape == (g.shape[1], g.shape[1])
 
 
-def test_collect_adds_gradients_only_on_demand():
-    model, calibration = random_model("llama"), random_calibration()
-    options = {"batch_size": 4, "keep_mlp_tokens": False, "track": silent}
+@pytest.mark.parametrize("room", [0, 1 << 30])
+def test_collect_adds_gradients_only_on_demand(name, room, monkeypatch):
+    """What is watched on the way there is not watched again where it is computed again."""
+    monkeypatch.setattr(ROOM, room)
+    model, calibration = random_model(name), random_calibration()
+    options = {"batch_size": 1, "keep_mlp_tokens": True, "track": silent}
     plain = collect(model, blocks_of(model), calibration, **options)
+    options["batch_size"] = 4
     both = collect(model, blocks_of(model), calibration, gradients=True, **options)
     assert all(seen.gradients is None and seen.agreement is None for seen in plain)
     for one, other, expected in zip(plain, both, gather(model, calibration), strict=True):
         for site, moments in one.moments.items():
+            assert moments.count == other.moments[site].count
             assert torch.equal(moments.second, other.moments[site].second)
+        assert torch.equal(one.mlp_tokens, other.mlp_tokens)
         for role, moments in expected.items():
             assert torch.equal(moments.second, other.gradients[role].second)
 
@@ -323,9 +331,6 @@ def test_gradients_do_not_grow_with_the_calibration_and_repeat_exactly():
         for role, moments in one.items():
             assert torch.equal(moments.second, other[role].second)
             assert moments.second.shape == long[role].second.shape
-
-
-ROOM = "harness.statistics.kept.ROOM"
 
 
 @pytest.mark.parametrize(("room", "whole"), [(0, 0), (1, 1), (1 << 30, 2)])
