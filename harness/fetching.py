@@ -13,8 +13,9 @@ from harness.assets.kinds import TextAsset
 from harness.assets.models import resolve_model
 from harness.calibration import resolve_calibration
 from harness.errors import HarnessError
+from harness.lookups import prepared_task
 from harness.offline import offline
-from harness.plan import Request, prepared_task
+from harness.request import Request
 from harness.runner import failures_explained
 from harness.spec import CalibrationSpec, TaskSpec
 

@@ -2,79 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from harness import store
-from harness.assets.aliases import DEFAULT_MODEL
 from harness.assets.kinds import ModelAsset, TextAsset
-from harness.assets.models import resolve_model
-from harness.calibration import default_calibration, resolve_calibration
-from harness.compressor import Compressor, CompressorConfig, compressors
-from harness.errors import AssetError, UsageError
-from harness.options import configure, label, spelled_out
+from harness.errors import UsageError
+from harness.lookups import Lookups, Method, NamedTask, method_of, spelled_out_task
+from harness.options import label
 from harness.origin import recipe_digest
 from harness.prompt import PromptSource
 from harness.record import DataFacts, RunRecord
+from harness.request import Request
 from harness.saving.artefact import read_artefact
 from harness.saving.manifest import is_saved
 from harness.saving.targets import save_targets
 from harness.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
-from harness.task import PreparedTask, Task, find_task
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person asks for: methods x ratios x tasks on one model.
-
-    Attributes:
-        model: alias, hub id, local folder, GGUF file or ``pypi:`` reference.
-        methods: options of each method by its registered name.
-        ratios: shares of parameters to remove, each ``0 <= ratio < 1``.
-        tasks: what to measure.
-        calibration: where activation statistics come from, for all tasks or for each by name.
-        scope: which of the linear layers are compressed.
-        dtype: of weights and activations.
-        device: a torch device.
-        seed: of evaluation (few-shot choice, bootstrap).
-        batch_size: where the back-off on out-of-memory starts.
-        output: folder of records.
-        force: run cells again that have a complete record, replace models that are saved.
-        save: where compressed models go, several of them in folders below; None saves none.
-        offload: keep models on disk and one block in memory at a time; changes no result.
-    """
-
-    methods: Mapping[str, Mapping[str, Any]]
-    ratios: Sequence[float]
-    tasks: Sequence[TaskSpec] = (TaskSpec(name="wiki-excerpt"),)
-    model: str = DEFAULT_MODEL
-    calibration: CalibrationSpec | Callable[[str], CalibrationSpec] = default_calibration
-    scope: Scope = "language"
-    dtype: Dtype = "float32"
-    device: str = "cpu"
-    seed: int = 0
-    batch_size: int = 8
-    output: Path = Path("results")
-    force: bool = False
-    save: Path | None = None
-    offload: bool = False
-
-
-@dataclass(frozen=True)
-class Method:
-    """A compressor with its checked options; without one the model is measured as it is."""
-
-    spec: MethodSpec
-    compressor: Compressor | None = None
-    config: CompressorConfig = field(default_factory=CompressorConfig)
+from harness.task import PreparedTask
 
 
 @dataclass(frozen=True)
@@ -131,9 +79,6 @@ class Plan:
     request: Request
     asset: ModelAsset
     variants: tuple[Variant, ...]
-
-
-NamedTask = tuple[TaskSpec, PreparedTask]
 
 
 @dataclass(frozen=True)
@@ -231,77 +176,13 @@ def spec_of(request: Request) -> RunSpec:
         UsageError: a name, option or ratio is wrong.
     """
     (task,) = request.tasks
-    spelled = _spelled_out(task)[0]
+    spelled = spelled_out_task(task)[0]
     for name, options in request.methods.items():
         (ratio,) = request.ratios
-        calibration = _calibration(request, task.name)
+        calibration = request.calibration_for(task.name)
         method = method_of(name, options).spec
         return _spec(request, _Making(method, ratio, calibration, scope=request.scope), spelled)
     return _spec(request, _Making(MethodSpec(name=DENSE)), spelled)
-
-
-def method_of(name: str, options: Mapping[str, Any]) -> Method:
-    """The method with every option spelled out.
-
-    Raises:
-        UsageError: there is no such method, or an option does not fit.
-    """
-    compressor = compressors.get(name)
-    config = configure(compressor.config, options, name)
-    return Method(MethodSpec(name=name, options=spelled_out(config, name)), compressor, config)
-
-
-def prepared_task(task: TaskSpec) -> NamedTask:
-    """The task with every option spelled out, and its data at hand.
-
-    Raises:
-        UsageError: there is no such task, or an option or the data does not fit.
-        AssetError: the data cannot be had.
-    """
-    spelled, plugin, config = _spelled_out(task)
-    return spelled, plugin.prepare(task.name, task.data, config)
-
-
-def _spelled_out(task: TaskSpec) -> tuple[TaskSpec, Task, Any]:
-    plugin = find_task(task.name)
-    config = configure(plugin.config, task.options, task.name)
-    options = spelled_out(config, task.name)
-    return task.model_copy(update={"options": options}), plugin, config
-
-
-def _calibration(request: Request, task: str) -> CalibrationSpec:
-    given = request.calibration
-    return given if isinstance(given, CalibrationSpec) else given(task)
-
-
-@dataclass(frozen=True)
-class Lookups:
-    """How the names of a request become assets: each name is looked up once."""
-
-    model: Callable[[str], ModelAsset] = field(default_factory=lambda: once(resolve_model))
-    task: Callable[[TaskSpec], NamedTask] = field(default_factory=lambda: once(prepared_task))
-    calibration: Callable[[CalibrationSpec], TextAsset | PromptSource] = field(
-        default_factory=lambda: once(resolve_calibration)
-    )
-
-
-def once(look_up: Callable[[K], V]) -> Callable[[K], V]:
-    """``look_up`` that is called once for each argument; what cannot be had stays so."""
-    known: dict[str, V | AssetError] = {}
-
-    def remembered(name: K) -> V:
-        key = repr(name)
-        if key not in known:
-            try:
-                known[key] = look_up(name)
-            except AssetError as error:
-                known[key] = error
-        found = known[key]
-        if isinstance(found, AssetError):
-            raise found
-        return found
-
-    return remembered
 
 
 def _sources(
@@ -310,7 +191,7 @@ def _sources(
     """Each calibration with the positions of the tasks it serves."""
     members: dict[CalibrationSpec, list[int]] = {}
     for position, (task, _) in enumerate(named):
-        members.setdefault(_calibration(request, task.name), []).append(position)
+        members.setdefault(request.calibration_for(task.name), []).append(position)
     sources = [(Source(spec, lookups.calibration(spec)), some) for spec, some in members.items()]
     for source, some in sources:
         for i in some:

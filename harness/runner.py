@@ -20,9 +20,10 @@ from harness.exhaustion import out_of_memory
 from harness.loading import load_model
 from harness.model import LanguageModel
 from harness.offload.staging import staging_beside
-from harness.plan import Cell, Plan, Request, Source, Variant, make_plan
+from harness.plan import Cell, Plan, Source, Variant, make_plan
 from harness.progress import Tracker, silent
 from harness.record import RunRecord, Status
+from harness.request import Request
 from harness.results import TaskResult
 from harness.saving.save import save
 from harness.spec import CalibrationSpec

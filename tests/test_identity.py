@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.assets.models import resolve_model
-from harness.plan import Request, make_plan
+from harness.plan import make_plan
+from harness.request import Request
 from harness.spec import CalibrationSpec, TaskSpec
 
 Make = Callable[..., Request]

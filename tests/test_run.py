@@ -26,7 +26,8 @@ from harness.errors import (
     NonFiniteError,
     UsageError,
 )
-from harness.plan import Request, make_plan
+from harness.plan import make_plan
+from harness.request import Request
 from harness.runner import run
 from harness.spec import CalibrationSpec, TaskSpec
 from harness.statistics.collect import collect

@@ -15,7 +15,8 @@ from harness import store
 from harness.calibration import default_calibration, prompt_calibration
 from harness.cli.main import main
 from harness.errors import AssetError, UsageError
-from harness.plan import Request, make_plan
+from harness.plan import make_plan
+from harness.request import Request
 from harness.runner import run
 from harness.spec import CalibrationSpec, TaskSpec
 from harness.statistics.collect import collect

@@ -121,7 +121,8 @@ def _target(
     """Where the model goes, None if it is there."""
     from harness.assets.models import resolve_model  # noqa: PLC0415
     from harness.calibration import resolve_calibration  # noqa: PLC0415
-    from harness.plan import Source, method_of, recipe_of  # noqa: PLC0415
+    from harness.lookups import method_of  # noqa: PLC0415
+    from harness.plan import Source, recipe_of  # noqa: PLC0415
     from harness.saving.targets import save_targets  # noqa: PLC0415
 
     recipe = recipe_of(

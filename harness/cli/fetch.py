@@ -19,7 +19,7 @@ from harness.presets import DEFAULT_TASKS
 
 if TYPE_CHECKING:
     from harness.fetching import Outcome
-    from harness.plan import Request
+    from harness.request import Request
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +86,7 @@ def _requests(arguments: argparse.Namespace) -> Sequence[Request]:
 def _of_run(given: dict[str, Any]) -> Request:
     """What ``harness run`` would ask for."""
     from harness import calibration  # noqa: PLC0415
-    from harness.plan import Request  # noqa: PLC0415
+    from harness.request import Request  # noqa: PLC0415
     from harness.spec import TaskSpec  # noqa: PLC0415
 
     text = given.get("calibration")

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import store
-from harness.plan import Request
 from harness.progress import Tracker
 from harness.recipe import Recipe, requests
 from harness.record import RunRecord
+from harness.request import Request
 from harness.runner import run_plan
 from harness.sweep.cell import plan_of
 

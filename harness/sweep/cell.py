@@ -10,7 +10,9 @@ from dataclasses import replace
 from harness import store
 from harness.errors import HarnessError
 from harness.locks import locked
-from harness.plan import Cell, Lookups, Plan, Request, make_plan
+from harness.lookups import Lookups
+from harness.plan import Cell, Plan, make_plan
+from harness.request import Request
 from harness.runner import failures_explained, run_plan
 from harness.sweep.job import ANSWER, JOB, Answer, Job, answer_of
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from harness.plan import Request
 from harness.record import RunRecord, Status
+from harness.request import Request
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from harness.calibration import (
 from harness.compressor import compressors
 from harness.errors import UsageError
 from harness.options import configure
-from harness.plan import Request
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
+from harness.request import Request
 from harness.spec import DENSE, CalibrationSpec, TaskSpec
 from harness.sweep.documents import (
     CalibrationEntry,

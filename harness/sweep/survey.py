@@ -8,8 +8,10 @@ from pathlib import Path
 
 from harness import store
 from harness.errors import AssetError
-from harness.plan import Cell, Lookups, Request, spec_of
+from harness.lookups import Lookups
+from harness.plan import Cell, spec_of
 from harness.record import RunRecord
+from harness.request import Request
 from harness.spec import DENSE, RunSpec
 from harness.sweep.cell import plan_of
 

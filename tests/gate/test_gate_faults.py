@@ -18,8 +18,9 @@ from harness.gate.baseline import Baseline, observed
 from harness.gate.calibrate import calibrated
 from harness.gate.judge import compared, judge
 from harness.paired import Observations, compare_observed
-from harness.plan import Request, make_plan
+from harness.plan import make_plan
 from harness.record import RunRecord
+from harness.request import Request
 from harness.runner import run_plan
 from harness.spec import CalibrationSpec, TaskSpec
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import plan
+from harness import lookups
 from harness.cli.main import main
 from harness.errors import AssetError
-from harness.plan import Lookups, once
+from harness.lookups import Lookups, once
 from harness.recipe import read_recipe, requests
 from harness.sweep.cell import plan_of
 from harness.sweep.survey import survey
@@ -24,13 +24,13 @@ def counted(monkeypatch) -> Counter[str]:
     count: Counter[str] = Counter()
 
     def watch(name):
-        real = getattr(plan, name)
+        real = getattr(lookups, name)
 
         def counting(argument):
             count[name] += 1
             return real(argument)
 
-        monkeypatch.setattr(plan, name, counting)
+        monkeypatch.setattr(lookups, name, counting)
 
     for name in ("resolve_model", "resolve_calibration", "prepared_task"):
         watch(name)
@@ -61,7 +61,7 @@ def test_what_cannot_be_had_is_asked_for_once(small_recipe, tmp_path, monkeypatc
         asked.append(name)
         raise AssetError(f"'{name}' cannot be had; fetch it")
 
-    monkeypatch.setattr(plan, "resolve_model", absent)
+    monkeypatch.setattr(lookups, "resolve_model", absent)
     entries = survey(requests(read_recipe(small_recipe("[0.1, 0.3]")), tmp_path / "results"))
     assert len(asked) == 1
     assert {entry.status for entry in entries} == {"missing"}

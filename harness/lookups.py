@@ -1,0 +1,96 @@
+"""The names of a request become plugins with checked options, and data at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from harness.assets.kinds import ModelAsset, TextAsset
+from harness.assets.models import resolve_model
+from harness.calibration import resolve_calibration
+from harness.compressor import Compressor, CompressorConfig, compressors
+from harness.errors import AssetError
+from harness.options import configure, spelled_out
+from harness.prompt import PromptSource
+from harness.spec import CalibrationSpec, MethodSpec, TaskSpec
+from harness.task import PreparedTask, Task, find_task
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+NamedTask = tuple[TaskSpec, PreparedTask]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A compressor with its checked options; without one the model is measured as it is."""
+
+    spec: MethodSpec
+    compressor: Compressor | None = None
+    config: CompressorConfig = field(default_factory=CompressorConfig)
+
+
+def method_of(name: str, options: Mapping[str, Any]) -> Method:
+    """The method with every option spelled out.
+
+    Raises:
+        UsageError: there is no such method, or an option does not fit.
+    """
+    compressor = compressors.get(name)
+    config = configure(compressor.config, options, name)
+    return Method(MethodSpec(name=name, options=spelled_out(config, name)), compressor, config)
+
+
+def prepared_task(task: TaskSpec) -> NamedTask:
+    """The task with every option spelled out, and its data at hand.
+
+    Raises:
+        UsageError: there is no such task, or an option or the data does not fit.
+        AssetError: the data cannot be had.
+    """
+    spelled, plugin, config = spelled_out_task(task)
+    return spelled, plugin.prepare(task.name, task.data, config)
+
+
+def spelled_out_task(task: TaskSpec) -> tuple[TaskSpec, Task, Any]:
+    """With every option, the task that it names, and those options checked.
+
+    Raises:
+        UsageError: there is no such task, or an option does not fit.
+    """
+    plugin = find_task(task.name)
+    config = configure(plugin.config, task.options, task.name)
+    options = spelled_out(config, task.name)
+    return task.model_copy(update={"options": options}), plugin, config
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """How the names of a request become assets: each name is looked up once."""
+
+    model: Callable[[str], ModelAsset] = field(default_factory=lambda: once(resolve_model))
+    task: Callable[[TaskSpec], NamedTask] = field(default_factory=lambda: once(prepared_task))
+    calibration: Callable[[CalibrationSpec], TextAsset | PromptSource] = field(
+        default_factory=lambda: once(resolve_calibration)
+    )
+
+
+def once(look_up: Callable[[K], V]) -> Callable[[K], V]:
+    """``look_up`` that is called once for each argument; what cannot be had stays so."""
+    known: dict[str, V | AssetError] = {}
+
+    def remembered(name: K) -> V:
+        key = repr(name)
+        if key not in known:
+            try:
+                known[key] = look_up(name)
+            except AssetError as error:
+                known[key] = error
+        found = known[key]
+        if isinstance(found, AssetError):
+            raise found
+        return found
+
+    return remembered
