@@ -67,6 +67,14 @@ def run_plan(plan: Plan, track: Tracker = silent, shared: Path | None = None) ->
 
 
 @dataclass(frozen=True)
+class _Drawn:
+    """A calibration, and the seconds that it took: a model may have written part of it."""
+
+    calibration: Calibration
+    seconds: float
+
+
+@dataclass(frozen=True)
 class _Collected:
     """Statistics of the untouched model, and the seconds that they took."""
 
@@ -89,19 +97,23 @@ class _Job:
         self.facts = self.dense.facts()
         sources = {v.source.spec: v.source for v in self.plan.variants if v.to_do and v.source}
         with failures_explained("calibration"):
-            self.calibrations: dict[CalibrationSpec | None, Calibration] = {
-                spec: draw(
-                    source.data,
-                    self.dense,
-                    spec,
-                    batch_size=self.plan.request.batch_size,
-                    track=self.track,
-                )
-                for spec, source in sources.items()
+            self.drawn: dict[CalibrationSpec | None, _Drawn] = {
+                spec: self._draw(source) for spec, source in sources.items()
             }
         self.waiting = [variant for variant in self.plan.variants if variant.to_do]
         self.calibrated_on: CalibrationSpec | None = None
         self.collected: dict[bool, _Collected] = {}
+
+    def _draw(self, source: Source) -> _Drawn:
+        with self._timed("draw"):
+            calibration = draw(
+                source.data,
+                self.dense,
+                source.spec,
+                batch_size=self.plan.request.batch_size,
+                track=self.track,
+            )
+        return _Drawn(calibration, self.timings["draw"])
 
     def run(self, variant: Variant) -> Iterator[RunRecord]:
         """Compress once, evaluate each pending cell, save its record, then the model.
@@ -141,12 +153,13 @@ class _Job:
     def _compress(self, variant: Variant, stack: ExitStack) -> LanguageModel:
         """What it needs for as long as it is used is entered on ``stack``."""
         method, request = variant.method, self.plan.request
-        for stage in ("calibrate", "compress", "evaluate"):
+        for stage in ("draw", "calibrate", "compress", "evaluate"):
             self.timings.pop(stage, None)
         if method.compressor is None:
             return self.dense
         assert variant.source is not None
-        calibration = self.calibrations[variant.source.spec]
+        drawn = self.drawn[variant.source.spec]
+        calibration, self.timings["draw"] = drawn.calibration, drawn.seconds
         if self.calibrated_on != variant.source.spec:
             self.calibrated_on = variant.source.spec
             self.collected.clear()
@@ -258,7 +271,7 @@ class _Job:
         if error:
             _log.debug("cell %s failed", cell.run_id, exc_info=error)
         request = self.plan.request
-        drawn, origin = self.calibrations.get(cell.spec.calibration), self.dense.origin
+        drawn, origin = self.drawn.get(cell.spec.calibration), self.dense.origin
         made_on = origin.data if origin else None
         record = RunRecord(
             run_id=cell.run_id,
@@ -266,7 +279,7 @@ class _Job:
             error=" ".join(str(error).split()) if error else None,
             spec=cell.spec,
             model=self.facts,
-            calibration=drawn.facts if drawn else made_on,
+            calibration=drawn.calibration.facts if drawn else made_on,
             compression=subject.compression if subject else None,
             data=cell.task.data,
             result=result,

@@ -255,6 +255,8 @@ def test_a_record_has_the_time_of_the_statistics_that_its_method_read(request_on
     took = [record.timings.get("calibrate") for record in (dense, *found)]
     assert took[0] is took[2] is None
     assert took[1] == took[4] != took[3]
+    assert "draw" not in dense.timings
+    assert len({record.timings["draw"] for record in found}) == 1
 
 
 @pytest.mark.parametrize("propagation", ["original", "sequential"])
