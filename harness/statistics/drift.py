@@ -16,7 +16,8 @@ from harness.block import LinearWeights
 from harness.errors import NonFiniteError
 from harness.families.stack import Block
 from harness.roles import WRITING_ROLES, Role
-from harness.statistics.flow import BlockFlow, replaced_forward
+from harness.statistics.attended import Attended
+from harness.statistics.flow import BlockFlow
 
 ADDS = 1e-2
 """Relative deviation up to which a block counts as the sum of what it is given and its layers."""
@@ -36,7 +37,6 @@ class TwoStreams:
     def __init__(self, dense: BlockFlow, compressed: BlockFlow) -> None:
         """Start before the first block of both."""
         self._dense, self._compressed = dense, compressed
-        self._attended: list[Any] = []
 
     @torch.no_grad()
     def enter(self, index: int) -> None:
@@ -60,39 +60,43 @@ class TwoStreams:
             given["output"] = [h + y for h, y in zip(before, given["output"], strict=True)]
             given["down"] = after
         self._wanted = given
+        self._attended = Attended(self._compressed.blocks[index])
 
     @torch.no_grad()
     def look(self, index: int, role: Role, layer: LinearWeights) -> Drift:
         """What ``role`` of the compressed block ``index`` receives and lacks; ``layer`` is dense.
 
-        Once ``down`` has been looked at, the block's attention must stay as it is.
+        ``output`` comes before ``down``; from the first look on nothing before the block's output
+        projection may change.
 
         Raises:
             NonFiniteError: an activation is NaN or infinite; names the layer.
         """
-        block = self._compressed.blocks[index]
+        block, attended = self._compressed.blocks[index], self._attended
         inputs: list[Tensor] = []
-        attended: list[Tensor] = []
+        given: list[Tensor] = []
         sums = HalfSum(layer), HalfSum(layer)
         seen = 0
         with ExitStack() as stack:
-            _watch(stack, block, role, partial(_keep_input, inputs))
-            if role == "down":
-                _watch(stack, block, "output", partial(_keep_output, attended))
-                keep = partial(_keep_output, self._attended)
-                stack.callback(_attention(block).register_forward_hook(keep).remove)
+            stack.enter_context(attended.replayed() if attended else attended.recorded())
+            if role == "output":
+                stack.callback(attended.module.register_forward_hook(_stop).remove)
+            else:
+                _watch(stack, block, "output", partial(_keep_output, given))
+                _watch(stack, block, role, partial(_keep_input, inputs))
             for batch, wanted in enumerate(self._wanted[role]):
                 with suppress(_Enough):
                     self._compressed.run(index, batch)
                 target = wanted.to(torch.promote_types(wanted.dtype, torch.float32))
                 before = [self._compressed.hidden[batch]]
                 if role == "down":
-                    before += _alike([attended.pop()], before)
+                    before += _alike([given.pop()], before)
                 if self._adds:
                     for part in before:
                         target = target - part
-                # What enters a layer is wide: it is kept of one batch at a time.
-                x = inputs.pop().reshape(*target.shape[:-1], -1)
+                # What enters a layer is wide: of the MLP it is kept of one batch at a time.
+                x = attended.inner[batch] if role == "output" else inputs.pop()
+                x = x.reshape(*target.shape[:-1], -1)
                 mask = self._compressed.masks[batch] if block.stack.padded else None
                 for sample in _samples(x, target, wanted, mask):
                     sums[seen % 2].add(*sample)
@@ -103,15 +107,9 @@ class TwoStreams:
             raise NonFiniteError(f"{block.layer_name(role)}: {error}") from error
 
     def leave(self, index: int) -> None:
-        """Send the compressed stream through block ``index``.
-
-        Of its attention what the last look has seen is taken.
-        """
-        attention, given = _attention(self._compressed.blocks[index]), iter(self._attended)
-        seen = replaced_forward(attention, lambda *_, **__: next(given))
-        with seen if self._attended else nullcontext():
+        """Send the compressed stream through block ``index``."""
+        with self._attended.replayed() if self._attended else nullcontext():
             self._compressed.advance(index)
-        self._attended = []
 
 
 class HalfSum:
@@ -186,16 +184,16 @@ def _watch(stack: ExitStack, block: Block, role: Role, hook: Any) -> None:
     stack.callback(handle.remove)
 
 
-def _attention(block: Block) -> nn.Module:
-    return block.module.get_submodule(block.stack.attention)
-
-
 class _Enough(Exception):  # noqa: N818
     """What a block does behind the layer does not matter."""
 
 
 def _keep_input(kept: list[Tensor], _: nn.Module, inputs: tuple[Any, ...], __: Tensor) -> None:
     kept.append(inputs[0])
+    raise _Enough
+
+
+def _stop(*_: object) -> None:
     raise _Enough
 
 

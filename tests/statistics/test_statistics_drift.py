@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -124,25 +125,49 @@ def test_a_model_that_is_not_compressed_lacks_nothing(name):
             assert float(half.cross.abs().max()) < 1e-12
 
 
+@pytest.mark.parametrize("roles", [("down",), ("output", "down"), ("output",)])
 @pytest.mark.parametrize("name", MODELS)
-def test_attention_that_was_looked_at_is_not_computed_again(name):
-    dense, calibration, runs = random_model(name), padded(), []
-    hidden = []
-    for looked in (False, True):
+def test_attention_that_was_looked_at_is_not_computed_again(name, roles):
+    dense, calibration, hidden = random_model(name), padded(), []
+    for looked in ((), roles):
+        runs = []
         compressed = damaged(name)
         streams = streams_at_block(dense, compressed, calibration, 2)
         block = family_of(compressed.config).blocks(compressed)[BLOCK]
         query = block.module.get_submodule(block.stack.path("query"))
-        query.register_forward_hook(lambda *_: runs.append(looked))  # noqa: B023
-        if looked:
-            streams.look(BLOCK, "down", layer_of(dense, "down"))
-        block.module.get_submodule(block.stack.path("down")).weight.data.mul_(0.5)
+        query.register_forward_hook(lambda *_: runs.append(1))  # noqa: B023
+        for role in ("output", "down"):
+            if role in looked:
+                streams.look(BLOCK, role, layer_of(dense, role))
+            layer = block.module.get_submodule(block.stack.path(role))
+            block.module.set_submodule(block.stack.path(role), halved(layer))
         streams.leave(BLOCK)
         hidden.append(streams._compressed.hidden)
+        assert len(runs) == 3
         assert "forward" not in vars(block.module.get_submodule(block.stack.attention))
-    assert [runs.count(looked) for looked in (False, True)] == [3, 3]
+        for module in block.module.modules():
+            assert not module._forward_hooks or module is query
     for one, other in zip(*hidden, strict=True):
         assert torch.equal(one, other)
+
+
+def halved(layer):
+    other = copy.deepcopy(layer)
+    other.weight.data.mul_(0.5)
+    return other
+
+
+def test_attention_that_returns_something_else_than_its_projection_is_computed_again():
+    dense, calibration, runs = random_model("llama"), random_calibration(4, LENGTH), []
+    compressed = damaged("llama")
+    attention = compressed.model.layers[BLOCK].self_attn
+    attention.register_forward_hook(lambda _, __, output: (2 * output[0], None))
+    attention.q_proj.register_forward_hook(lambda *_: runs.append(1))
+    streams = streams_at_block(dense, compressed, calibration, 2)
+    for role in ("output", "down"):
+        streams.look(BLOCK, role, layer_of(dense, role))
+    streams.leave(BLOCK)
+    assert len(runs) == 3 * 2
 
 
 def test_one_sample_is_one_half():
