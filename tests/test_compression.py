@@ -45,6 +45,10 @@ def small(subject, method, ratio=0.4, *, statistics=None, propagation="original"
     )
 
 
+ROUNDING = 1e-7
+"""Norms compute in float32: by it a last digit before them may show in one of float32's."""
+
+
 @torch.no_grad()
 def logits(subject):
     return subject.model(CALIBRATION.input_ids).logits
@@ -67,7 +71,7 @@ def test_nothing_removed_changes_nothing(name, junction, tiny):
     variants += [("latentllm", {"joint": pairs}) for pairs in PAIRS]
     for method, options in variants:
         same = small(subject, method, 0.0, statistics=statistics, junction=junction, **options)
-        assert deviation(logits(same), expected) < 1e-9, (method, options)
+        assert deviation(logits(same), expected) < ROUNDING, (method, options)
         # Identity blocks in heads save parameters even at full rank.
         assert same.compression.ratio_layers >= 0
 
@@ -76,7 +80,7 @@ def test_nothing_removed_changes_nothing(name, junction, tiny):
 def test_nothing_removed_block_by_block_changes_nothing(name, method, tiny):
     subject = tiny(name)
     same = small(subject, method, 0.0, propagation="sequential", junction="block-identity")
-    assert deviation(logits(same), logits(subject)) < 1e-9
+    assert deviation(logits(same), logits(subject)) < ROUNDING
 
 
 @pytest.mark.parametrize("bias_update", ["always", "never"])
@@ -84,7 +88,7 @@ def test_nothing_removed_changes_nothing_whatever_becomes_of_biases(name, bias_u
     subject = tiny(name)
     for method in ("asvd-rootcov", "latentllm"):
         same = small(subject, method, 0.0, junction="block-identity", bias_update=bias_update)
-        assert deviation(logits(same), logits(subject)) < 1e-9
+        assert deviation(logits(same), logits(subject)) < ROUNDING
 
 
 @pytest.mark.parametrize(("method", "options"), TRIALS)
@@ -214,7 +218,7 @@ def test_factors_run_as_their_dense_equivalents(name, method, junction, tiny):
         linear.weight.data = factor.dense()
         linear.bias = factor.bias
         compressed.model.set_submodule(path, linear)
-    assert deviation(found, logits(compressed)) < 1e-9
+    assert deviation(found, logits(compressed)) < ROUNDING
 
 
 @pytest.mark.parametrize("method", METHODS)
