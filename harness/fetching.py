@@ -69,8 +69,7 @@ def _needs(request: Request) -> Iterator[Need]:
     yield Need("model", request.model, partial(_model, request.model))
     for task in request.tasks:
         if request.methods:
-            given = request.calibration
-            spec = given if isinstance(given, CalibrationSpec) else given(task.name)
+            spec = request.calibration_for(task.name)
             yield Need("calibration", spec.text, partial(_calibration, spec))
         yield Need("task", _title(task), partial(_task, task))
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from harness import store
 from harness.calibration import draw
@@ -35,6 +36,8 @@ from harness.task import Conditions
 __all__ = ["Request", "run", "run_plan"]
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def run(request: Request, track: Tracker = silent) -> list[RunRecord]:
@@ -67,18 +70,10 @@ def run_plan(plan: Plan, track: Tracker = silent, shared: Path | None = None) ->
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """A calibration, and the seconds that it took: a model may have written part of it."""
+class _Made(Generic[T]):
+    """What several variants share, and the seconds that it took, which each record shows."""
 
-    calibration: Calibration
-    seconds: float
-
-
-@dataclass(frozen=True)
-class _Collected:
-    """Statistics of the untouched model, and the seconds that they took."""
-
-    blocks: list[BlockStatistics]
+    what: T
     seconds: float
 
 
@@ -97,14 +92,15 @@ class _Job:
         self.facts = self.dense.facts()
         sources = {v.source.spec: v.source for v in self.plan.variants if v.to_do and v.source}
         with failures_explained("calibration"):
-            self.drawn: dict[CalibrationSpec | None, _Drawn] = {
+            self.drawn: dict[CalibrationSpec | None, _Made[Calibration]] = {
                 spec: self._draw(source) for spec, source in sources.items()
             }
         self.waiting = [variant for variant in self.plan.variants if variant.to_do]
         self.calibrated_on: CalibrationSpec | None = None
-        self.collected: dict[bool, _Collected] = {}
+        self.collected: dict[bool, _Made[list[BlockStatistics]]] = {}
 
-    def _draw(self, source: Source) -> _Drawn:
+    def _draw(self, source: Source) -> _Made[Calibration]:
+        """A calibration, part of which the model may write."""
         with self._timed("draw"):
             calibration = draw(
                 source.data,
@@ -113,7 +109,7 @@ class _Job:
                 batch_size=self.plan.request.batch_size,
                 track=self.track,
             )
-        return _Drawn(calibration, self.timings["draw"])
+        return _Made(calibration, self.timings["draw"])
 
     def run(self, variant: Variant) -> Iterator[RunRecord]:
         """Compress once, evaluate each pending cell, save its record, then the model.
@@ -159,7 +155,7 @@ class _Job:
             return self.dense
         assert variant.source is not None
         drawn = self.drawn[variant.source.spec]
-        calibration, self.timings["draw"] = drawn.calibration, drawn.seconds
+        calibration, self.timings["draw"] = drawn.what, drawn.seconds
         if self.calibrated_on != variant.source.spec:
             self.calibrated_on = variant.source.spec
             self.collected.clear()
@@ -197,7 +193,7 @@ class _Job:
         if gradients not in self.collected:
             with self._timed("calibrate"), failures_explained("calibration"):
                 blocks = self._collect(source, calibration, gradients)
-            self.collected[gradients] = _Collected(blocks, self.timings["calibrate"])
+            self.collected[gradients] = _Made(blocks, self.timings["calibrate"])
         found = self.collected[gradients]
         self.timings["calibrate"] = found.seconds
         if not any(
@@ -208,8 +204,7 @@ class _Job:
             for other in self.waiting
         ):
             del self.collected[gradients]
-            return found.blocks
-        return list(found.blocks)
+        return list(found.what)
 
     def _collect(
         self, source: Source, calibration: Calibration, gradients: bool
@@ -279,7 +274,7 @@ class _Job:
             error=" ".join(str(error).split()) if error else None,
             spec=cell.spec,
             model=self.facts,
-            calibration=drawn.calibration.facts if drawn else made_on,
+            calibration=drawn.what.facts if drawn else made_on,
             compression=subject.compression if subject else None,
             data=cell.task.data,
             result=result,

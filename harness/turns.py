@@ -58,10 +58,15 @@ def turns(
         batch_size: sequences per forward pass.
         staged: finished blocks, of a model whose blocks are on disk.
     """
-    if staged is None and config.propagation == "original":
+    dense = config.propagation == "original"
+    if staged is None and dense:
         taken = _drain(original)
         return ((block, partial(next, taken)) for block in blocks)
-    found = _in_turn(model, blocks, calibration, config, keep_mlp_tokens, batch_size, staged)
+    runs = _stacks(blocks)
+    flows: Iterable[BlockFlow] = (BlockFlow(model, run, calibration, batch_size) for run in runs)
+    if dense:
+        flows = list(flows)  # before the first tower changes what the next one sees
+    found = _in_turn(flows, staged, keep_mlp_tokens, dense=dense)
     if not config.reads_gradients:
         return found
     return (
@@ -104,25 +109,15 @@ def _drain(statistics: list[BlockStatistics]) -> Iterator[BlockStatistics]:
 
 
 def _in_turn(
-    model: PreTrainedModel,
-    blocks: Sequence[Block],
-    calibration: Calibration,
-    config: CompressorConfig,
-    keep_mlp_tokens: bool,
-    batch_size: int,
-    staged: Staging | None,
+    flows: Iterable[BlockFlow], staged: Staging | None, keep_mlp_tokens: bool, *, dense: bool
 ) -> Iterator[Turn]:
     """Each block when the consumer may compress it, None for statistics if that is done already.
 
-    Under propagation ``original`` hidden states come from the dense blocks, else from what the
-    consumer made of them. No block is sent through that nobody waits behind.
+    Hidden states come from the ``dense`` blocks, else from what the consumer made of them. No
+    block is sent through that nobody waits behind.
     """
-    runs = _stacks(blocks)
-    flows: Iterable[BlockFlow] = (BlockFlow(model, run, calibration, batch_size) for run in runs)
-    dense = config.propagation == "original"
-    if dense:
-        flows = list(flows)  # before the first tower changes what the next one sees
-    for run, flow in zip(runs, flows, strict=True):
+    for flow in flows:
+        run = flow.blocks
         left = [i for i, block in enumerate(run) if staged is None or not staged.holds(block)]
         for index, block in enumerate(run):
             awaited = index < max(left, default=0)

@@ -121,7 +121,7 @@ def random_calibration(samples: int = 6, length: int = 16, seed: int = 0) -> Tex
 
 
 @cache
-def statistics_of(name: str) -> Sequence[BlockStatistics]:
+def statistics_of(name: str, *, gradients: bool = True) -> Sequence[BlockStatistics]:
     """All that a method may ask for, of ``random_model(name)`` on ``random_calibration()``."""
     model = random_model(name)
     return collect(
@@ -130,7 +130,7 @@ def statistics_of(name: str) -> Sequence[BlockStatistics]:
         random_calibration(),
         batch_size=4,
         keep_mlp_tokens=True,
-        gradients=True,
+        gradients=gradients,
         track=silent,
     )
 

@@ -103,7 +103,7 @@ def confirmed_change(halves: Sequence[Half], whole: Half, G: Tensor) -> Tensor:
             cost += float((weighed * (step @ other.second)).sum())
         share = min(gain / cost, 1.0) if gain > 0 and cost > 0 else 0.0
         lowered = share * (2 * gain - share * cost)
-        if 0 < best >= lowered:
+        if best > 0 and lowered <= best:
             break
         best, choice = lowered, (share, damping)
     share, damping = choice

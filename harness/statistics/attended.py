@@ -53,15 +53,11 @@ class Attended:
         def attended(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
             self._returned = _around(given.pop(), output)
 
-        hooks = (
+        with (
             self.projection.register_forward_hook(projected),
             self.module.register_forward_hook(attended),
-        )
-        try:
+        ):
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     @contextmanager
     def replayed(self) -> Iterator[None]:

@@ -46,17 +46,18 @@ def collect(
         block.require_finite()
     observers = [BlockObserver(block, keep_mlp_tokens) for block in blocks]
     watching = partial(_watching, observers)
+    found = None
     if gradients:
         found = collect_gradients(model, blocks, calibration, track, watching)
-        seen = [observer.statistics() for observer in observers]
-        seen = [_with_gradients(one, back) for one, back in zip(seen, found, strict=True)]
     else:
         total = -(-len(calibration) // batch_size)
         batches = calibration.batches(batch_size, model.device)
         for inputs in track(batches, "calibrating", total):
             with watching(inputs):
                 model.base_model(**inputs, use_cache=False)
-        seen = [observer.statistics() for observer in observers]
+    seen = [observer.statistics() for observer in observers]
+    if found is not None:
+        seen = [_with_gradients(one, back) for one, back in zip(seen, found, strict=True)]
     return_gaps()
     return seen
 

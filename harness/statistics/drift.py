@@ -41,6 +41,7 @@ class TwoStreams:
     @torch.no_grad()
     def enter(self, index: int) -> None:
         """Send the dense stream through block ``index`` and keep what the layers give there."""
+        self._attended = Attended(self._compressed.blocks[index])
         block = self._dense.blocks[index]
         before = list(self._dense.hidden)
         given: dict[Role, list[Tensor]] = {role: [] for role in WRITING_ROLES}
@@ -60,7 +61,6 @@ class TwoStreams:
             given["output"] = [h + y for h, y in zip(before, given["output"], strict=True)]
             given["down"] = after
         self._wanted = given
-        self._attended = Attended(self._compressed.blocks[index])
 
     @torch.no_grad()
     def look(self, index: int, role: Role, layer: LinearWeights) -> Drift:
@@ -80,7 +80,7 @@ class TwoStreams:
         with ExitStack() as stack:
             stack.enter_context(attended.replayed() if attended else attended.recorded())
             if role == "output":
-                stack.callback(attended.module.register_forward_hook(_stop).remove)
+                stack.enter_context(attended.module.register_forward_hook(_stop))
             else:
                 _watch(stack, block, "output", partial(_keep_output, given))
                 _watch(stack, block, role, partial(_keep_input, inputs))
@@ -180,8 +180,7 @@ class HalfSum:
 
 def _watch(stack: ExitStack, block: Block, role: Role, hook: Any) -> None:
     module = block.module.get_submodule(block.stack.path(role))
-    handle = module.register_forward_hook(hook)
-    stack.callback(handle.remove)
+    stack.enter_context(module.register_forward_hook(hook))
 
 
 class _Enough(Exception):  # noqa: N818
@@ -197,7 +196,7 @@ def _stop(*_: object) -> None:
     raise _Enough
 
 
-def _keep_output(kept: list[Any], _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+def _keep_output(kept: list[Tensor], _: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
     kept.append(output)
 
 

@@ -33,7 +33,6 @@ class KeptActivations:
         """What ``forward`` gives, kept whole or checkpointed once ``ROOM`` is taken."""
         if self._held >= ROOM:
             return checkpoint(forward, *arguments, use_reentrant=False, **keywords)
-        # A tensor must not hold itself by what computed it.
         with saved_tensors_hooks(self._count, lambda kept: kept):
             return forward(*arguments, **keywords)
 
@@ -42,7 +41,7 @@ class KeptActivations:
         if storage not in self._counted:
             self._counted.add(storage)
             self._held += tensor.untyped_storage().nbytes()
-        return tensor.detach()
+        return tensor.detach()  # it must not hold itself by what computed it
 
 
 def _storage(tensor: Tensor) -> int:
