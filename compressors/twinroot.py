@@ -38,6 +38,10 @@ from harness.statistics.moments import Moments
 
 Shrinkage = float | Literal["held-out"]
 
+LEAST_SHRINKAGE = 0.3
+LEAST_GRADIENT_SHRINKAGE = 0.5
+"""However well samples agree: other text differs more, and errors are not as small as assumed."""
+
 MLP: tuple[Role, ...] = ("gate", "up", "down")
 """The layers that share the neurons."""
 
@@ -49,8 +53,9 @@ class Config(LocalConfig):
     Attributes:
         gradient_damping: diagonal added to the gradients' moment, relative to its mean diagonal.
         shrinkage: share of the inputs' correlations that is not believed; held-out: what the
-            calibration samples, each held out in turn, do not confirm in one another.
-        gradient_shrinkage: likewise of the gradients' correlations.
+            calibration samples, each held out in turn, do not confirm in one another, and at
+            least 0.3.
+        gradient_shrinkage: likewise of the gradients' correlations, and at least 0.5.
         neurons: whether the MLP loses whole neurons; otherwise each of its layers is of low rank.
         compensation: whether output and down projections make up for what earlier compression
             has done to their inputs and to the residual stream.
@@ -245,7 +250,7 @@ class Twinroot:
         change = confirmed_change(
             halves if counts else [half.centred() for half in halves], fitted, output.metric
         )
-        share = _share(config.shrinkage, statistics.agreement[SITE_OF_ROLE[role]])
+        share = _input_share(SITE_OF_ROLE[role], statistics, config)
         layer = _Layer(
             weights,
             weights.weight.double() + change,
@@ -266,13 +271,12 @@ def _layers(
     block: BlockWeights, statistics: BlockStatistics, config: Config
 ) -> Iterator[tuple[Role, _Layer, Preconditioner]]:
     """Every layer, with the metric of its inputs, which may be shared."""
-    assert statistics.agreement is not None
     known: dict[tuple[Site, bool], tuple[Tensor, Preconditioner]] = {}
     for role, weights in block.layers.items():
         site = SITE_OF_ROLE[role]
         moments, centred = statistics.moments[site], updates_bias(weights, config.bias_update)
         if (site, centred) not in known:
-            share = _share(config.shrinkage, statistics.agreement[site])
+            share = _input_share(site, statistics, config)
             C = believed(moments.covariance(), None if centred else moments.mean, share)
             known[site, centred] = C, root_covariance(C, config.damping)
         C, metric = known[site, centred]
@@ -294,12 +298,17 @@ def _tokens(gradients: Moments) -> int:
     return gradients.count if bool(gradients.second.any()) else 0
 
 
+def _input_share(site: Site, statistics: BlockStatistics, config: Config) -> float:
+    assert statistics.agreement is not None
+    return _share(config.shrinkage, statistics.agreement[site], LEAST_SHRINKAGE)
+
+
 def _output_metric(role: Role, statistics: BlockStatistics, config: Config) -> Preconditioner:
     assert statistics.gradients is not None
     assert statistics.agreement is not None
-    share = _share(config.gradient_shrinkage, statistics.agreement[role])
+    share = _share(config.gradient_shrinkage, statistics.agreement[role], LEAST_GRADIENT_SHRINKAGE)
     return output_metric(statistics.gradients[role].second, share, config.gradient_damping)
 
 
-def _share(shrinkage: Shrinkage, agreement: float) -> float:
-    return 1 - agreement if shrinkage == "held-out" else float(shrinkage)
+def _share(shrinkage: Shrinkage, agreement: float, least: float) -> float:
+    return max(1 - agreement, least) if shrinkage == "held-out" else float(shrinkage)
