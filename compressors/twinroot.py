@@ -22,7 +22,7 @@ from torch import Tensor
 from compressors.local import LocalConfig, dense, updated_bias, updates_bias
 from harness.algebra.drift import Drift, confirmed_change
 from harness.algebra.junction import join
-from harness.algebra.neurons import Neurons, refitted, removal
+from harness.algebra.neurons import Neurons, Removal, dependence, refitted, removal
 from harness.algebra.offers import Offer, either, named, offer, together, unit_offer
 from harness.algebra.preconditioners import Preconditioner, damped, root_covariance
 from harness.algebra.ranks import Junction, rank_for
@@ -38,10 +38,6 @@ from harness.statistics.moments import Moments
 
 Shrinkage = float | Literal["held-out"]
 
-LEAST_SHRINKAGE = 0.3
-LEAST_GRADIENT_SHRINKAGE = 0.5
-"""However well samples agree: other text differs more, and errors are not as small as assumed."""
-
 MLP: tuple[Role, ...] = ("gate", "up", "down")
 """The layers that share the neurons."""
 
@@ -53,9 +49,8 @@ class Config(LocalConfig):
     Attributes:
         gradient_damping: diagonal added to the gradients' moment, relative to its mean diagonal.
         shrinkage: share of the inputs' correlations that is not believed; held-out: what the
-            calibration samples, each held out in turn, do not confirm in one another, and at
-            least 0.3.
-        gradient_shrinkage: likewise of the gradients' correlations, and at least 0.5.
+            calibration samples, each held out in turn, do not confirm in one another.
+        gradient_shrinkage: likewise of the gradients' correlations.
         neurons: whether the MLP loses whole neurons; otherwise each of its layers is of low rank.
         compensation: whether output and down projections make up for what earlier compression
             has done to their inputs and to the residual stream.
@@ -106,10 +101,21 @@ class _Layer:
         product = two_sided_product(self.W, self.output, metric, rank)
         return join(product, metric, config.junction, self._bias(product.dense(), config))
 
-    def fewer(self, block: BlockWeights, count: int, config: Config) -> dict[Role, Factor]:
+    def removal(self, statistics: BlockStatistics, config: Config, count: int = 0) -> Removal:
+        """Of the neurons that it reads, all but ``count`` of them."""
+        C, weights = damped(self.C, config.damping), self.weights.weight.double()
+        assert statistics.gradients is not None
+        assert statistics.influence is not None
+        G, inputs = statistics.gradients["down"].second, statistics.moments["mlp_inner"].second
+        more = dependence(statistics.influence, weights, G, inputs)
+        return removal(self.W * more.sqrt(), self.output, C, count)
+
+    def fewer(
+        self, block: BlockWeights, statistics: BlockStatistics, count: int, config: Config
+    ) -> dict[Role, Factor]:
         """The down projection and the layers before it with ``count`` neurons left."""
         C = damped(self.C, config.damping)
-        kept = removal(self.W, self.output, C, count).kept(count)
+        kept = self.removal(statistics, config, count).kept(count)
         down = KeptColumns(refitted(self.W, C, kept), kept, len(C), None)
         bias = self._bias(down.dense(), config)
         found: dict[Role, Factor] = {"down": KeptColumns(down.weight, kept, len(C), bias)}
@@ -152,8 +158,7 @@ class Twinroot:
             ranks = offer(losses, layer.W.shape, config.junction, config.multiple)
             found[role] = named(ranks, role)
             if role == "down" and config.neurons:
-                C = damped(layer.C, config.damping)
-                lost = tokens * removal(layer.W, layer.output, C).losses
+                lost = tokens * layer.removal(statistics, config).losses
         if not config.neurons:
             return list(found.values())
         mlp = _mlp(block)
@@ -217,7 +222,7 @@ class Twinroot:
             elif not isinstance(rank, Neurons):
                 found[role] = layer.factor(metric, rank, config)
             elif role == "down":
-                found |= layer.fewer(block, rank, config)
+                found |= layer.fewer(block, statistics, rank, config)
         return found
 
     def waiting(
@@ -250,7 +255,7 @@ class Twinroot:
         change = confirmed_change(
             halves if counts else [half.centred() for half in halves], fitted, output.metric
         )
-        share = _input_share(SITE_OF_ROLE[role], statistics, config)
+        share = _share(config.shrinkage, statistics.agreement[SITE_OF_ROLE[role]])
         layer = _Layer(
             weights,
             weights.weight.double() + change,
@@ -260,7 +265,7 @@ class Twinroot:
             output,
         )
         if isinstance(rank, Neurons):
-            return layer.fewer(block, rank, config)
+            return layer.fewer(block, statistics, rank, config)
         return {role: layer.factor(root_covariance(layer.C, config.damping), rank, config)}
 
 
@@ -271,12 +276,13 @@ def _layers(
     block: BlockWeights, statistics: BlockStatistics, config: Config
 ) -> Iterator[tuple[Role, _Layer, Preconditioner]]:
     """Every layer, with the metric of its inputs, which may be shared."""
+    assert statistics.agreement is not None
     known: dict[tuple[Site, bool], tuple[Tensor, Preconditioner]] = {}
     for role, weights in block.layers.items():
         site = SITE_OF_ROLE[role]
         moments, centred = statistics.moments[site], updates_bias(weights, config.bias_update)
         if (site, centred) not in known:
-            share = _input_share(site, statistics, config)
+            share = _share(config.shrinkage, statistics.agreement[site])
             C = believed(moments.covariance(), None if centred else moments.mean, share)
             known[site, centred] = C, root_covariance(C, config.damping)
         C, metric = known[site, centred]
@@ -298,17 +304,12 @@ def _tokens(gradients: Moments) -> int:
     return gradients.count if bool(gradients.second.any()) else 0
 
 
-def _input_share(site: Site, statistics: BlockStatistics, config: Config) -> float:
-    assert statistics.agreement is not None
-    return _share(config.shrinkage, statistics.agreement[site], LEAST_SHRINKAGE)
-
-
 def _output_metric(role: Role, statistics: BlockStatistics, config: Config) -> Preconditioner:
     assert statistics.gradients is not None
     assert statistics.agreement is not None
-    share = _share(config.gradient_shrinkage, statistics.agreement[role], LEAST_GRADIENT_SHRINKAGE)
+    share = _share(config.gradient_shrinkage, statistics.agreement[role])
     return output_metric(statistics.gradients[role].second, share, config.gradient_damping)
 
 
-def _share(shrinkage: Shrinkage, agreement: float, least: float) -> float:
-    return max(1 - agreement, least) if shrinkage == "held-out" else float(shrinkage)
+def _share(shrinkage: Shrinkage, agreement: float) -> float:
+    return 1 - agreement if shrinkage == "held-out" else float(shrinkage)

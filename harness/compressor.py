@@ -38,6 +38,8 @@ class BlockStatistics:
             whose second moment is the Fisher information; None unless asked for.
         agreement: what other samples confirm of the correlations in each layer's gradients and
             in each activation, 0 to 1; there when ``gradients`` are.
+        influence: mean over the tokens of the square of what each MLP neuron carries times what
+            comes back to it, ``[n]``; there when ``gradients`` are.
     """
 
     moments: Mapping[Site, Moments]
@@ -45,6 +47,7 @@ class BlockStatistics:
     inverse_norms: tuple[Tensor, Tensor] | None = None
     gradients: Mapping[Role, Moments] | None = None
     agreement: Mapping[Role | Site, float] | None = None
+    influence: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,7 +141,12 @@ def _backward(original: list[BlockStatistics]) -> list[BlockStatistics]:
 
 
 def _with_backward(look: Look, backward: BlockStatistics) -> BlockStatistics:
-    return replace(look(), gradients=backward.gradients, agreement=backward.agreement)
+    return replace(
+        look(),
+        gradients=backward.gradients,
+        agreement=backward.agreement,
+        influence=backward.influence,
+    )
 
 
 def _stacks(blocks: Sequence[Block]) -> list[list[Block]]:

@@ -76,6 +76,23 @@ def removal(W: Tensor, output: Preconditioner, C: Tensor, count: int = 0) -> Rem
     return Removal(torch.cat([*order, left]), losses)
 
 
+def dependence(influence: Tensor, W: Tensor, G: Tensor, C: Tensor) -> Tensor:
+    """How many times more each neuron matters than moments taken apart say, ``[n]``, at least 1.
+
+    Moments multiply as if what a neuron carries did not depend on the gradient that it meets. One
+    that is silent until what it says is decisive matters more. That one may matter less is true of
+    small changes only, and of massive activations the change is not small.
+
+    Args:
+        influence: ``E[(x_j w_j^T g)^2]`` for every neuron ``x_j`` with column ``w_j``, ``[n]``.
+        W: ``[d_out, n]``.
+        G: ``E[g g^T]`` of the gradients, ``[d_out, d_out]``.
+        C: ``E[x x^T]`` of the neurons, ``[n, n]``.
+    """
+    apart = C.diagonal() * (W * (G @ W)).sum(0)
+    return torch.where(apart > 0, influence / apart, torch.ones_like(apart)).clamp_min(1)
+
+
 def refitted(W: Tensor, C: Tensor, kept: Tensor) -> Tensor:
     """The columns ``kept: [k]`` of ``W: [d_out, n]``, which stand for all of them.
 

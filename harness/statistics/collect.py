@@ -79,4 +79,4 @@ def _with_gradients(seen: BlockStatistics, back: Backward) -> BlockStatistics:
     agreement |= {
         role: one.share(back.gradients[role]) for role, one in back.gradients_agree.items()
     }
-    return replace(seen, gradients=back.gradients, agreement=agreement)
+    return replace(seen, gradients=back.gradients, agreement=agreement, influence=back.influence)

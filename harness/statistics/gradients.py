@@ -29,7 +29,7 @@ from harness.statistics.agreement import Agreement
 from harness.statistics.calibration import Calibration, Inputs
 from harness.statistics.folded import Folded
 from harness.statistics.kept import KeptActivations
-from harness.statistics.moments import MomentAccumulator, Moments
+from harness.statistics.moments import MomentAccumulator, Moments, widened
 
 POSITIONS_AT_ONCE = 64
 """Predictions whose probes are made together."""
@@ -103,11 +103,13 @@ class Backward:
         gradients: moments at the output of each layer, zero where no gradient arrived.
         gradients_agree: between samples, for each layer.
         inputs_agree: likewise for each distinct activation.
+        influence: see ``BlockStatistics``.
     """
 
     gradients: Mapping[Role, Moments]
     gradients_agree: Mapping[Role, Agreement]
     inputs_agree: Mapping[Site, Agreement]
+    influence: Tensor
 
 
 class GradientObserver:
@@ -131,6 +133,8 @@ class GradientObserver:
         self._moments = {role: self._accumulator(role) for role in block.stack.layers}
         self._gradients_agree = {role: Agreement(centred=False) for role in block.stack.layers}
         self._inputs_agree = {site: Agreement(centred=True) for site in self._readers}
+        self._down = block.stack.path("down")
+        self._influence = self._per_neuron()
 
     def watch(self, stack: ExitStack) -> None:
         """Hook the layers for as long as ``stack`` is open."""
@@ -146,7 +150,9 @@ class GradientObserver:
     def seen(self) -> Backward:
         """What was seen; the accumulators are spent."""
         gradients = {role: _found(self._moments.pop(role)) for role in self._block.stack.layers}
-        return Backward(Folded(gradients), self._gradients_agree, self._inputs_agree)
+        # What no gradient reached has no influence.
+        influence = self._influence / max(gradients["down"].count, 1)
+        return Backward(Folded(gradients), self._gradients_agree, self._inputs_agree, influence)
 
     def _hook(self, path: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         if not output.requires_grad:
@@ -154,6 +160,8 @@ class GradientObserver:
         if not self.recording:
             return
         output.register_hook(partial(self._add, path))
+        if path == self._down:
+            inputs[0].register_hook(partial(self._add_influence, inputs[0].detach()))
         site = SITE_OF_ROLE[self._roles[path][0]]
         if path == self._readers[site]:
             self._inputs_agree[site].add(self._counting(inputs[0].detach()))
@@ -177,6 +185,16 @@ class GradientObserver:
                     "pass --dtype bfloat16 or float32"
                 ) from error
             self._gradients_agree[role].add(part)
+
+    def _add_influence(self, neurons: Tensor, gradient: Tensor) -> None:
+        carried, back = (widened(self._counting(x)) for x in (neurons, gradient))
+        self._influence += (carried * back).square().sum(0, dtype=torch.float64)
+
+    def _per_neuron(self) -> Tensor:
+        module = self._block.module.get_submodule(self._down)
+        assert isinstance(module, nn.Linear)
+        weight = module.weight
+        return torch.zeros(module.in_features, dtype=torch.float64, device=weight.device)
 
     def _accumulator(self, role: Role) -> MomentAccumulator:
         layer = self._block.stack.layers[role]

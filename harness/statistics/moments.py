@@ -66,7 +66,7 @@ class MomentAccumulator:
             return
         parts = tokens.split(ROWS)
         at_once = NEAR if tokens.device.type == "cpu" else ROWS
-        sums = [_precise(some).abs().sum(0) for some in tokens.split(at_once)]
+        sums = [widened(some).abs().sum(0) for some in tokens.split(at_once)]
         magnitude = torch.stack(sums).sum(0, dtype=torch.float64)
         if not bool(torch.isfinite(magnitude).all()):
             raise NonFiniteError(
@@ -74,11 +74,11 @@ class MomentAccumulator:
                 "float32, or check the model"
             )
         if self.count == 0:
-            self._origin = _precise(parts[0]).mean(0).double()
+            self._origin = widened(parts[0]).mean(0).double()
         self.count += len(tokens)
         self._magnitude += magnitude
         for part in parts:
-            x = _precise(part)
+            x = widened(part)
             x = x - self._origin.to(x.dtype)
             self._sum += x.sum(0)
             add_gram(self._second, x)
@@ -121,7 +121,8 @@ class MomentAccumulator:
         return Moments(self.count, self._second, self._sum, self._magnitude)
 
 
-def _precise(tokens: Tensor) -> Tensor:
+def widened(tokens: Tensor) -> Tensor:
+    """In at least float32."""
     return tokens if tokens.dtype == torch.float64 else tokens.float()
 
 

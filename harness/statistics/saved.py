@@ -84,6 +84,8 @@ def save(blocks: Sequence[BlockStatistics], origin: Mapping[str, str], path: Pat
                     tensors[f"{number}.{kind}.{name}.{part}"] = getattr(one, part)
         if block.mlp_tokens is not None:
             tensors[f"{number}.mlp_tokens"] = block.mlp_tokens
+        if block.influence is not None:
+            tensors[f"{number}.influence"] = block.influence
         if block.inverse_norms is not None:
             query, key = block.inverse_norms
             tensors |= {f"{number}.query_norms": query, f"{number}.key_norms": key}
@@ -141,6 +143,7 @@ def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[Bl
                     inverse_norms=norms,
                     gradients=moments(number, "gradients") or None,
                     agreement=agreement[number],
+                    influence=tensor(f"{number}.influence"),
                 )
             )
         return blocks

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.algebra import neurons
-from harness.algebra.neurons import refitted, removal
+from harness.algebra.neurons import dependence, refitted, removal
 from harness.algebra.preconditioners import Preconditioner, damped
 from harness.errors import NonFiniteError
 
@@ -45,6 +45,21 @@ def test_every_removal_is_the_cheapest_there_is(n, batch, monkeypatch):
         assert candidates[j] == pytest.approx(min(candidates.values()), rel=1e-8)
         left.remove(j)
         assert float(found.losses[len(left)]) == pytest.approx(candidates[j], rel=1e-8)
+
+
+@given(st.integers(0, 1000), st.integers(1, 8))
+def test_dependence_is_what_single_removals_cost_beyond_moments_apart(seed, n):
+    W, _, x = problem(n, seed=seed)
+    g = torch.roll(x @ torch.ones_like(W).T, 1, 0) * x[:, :1] + torch.arange(len(W))
+    together = torch.einsum("tj,oj,to->tj", x, W, g).square().mean(0)
+    C, G = x.T @ x / len(x), g.T @ g / len(g)
+    found = dependence(together, W, G, C)
+    for j in range(n):
+        apart = float(C[j, j] * W[:, j] @ G @ W[:, j])
+        assert float(found[j]) == pytest.approx(max(float(together[j]) / apart, 1.0))
+    silent = W * 0
+    nothing = torch.zeros(n, dtype=torch.float64)
+    assert torch.equal(dependence(nothing, silent, G, C), torch.ones_like(nothing))
 
 
 @given(st.integers(0, 1000), st.integers(1, 8), st.integers(0, 8))

@@ -26,9 +26,6 @@ from harness.statistics.moments import Moments
 
 LOCAL = ["svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov"]
 
-BELIEVED = {"shrinkage": 0.0, "gradient_shrinkage": 0.0}
-"""Options under which moments are taken as they are."""
-
 
 def with_gradients(subject, seed=0, spread=1.0, agreement=1.0):
     """Random gradient moments for the layers of a block."""
@@ -40,8 +37,13 @@ def with_gradients(subject, seed=0, spread=1.0, agreement=1.0):
         G = spread * mix @ mix.T + (1 - spread) * torch.eye(size, dtype=torch.float64)
         gradients[role] = Moments(100, G, G[0], G[0])
     names = {*subject.block.layers, *SITE_OF_ROLE.values()}
+    W = subject.block.layers["down"].weight.double()
+    neurons = subject.statistics.moments["mlp_inner"].second.diagonal()
     return replace(
-        subject.statistics, gradients=gradients, agreement=dict.fromkeys(names, agreement)
+        subject.statistics,
+        gradients=gradients,
+        agreement=dict.fromkeys(names, agreement),
+        influence=neurons * (W * (gradients["down"].second @ W)).sum(0),
     )
 
 
@@ -66,10 +68,7 @@ def test_with_gradients_alike_in_all_directions_it_is_root_covariance(name, poli
     statistics = with_gradients(subject, spread=0.0)
     options = {"junction": "block-identity", "bias_update": policy}
     found = twinroot.plugin.compress(
-        subject.block,
-        statistics,
-        0.5,
-        config_of("twinroot", neurons=False, shrinkage=0.0, **options),
+        subject.block, statistics, 0.5, config_of("twinroot", neurons=False, **options)
     )
     expected = asvd_rootcov.plugin.compress(
         subject.block, statistics, 0.5, config_of("asvd-rootcov", **options)
@@ -84,7 +83,7 @@ def test_with_gradients_alike_in_all_directions_it_is_root_covariance(name, poli
 def test_its_losses_are_those_of_its_factors(name):
     subject = sample(name)
     statistics = with_gradients(subject)
-    config = config_of("twinroot", gradient_damping=0.0, damping=0.0, neurons=False, **BELIEVED)
+    config = config_of("twinroot", gradient_damping=0.0, damping=0.0, neurons=False)
     losses = losses_by_rank(twinroot.plugin, subject.block, statistics, config)
     ranks = {role: 1 + max(lost) // 3 for role, lost in losses.items()}
     factors = twinroot.plugin.compress_to(subject.block, statistics, ranks, config)
@@ -98,16 +97,14 @@ def test_its_losses_are_those_of_its_factors(name):
         assert factor.rank == ranks[role]
 
 
-@pytest.mark.parametrize(
-    ("agreement", "shares"), [(0.25, (0.75, 0.75)), (0.6, (0.4, 0.5)), (1.0, (0.3, 0.5))]
-)
-def test_correlations_are_believed_as_confirmed_and_never_whole(agreement, shares):
+def test_unconfirmed_correlations_are_not_believed():
     subject = sample("llama")
-    by_rule = with_gradients(subject, agreement=agreement)
-    given = config_of("twinroot", shrinkage=shares[0], gradient_shrinkage=shares[1])
-    found, expected, believing = (
-        twinroot.plugin.compress(subject.block, by_rule, 0.5, config)
-        for config in (config_of("twinroot"), given, config_of("twinroot", **BELIEVED))
+    by_rule = with_gradients(subject, agreement=0.25)
+    config = config_of("twinroot", shrinkage=0.75, gradient_shrinkage=0.75)
+    expected = twinroot.plugin.compress(subject.block, with_gradients(subject), 0.5, config)
+    found = twinroot.plugin.compress(subject.block, by_rule, 0.5, config_of("twinroot"))
+    believing = twinroot.plugin.compress(
+        subject.block, with_gradients(subject), 0.5, config_of("twinroot")
     )
     for role, factor in found.items():
         torch.testing.assert_close(factor.dense(), expected[role].dense())
@@ -364,7 +361,7 @@ def test_an_mlp_of_fewer_neurons_is_the_dense_one_with_the_others_at_zero(name, 
 def test_the_neurons_that_are_charged_are_those_that_are_removed():
     subject = sample("llama")
     statistics = with_gradients(subject)
-    config = config_of("twinroot", gradient_damping=0.0, damping=1e-9, **BELIEVED)
+    config = config_of("twinroot", gradient_damping=0.0, damping=1e-9)
     *_, mlp = twinroot.plugin.offers(subject.block, statistics, config)
     taken = [
         (ranks, lost)
@@ -380,6 +377,25 @@ def test_the_neurons_that_are_charged_are_those_that_are_removed():
         G, C = statistics.gradients["down"].second, statistics.moments["mlp_inner"].second
         expected = 100 * torch.einsum("oi,op,pj,ij->", E, G, E, C)
         assert lost == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_neuron_that_matters_more_than_moments_say_stays():
+    subject = sample("llama")
+    statistics = with_gradients(subject)
+    ranks = dict.fromkeys(subject.block.layers, Neurons(5))
+
+    def kept(seen):
+        found = twinroot.plugin.compress_to(subject.block, seen, ranks, config_of("twinroot"))
+        return set(found["down"].kept.tolist())
+
+    before = kept(statistics)
+    gone = min(set(range(len(statistics.influence))) - before)
+    more, less = statistics.influence.clone(), statistics.influence.clone()
+    more[gone] *= 1e6
+    less[list(before)] *= 1e-6
+    assert gone in kept(replace(statistics, influence=more))
+    # What matters less to small changes may be decisive to large ones.
+    assert kept(replace(statistics, influence=less)) == before
 
 
 def test_too_few_neurons_are_none():

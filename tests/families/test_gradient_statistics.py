@@ -244,6 +244,25 @@ def test_agreement_is_that_of_each_sample_on_its_own(name):
             )
 
 
+@pytest.mark.parametrize("room", [0, 1 << 30])
+def test_influence_is_that_of_each_token_on_its_own(name, room, same_signs, monkeypatch):
+    monkeypatch.setattr(ROOM, room)
+    model, calibration = random_model(name), random_calibration(samples=3, length=9)
+    language = family_of(model.config).language
+    paths = [f"{language.blocks}.{i}.{language.layers['down']}" for i in range(2)]
+    inputs = {"input_ids": calibration.input_ids, "attention_mask": calibration.attention_mask}
+    expected = stored_gradients(model, paths, inputs, calibration.attention_mask)
+    found = collect_gradients(model, blocks_of(model), calibration, silent)
+    for path, seen in zip(paths, found, strict=True):
+        neurons = [stored_inputs(model, path, ids[None]) for ids in calibration.input_ids]
+        back = expected[path].flatten(0, -2) @ model.get_submodule(path).weight.detach()
+        carried = torch.cat([one.flatten(0, -2) for one in neurons])
+        influence = (carried * back).square().mean(0)
+        torch.testing.assert_close(
+            seen.influence, influence, rtol=1e-4, atol=1e-6 * float(influence.max())
+        )
+
+
 def test_gradients_survive_the_disk(tmp_path):
     model, calibration = random_model("qwen3"), random_calibration()
     blocks = collect(
@@ -259,6 +278,7 @@ def test_gradients_survive_the_disk(tmp_path):
     save(blocks, origin, tmp_path / "file")
     for one, other in zip(blocks, load(tmp_path / "file", origin, model.device), strict=True):
         assert one.agreement == other.agreement
+        assert torch.equal(one.influence, other.influence)
         assert one.gradients.keys() == other.gradients.keys()
         for role, moments in one.gradients.items():
             assert moments.count == other.gradients[role].count
