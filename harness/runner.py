@@ -241,7 +241,7 @@ class _Job:
             "dtype": request.dtype,
             "batch size": str(request.batch_size),
             "device": model.device.type,
-            "gradients": "fisher" if gradients else "none",
+            "gradients": "fisher and influence" if gradients else "none",
         }
         return saved.shared(self.shared, origin, model.device, build)
 
