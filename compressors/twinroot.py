@@ -101,9 +101,9 @@ class _Layer:
         product = two_sided_product(self.W, self.output, metric, rank)
         return join(product, metric, config.junction, self._bias(product.dense(), config))
 
-    def removal(self, statistics: BlockStatistics, config: Config, count: int = 0) -> Removal:
-        """Of the neurons that it reads, all but ``count`` of them."""
-        C, weights = damped(self.C, config.damping), self.weights.weight.double()
+    def removal(self, C: Tensor, statistics: BlockStatistics, count: int = 0) -> Removal:
+        """Of the neurons that it reads, all but ``count`` of them; ``C`` is damped."""
+        weights = self.weights.weight.double()
         assert statistics.gradients is not None
         assert statistics.influence is not None
         G, inputs = statistics.gradients["down"].second, statistics.moments["mlp_inner"].second
@@ -115,7 +115,7 @@ class _Layer:
     ) -> dict[Role, Factor]:
         """The down projection and the layers before it with ``count`` neurons left."""
         C = damped(self.C, config.damping)
-        kept = self.removal(statistics, config, count).kept(count)
+        kept = self.removal(C, statistics, count).kept(count)
         down = KeptColumns(refitted(self.W, C, kept), kept, len(C), None)
         bias = self._bias(down.dense(), config)
         found: dict[Role, Factor] = {"down": KeptColumns(down.weight, kept, len(C), bias)}
@@ -158,7 +158,8 @@ class Twinroot:
             ranks = offer(losses, layer.W.shape, config.junction, config.multiple)
             found[role] = named(ranks, role)
             if role == "down" and config.neurons:
-                lost = tokens * layer.removal(statistics, config).losses
+                C = damped(layer.C, config.damping)
+                lost = tokens * layer.removal(C, statistics).losses
         if not config.neurons:
             return list(found.values())
         mlp = _mlp(block)

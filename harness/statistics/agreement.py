@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.algebra.symmetric import gram
-from harness.statistics.moments import Moments
+from harness.statistics.moments import Moments, widened
 
 FLOOR = 0.1
 """Added to the energy of each channel, relative to the mean of all, before it is divided by."""
@@ -31,7 +31,7 @@ class Agreement:
         """Add all tokens of one sample, ``[n, d]``."""
         if len(tokens) == 0:
             return
-        x = tokens if tokens.dtype == torch.float64 else tokens.float()
+        x = widened(tokens)
         if self._samples == 0:
             self._origin = x.mean(0) if self._centred else torch.zeros_like(x[0])
             energy = (x - self._origin).square().mean(0)

@@ -134,7 +134,10 @@ class GradientObserver:
         self._gradients_agree = {role: Agreement(centred=False) for role in block.stack.layers}
         self._inputs_agree = {site: Agreement(centred=True) for site in self._readers}
         self._down = block.stack.path("down")
-        self._influence = self._per_neuron()
+        down = self._linear("down")
+        self._influence = torch.zeros(
+            down.in_features, dtype=torch.float64, device=down.weight.device
+        )
 
     def watch(self, stack: ExitStack) -> None:
         """Hook the layers for as long as ``stack`` is open."""
@@ -190,18 +193,15 @@ class GradientObserver:
         carried, back = (widened(self._counting(x)) for x in (neurons, gradient))
         self._influence += (carried * back).square().sum(0, dtype=torch.float64)
 
-    def _per_neuron(self) -> Tensor:
-        module = self._block.module.get_submodule(self._down)
-        assert isinstance(module, nn.Linear)
-        weight = module.weight
-        return torch.zeros(module.in_features, dtype=torch.float64, device=weight.device)
-
     def _accumulator(self, role: Role) -> MomentAccumulator:
-        layer = self._block.stack.layers[role]
-        module = self._block.module.get_submodule(self._block.stack.path(role))
-        assert isinstance(module, nn.Linear)
+        layer, module = self._block.stack.layers[role], self._linear(role)
         parts = layer.count if isinstance(layer, Part) else 1
         return MomentAccumulator(module.out_features // parts, module.weight.device)
+
+    def _linear(self, role: Role) -> nn.Linear:
+        module = self._block.module.get_submodule(self._block.stack.path(role))
+        assert isinstance(module, nn.Linear)
+        return module
 
 
 def _found(accumulator: MomentAccumulator) -> Moments:

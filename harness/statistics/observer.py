@@ -15,7 +15,7 @@ from harness.errors import NonFiniteError, UsageError
 from harness.families.stack import Block
 from harness.roles import SITE_OF_ROLE, Site
 from harness.statistics.folded import Folded
-from harness.statistics.moments import MomentAccumulator
+from harness.statistics.moments import MomentAccumulator, widened
 from harness.statistics.sample import TokenSample
 
 MLP_TOKENS = 8192
@@ -93,7 +93,7 @@ class BlockObserver:
             except NonFiniteError as error:
                 raise NonFiniteError(f"input of {self._block.name}.{path}: {error}") from error
             if site == "mlp_input" and self._sample is not None:
-                self._sample.add(tokens if tokens.dtype == torch.float64 else tokens.float())
+                self._sample.add(widened(tokens))
 
         return hook
 
