@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from harness.algebra.preconditioners import Preconditioner
+from harness.algebra.symmetric import sandwich
 from harness.errors import NonFiniteError
 
-BATCH = 64
+BATCH = 128
 """Removals between two updates of the whole matrices."""
 
 
@@ -64,7 +65,7 @@ def removal(W: Tensor, output: Preconditioner, C: Tensor, count: int = 0) -> Rem
         )
     left = torch.arange(len(C), device=C.device)
     P = torch.cholesky_inverse(root)
-    M = W.T @ output.metric @ W
+    M = sandwich(W.T, output.metric)
     order, costs = [left[:0]], [C.new_zeros(1)]
     while len(left) > count:
         gone, spent, P, M = _remove(P, M, min(BATCH, len(left) - count))
@@ -132,8 +133,10 @@ def _remove(P: Tensor, M: Tensor, many: int) -> tuple[Tensor, Tensor, Tensor, Te
         energy[gone[: step + 1]] = torch.inf
     stay = _others(gone, len(P))
     u, p, w = u[:, stay], p[:, stay], w[:, stay]
-    crossed = p.T @ w
-    return gone, costs, P[stay][:, stay] - u.T @ u, M[stay][:, stay] - crossed - crossed.T
+    P, M = P[stay][:, stay], M[stay][:, stay]
+    P.addmm_(u.T, u, alpha=-1)
+    M.addmm_(torch.cat([p, w]).T, torch.cat([w, p]), alpha=-1)
+    return gone, costs, P, M
 
 
 def _others(gone: Tensor, size: int) -> Tensor:
