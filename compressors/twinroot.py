@@ -254,7 +254,7 @@ class Twinroot:
         counts = not updates_bias(weights, config.bias_update)
         fitted = whole if counts else centred
         change = confirmed_change(
-            halves if counts else [half.centred() for half in halves], fitted, output.metric
+            halves if counts else [half.centred() for half in halves], fitted, output.root
         )
         share = _share(config.shrinkage, statistics.agreement[SITE_OF_ROLE[role]])
         layer = _Layer(

@@ -14,9 +14,13 @@ import torch
 from torch import Tensor
 
 from harness.algebra.preconditioners import damped
+from harness.algebra.symmetric import energy
 
 DAMPINGS = (0.01, 0.1, 1.0, 10.0)
 """Ridges that the halves choose among, relative to the inputs' mean diagonal; ascending."""
+
+START = 2
+"""The one that is most often best."""
 
 ROUNDING = 1e-12
 """Relative error that centring may leave in a moment, generously."""
@@ -74,18 +78,18 @@ class Drift:
         return Half(mass, mean("second"), mean("cross"), mean("input"), mean("missing"))
 
 
-def confirmed_change(halves: Sequence[Half], whole: Half, G: Tensor) -> Tensor:
+def confirmed_change(halves: Sequence[Half], whole: Half, root: Tensor) -> Tensor:
     """What to add to ``W`` to make up for drift, ``[d_out, d_in]``.
 
-    ``beta cross (second + lam I)^-1`` of the whole calibration, with the ``lam`` of ``DAMPINGS``
-    and the ``0 <= beta <= 1`` under which the changes of the two halves lower each other's error
-    most; zero where none does, and for a single half, which nothing confirms. Beyond the first
-    ``lam`` that lowers it less than the one before none is tried.
+    ``beta cross (second + lam I)^-1`` of the whole calibration, with the ridge ``lam`` and the
+    ``0 <= beta <= 1`` under which the changes of the two halves lower each other's error most; zero
+    where none does, and for a single half, which nothing confirms. From the one that is most often
+    best on, ridges are tried as long as each lowers it more than the one before.
 
     Args:
         halves: at most two.
         whole: both together.
-        G: metric of the errors, ``[d_out, d_out]``.
+        root: ``R`` with ``R R^T`` the metric of the errors, ``[d_out, d_out]``.
 
     Raises:
         NonFiniteError: the inputs' moments hold NaN or infinity.
@@ -93,23 +97,31 @@ def confirmed_change(halves: Sequence[Half], whole: Half, G: Tensor) -> Tensor:
     nothing = torch.zeros_like(whole.cross)
     if len(halves) < 2 or not all(bool(half.second.any()) for half in halves):
         return nothing
-    best, choice = 0.0, (0.0, DAMPINGS[0])
-    for damping in DAMPINGS:
+    weighed = [root.T @ half.cross for half in halves]
+
+    def confirmed(damping: float) -> tuple[float, float]:
+        """By how much the error is lowered, and by which share of the change."""
         gain = cost = 0.0
-        for one, other in (halves, halves[::-1]):
-            step = _ridge(one, damping)
-            weighed = G @ step
-            gain += float((weighed * other.cross).sum())
-            cost += float((weighed * (step @ other.second)).sum())
+        for one, other in ((0, 1), (1, 0)):
+            step = _ridge(weighed[one], halves[one].second, damping)
+            gain += float((step * weighed[other]).sum())
+            cost += float(energy(step, halves[other].second))
         share = min(gain / cost, 1.0) if gain > 0 and cost > 0 else 0.0
-        lowered = share * (2 * gain - share * cost)
-        if best > 0 and lowered <= best:
+        return share * (2 * gain - share * cost), share
+
+    lowered, share = confirmed(DAMPINGS[START])
+    chosen = DAMPINGS[START]
+    for way in (DAMPINGS[START + 1 :], DAMPINGS[START - 1 :: -1]):
+        for damping in way:
+            tried, part = confirmed(damping)
+            if tried <= lowered:
+                break
+            lowered, share, chosen = tried, part, damping
+        if chosen != DAMPINGS[START]:
             break
-        best, choice = lowered, (share, damping)
-    share, damping = choice
-    return share * _ridge(whole, damping) if share else nothing
+    return share * _ridge(whole.cross, whole.second, chosen) if share else nothing
 
 
-def _ridge(half: Half, damping: float) -> Tensor:
-    root = torch.linalg.cholesky(damped(half.second, damping))
-    return torch.cholesky_solve(half.cross.T, root).T
+def _ridge(cross: Tensor, second: Tensor, damping: float) -> Tensor:
+    root = torch.linalg.cholesky(damped(second, damping))
+    return torch.cholesky_solve(cross.T, root).T

@@ -53,7 +53,8 @@ def test_it_is_the_best_share_and_ridge_of_those_that_each_half_grants_the_other
     law = np.random.default_rng(seed).normal(size=(D_OUT, D_IN))
     one, other = (tokens(10 * seed + i, noise=noise, law=law) for i in (1, 2))
     halves = [half(*one), half(*other)]
-    found = confirmed_change(halves, Drift(halves).whole(), torch.from_numpy(G)).numpy()
+    root = torch.from_numpy(np.linalg.cholesky(G))
+    found = confirmed_change(halves, Drift(halves).whole(), root).numpy()
     best, expected = np.inf, None
     both = np.vstack([one[0], other[0]]), np.vstack([one[1], other[1]])
     for damping in DAMPINGS:
@@ -86,14 +87,14 @@ def test_a_single_half_confirms_nothing():
 @pytest.mark.parametrize("dead", ["inputs", "missing", "one half", "metric"])
 def test_where_nothing_arrives_or_is_missing_nothing_is_changed(dead):
     x, t = tokens(0)
-    G = torch.eye(D_OUT, dtype=torch.float64)
+    root = torch.eye(D_OUT, dtype=torch.float64)
     halves = {
         "inputs": [half(0 * x, t), half(0 * x, t)],
         "missing": [half(x, 0 * t), half(x, 0 * t)],
         "one half": [half(0 * x, t), half(x, t)],
         "metric": [half(x, t), half(x, t)],
     }[dead]
-    change = confirmed_change(halves, Drift(halves).whole(), 0 * G if dead == "metric" else G)
+    change = confirmed_change(halves, Drift(halves).whole(), 0 * root if dead == "metric" else root)
     assert not change.any()
 
 
@@ -125,12 +126,12 @@ def test_moments_that_are_not_finite_are_refused():
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.1, 10), st.floats(1e-6, 1e6))
 def test_units_of_inputs_and_metric_do_not_matter(seed, unit, scale):
-    G = torch.from_numpy(metric(seed))
+    root = torch.from_numpy(np.linalg.cholesky(metric(seed)))
     parts = [tokens(seed + i, noise=1.0) for i in (0, 1)]
     plain = [half(*one) for one in parts]
     scaled = [half(unit * x, t) for x, t in parts]
-    expected = confirmed_change(plain, Drift(plain).whole(), G)
-    found = confirmed_change(scaled, Drift(scaled).whole(), scale * G)
+    expected = confirmed_change(plain, Drift(plain).whole(), root)
+    found = confirmed_change(scaled, Drift(scaled).whole(), scale * root)
     torch.testing.assert_close(unit * found, expected, rtol=1e-6, atol=1e-8)
 
 
