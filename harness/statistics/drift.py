@@ -121,41 +121,38 @@ class HalfSum:
 
     def __init__(self, layer: LinearWeights) -> None:
         d_out, d_in = layer.weight.shape
-        self._weight = layer.weight
-        self._bias = layer.bias
+        self._layer = layer
         zeros = partial(torch.zeros, dtype=torch.float64, device=layer.weight.device)
         self.count = 0
         self._mass = 0.0
         self._origin = zeros(d_in), zeros(d_out)
         self._second, self._cross = folded_zeros(d_in, layer.weight.device), zeros(d_out, d_in)
-        self._input, self._missing = zeros(d_in), zeros(d_out)
+        self._input, self._target = zeros(d_in), zeros(d_out)
 
     def add(self, x: Tensor, target: Tensor, stream: Tensor) -> None:
         """Add some tokens.
 
         Args:
             x: inputs, ``[n, d_in]``.
-            target: what they should give, ``[n, d_out]``, in at least float32.
+            target: what the layer should give, ``[n, d_out]``, in at least float32.
             stream: ``[n, d_out]``, whose mean square weighs each token.
         """
         precision = target.dtype
         x = x.to(precision)
-        bias = None if self._bias is None else self._bias.to(precision)
-        missing = target - nn.functional.linear(x, self._weight.to(precision), bias)
         energy = stream.double().square().mean(-1)
         weight = torch.where(energy > 0, 1 / energy, torch.zeros_like(energy))
         if self.count == 0:
-            self._origin = x.mean(0).double(), missing.mean(0).double()
+            self._origin = x.mean(0).double(), target.mean(0).double()
         self.count += len(x)
         self._mass += float(weight.sum())
         # About an origin, so that means do not drown the spread in rounding.
-        x, missing = x - self._origin[0].to(precision), missing - self._origin[1].to(precision)
-        self._input += weight @ x.double()
-        self._missing += weight @ missing.double()
-        root = weight.sqrt().to(precision)[:, None]
-        x, missing = root * x, root * missing
+        x, target = x - self._origin[0].to(precision), target - self._origin[1].to(precision)
+        root = weight.sqrt().to(precision)
+        x, target = root[:, None] * x, root[:, None] * target
+        self._input += root @ x
+        self._target += root @ target
         add_gram(self._second, x)
-        self._cross += missing.T @ x
+        self._cross += target.T @ x
 
     def half(self) -> Half:
         """The means.
@@ -164,12 +161,19 @@ class HalfSum:
             NonFiniteError: an activation was NaN or infinite.
         """
         mass = self._mass or 1.0  # all streams may be zero
-        a, b = self._input / mass, self._missing / mass
-        mean, lack = a + self._origin[0], b + self._origin[1]
+        a, b = self._input / mass, self._target / mass
+        spread = unfold(self._second) / mass - torch.outer(a, a)
+        # What is missing is the target without what the layer gives.
+        W = self._layer.weight.double()
+        cross = self._cross / mass - torch.outer(b, a) - W @ spread
+        mean = a + self._origin[0]
+        lack = b + self._origin[1] - W @ mean
+        if self._layer.bias is not None:
+            lack -= self._layer.bias.double()
         found = Half(
             mass,
-            unfold(self._second) / mass - torch.outer(a, a) + torch.outer(mean, mean),
-            self._cross / mass - torch.outer(b, a) + torch.outer(lack, mean),
+            spread + torch.outer(mean, mean),
+            cross + torch.outer(lack, mean),
             mean,
             lack,
         )
