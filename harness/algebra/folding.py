@@ -6,10 +6,15 @@ triangle of the others, which lies there transposed and one row down.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from harness.algebra.symmetric import gram_rows
+
+Seen = Callable[[slice, Tensor], None]
+"""Shown some rows of a symmetric matrix, each from its diagonal element on and zero before it."""
 
 
 def folded_zeros(size: int, device: torch.device) -> Tensor:
@@ -36,11 +41,13 @@ def unfold(rectangle: Tensor) -> Tensor:
     return S + S.triu(1).T
 
 
-def add_gram(rectangle: Tensor, x: Tensor) -> None:
-    """Add ``x^T x`` of ``x: [n, d]`` to a folded matrix, in place."""
+def add_gram(rectangle: Tensor, x: Tensor, seen: Seen | None = None) -> None:
+    """Add ``x^T x`` of ``x: [n, d]`` to a folded matrix, in place; ``seen`` is shown it."""
     upper, size = rectangle.shape
     for strip, product in gram_rows(x.T):
         start, rows = strip.start, product.triu_()
+        if seen is not None:
+            seen(strip, rows)
         above = max(min(upper - start, len(rows)), 0)
         rectangle[start : start + above, start:] += rows[:above]
         below = rows[above:, above:]

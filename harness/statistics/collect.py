@@ -14,7 +14,6 @@ from harness.compressor import BlockStatistics
 from harness.families.stack import Block
 from harness.heap import return_gaps
 from harness.progress import Tracker
-from harness.roles import Role, Site
 from harness.statistics.calibration import Calibration, Inputs
 from harness.statistics.gradients import Backward, collect_gradients
 from harness.statistics.observer import BlockObserver
@@ -44,7 +43,7 @@ def collect(
     """
     for block in blocks:
         block.require_finite()
-    observers = [BlockObserver(block, keep_mlp_tokens) for block in blocks]
+    observers = [BlockObserver(block, keep_mlp_tokens, compared=gradients) for block in blocks]
     watching = partial(_watching, observers)
     found = None
     if gradients:
@@ -73,10 +72,9 @@ def _watching(observers: Sequence[BlockObserver], inputs: Inputs) -> Iterator[No
 
 
 def _with_gradients(seen: BlockStatistics, back: Backward) -> BlockStatistics:
-    agreement: dict[Role | Site, float] = {
-        site: one.share(seen.moments[site]) for site, one in back.inputs_agree.items()
-    }
-    agreement |= {
-        role: one.share(back.gradients[role]) for role, one in back.gradients_agree.items()
-    }
-    return replace(seen, gradients=back.gradients, agreement=agreement, influence=back.influence)
+    return replace(
+        seen,
+        gradients=back.gradients,
+        agreement={**(seen.agreement or {}), **back.agreement},
+        influence=back.influence,
+    )

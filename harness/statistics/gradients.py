@@ -23,9 +23,9 @@ from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.exhaustion import out_of_memory
 from harness.families.fused import Part
 from harness.families.stack import Block
+from harness.heap import return_gaps
 from harness.progress import Tracker
-from harness.roles import SITE_OF_ROLE, Role, Site
-from harness.statistics.agreement import Agreement
+from harness.roles import Role, Site
 from harness.statistics.calibration import Calibration, Inputs
 from harness.statistics.folded import Folded
 from harness.statistics.kept import KeptActivations
@@ -76,8 +76,10 @@ def collect_gradients(
                     logits = model(**inputs, use_cache=False).logits
                 for observer in observers:
                     observer.recording = False
+                return_gaps()  # among the activations that wait
                 if logits.requires_grad:
                     logits.backward(_probes(logits, inputs, graded, generator))
+                del logits  # which the next pass has no room for
             except Exception as error:
                 if not out_of_memory(error):
                     raise
@@ -101,14 +103,12 @@ class Backward:
 
     Attributes:
         gradients: moments at the output of each layer, zero where no gradient arrived.
-        gradients_agree: between samples, for each layer.
-        inputs_agree: likewise for each distinct activation.
+        agreement: of each layer's, between samples (see ``BlockStatistics``).
         influence: see ``BlockStatistics``.
     """
 
     gradients: Mapping[Role, Moments]
-    gradients_agree: Mapping[Role, Agreement]
-    inputs_agree: Mapping[Site, Agreement]
+    agreement: Mapping[Role | Site, float]
     influence: Tensor
 
 
@@ -126,13 +126,8 @@ class GradientObserver:
         self._roles: dict[str, list[Role]] = {}
         for role in block.stack.layers:
             self._roles.setdefault(block.stack.path(role), []).append(role)
-        self._readers = {
-            SITE_OF_ROLE[role]: path for path, roles in self._roles.items() for role in roles
-        }
         # Made beforehand: among the tensors of a pass they would leave gaps between them.
         self._moments = {role: self._accumulator(role) for role in block.stack.layers}
-        self._gradients_agree = {role: Agreement(centred=False) for role in block.stack.layers}
-        self._inputs_agree = {site: Agreement(centred=True) for site in self._readers}
         self._down = block.stack.path("down")
         down = self._linear("down")
         self._influence = torch.zeros(
@@ -152,10 +147,13 @@ class GradientObserver:
 
     def seen(self) -> Backward:
         """What was seen; the accumulators are spent."""
+        agreement: dict[Role | Site, float] = {
+            role: moments.confirmed() for role, moments in self._moments.items()
+        }
         gradients = {role: _found(self._moments.pop(role)) for role in self._block.stack.layers}
         # What no gradient reached has no influence.
         influence = self._influence / max(gradients["down"].count, 1)
-        return Backward(Folded(gradients), self._gradients_agree, self._inputs_agree, influence)
+        return Backward(Folded(gradients), agreement, influence)
 
     def _hook(self, path: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         if not output.requires_grad:
@@ -165,9 +163,6 @@ class GradientObserver:
         output.register_hook(partial(self._add, path))
         if path == self._down:
             inputs[0].register_hook(partial(self._add_influence, inputs[0].detach()))
-        site = SITE_OF_ROLE[self._roles[path][0]]
-        if path == self._readers[site]:
-            self._inputs_agree[site].add(self._counting(inputs[0].detach()))
 
     def _counting(self, x: Tensor) -> Tensor:
         tokens = x.flatten(0, -2)
@@ -187,7 +182,6 @@ class GradientObserver:
                     f"the gradient at {self._block.name}.{path} is NaN or infinite; "
                     "pass --dtype bfloat16 or float32"
                 ) from error
-            self._gradients_agree[role].add(part)
 
     def _add_influence(self, neurons: Tensor, gradient: Tensor) -> None:
         carried, back = (widened(self._counting(x)) for x in (neurons, gradient))
@@ -196,7 +190,8 @@ class GradientObserver:
     def _accumulator(self, role: Role) -> MomentAccumulator:
         layer, module = self._block.stack.layers[role], self._linear(role)
         parts = layer.count if isinstance(layer, Part) else 1
-        return MomentAccumulator(module.out_features // parts, module.weight.device)
+        size, device = module.out_features // parts, module.weight.device
+        return MomentAccumulator(size, device, centred=False, compared=True)
 
     def _linear(self, role: Role) -> nn.Linear:
         module = self._block.module.get_submodule(self._block.stack.path(role))

@@ -10,6 +10,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from harness.heap import return_gaps
+
 ROOM = 1 << 30
 """Bytes of activations that may wait for the way back."""
 
@@ -34,7 +36,10 @@ class KeptActivations:
         if self._held >= ROOM:
             return checkpoint(forward, *arguments, use_reentrant=False, **keywords)
         with saved_tensors_hooks(self._count, lambda kept: kept):
-            return forward(*arguments, **keywords)
+            given = forward(*arguments, **keywords)
+        if self._held >= ROOM:
+            return_gaps()  # among what waits
+        return given
 
     def _count(self, tensor: Tensor) -> Tensor:
         storage = _storage(tensor)

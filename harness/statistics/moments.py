@@ -10,6 +10,7 @@ from torch import Tensor
 
 from harness.algebra.folding import add_gram, fold, folded_zeros, unfold
 from harness.errors import NonFiniteError, UsageError
+from harness.statistics.agreement import Agreement
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,17 @@ class MomentAccumulator:
     """Sums in float64, on the device of the activations, about an origin.
 
     Memory is ``d^2 / 2`` numbers whatever the number of tokens. Products are formed in at least
-    float32 and about the mean of the first tokens, so that a channel whose mean is large against
-    its spread still has an accurate covariance.
+    float32 and, if ``centred``, about the mean of the first tokens, so that a channel whose mean is
+    large against its spread still has an accurate covariance. If ``compared``, whatever is added
+    at a time is one sample, and is compared with the others about the same origin.
     """
 
-    def __init__(self, size: int, device: torch.device) -> None:
+    def __init__(
+        self, size: int, device: torch.device, *, centred: bool = True, compared: bool = False
+    ) -> None:
         self.count = 0
+        self._centred = centred
+        self._agreement = Agreement(size, device) if compared else None
         self.size, self.device = size, device
         self._origin = torch.zeros(size, dtype=torch.float64, device=device)
         self._second = folded_zeros(size, device)
@@ -64,7 +70,7 @@ class MomentAccumulator:
         """
         if len(tokens) == 0:
             return
-        parts = tokens.split(ROWS)
+        parts = tokens.split(len(tokens) if self._agreement else ROWS)
         at_once = NEAR if tokens.device.type == "cpu" else ROWS
         sums = [widened(some).abs().sum(0) for some in tokens.split(at_once)]
         magnitude = torch.stack(sums).sum(0, dtype=torch.float64)
@@ -73,7 +79,7 @@ class MomentAccumulator:
                 "the activations on the calibration data hold NaN or infinity; pass --dtype "
                 "float32, or check the model"
             )
-        if self.count == 0:
+        if self.count == 0 and self._centred:
             self._origin = widened(parts[0]).mean(0).double()
         self.count += len(tokens)
         self._magnitude += magnitude
@@ -81,18 +87,12 @@ class MomentAccumulator:
             x = widened(part)
             x = x - self._origin.to(x.dtype)
             self._sum += x.sum(0)
-            add_gram(self._second, x)
+            add_gram(self._second, x, self._agreement.sample(x) if self._agreement else None)
 
-    def merge(self, other: MomentAccumulator) -> None:
-        """Add what another accumulator has seen."""
-        if self.count == 0:
-            self._origin = other._origin.to(self._origin)
-        shift = other._origin.to(self._origin) - self._origin
-        total = other._sum.to(self._sum)
-        self._second += other._second.to(self._second) + fold(_about(other.count, total, shift))
-        self._sum += total + other.count * shift
-        self._magnitude += other._magnitude.to(self._magnitude)
-        self.count += other.count
+    def confirmed(self) -> float:
+        """How much of the correlations between channels the samples confirm in each other."""
+        assert self._agreement is not None
+        return self._agreement.share(unfold(self._second))
 
     def moments(self) -> Moments:
         """The normalised moments.

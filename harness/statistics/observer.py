@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from harness.compressor import BlockStatistics
 from harness.errors import NonFiniteError, UsageError
 from harness.families.stack import Block
-from harness.roles import SITE_OF_ROLE, Site
+from harness.roles import SITE_OF_ROLE, Role, Site
 from harness.statistics.folded import Folded
 from harness.statistics.moments import MomentAccumulator, widened
 from harness.statistics.sample import TokenSample
@@ -32,8 +32,10 @@ class BlockObserver:
 
     mask: Tensor
 
-    def __init__(self, block: Block, keep_mlp_tokens: bool) -> None:
+    def __init__(self, block: Block, keep_mlp_tokens: bool, *, compared: bool = False) -> None:
+        """Samples are ``compared`` where they pass one at a time."""
         self._block = block
+        self._compared = compared
         self._stack = block.stack
         self._moments: dict[Site, MomentAccumulator] = {}
         self._sample = TokenSample(MLP_TOKENS) if keep_mlp_tokens else None
@@ -72,10 +74,14 @@ class BlockObserver:
             )
         norms = {path: total / count for path, (count, total) in self._inverse_norms.items()}
         query, key = self._stack.query_norm, self._stack.key_norm
+        agreement: dict[Role | Site, float] = {}
+        if self._compared:
+            agreement |= {site: moments.confirmed() for site, moments in self._moments.items()}
         return BlockStatistics(
             moments=Folded({site: self._moments.pop(site).folded() for site in [*self._moments]}),
             mlp_tokens=self._sample.tokens() if self._sample else None,
             inverse_norms=(norms[query], norms[key]) if query and key else None,
+            agreement=agreement or None,
         )
 
     def _watch(self, path: str, hook: Callable[[nn.Module, tuple[Any, ...]], None]) -> None:
@@ -87,7 +93,9 @@ class BlockObserver:
             x = inputs[0].detach()
             tokens = self._counting(x.reshape(-1, x.shape[-1]))
             if site not in self._moments:
-                self._moments[site] = MomentAccumulator(x.shape[-1], x.device)
+                self._moments[site] = MomentAccumulator(
+                    x.shape[-1], x.device, compared=self._compared
+                )
             try:
                 self._moments[site].add(tokens)
             except NonFiniteError as error:

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from harness.statistics.agreement import FLOOR, Agreement
+from harness.statistics.agreement import FLOOR
 from harness.statistics.moments import MomentAccumulator
 
 SIZE = 6
@@ -27,11 +27,10 @@ def draw(samples, tokens, mix, seed=0, own=0.0):
 
 
 def share(samples, *, centred=False):
-    agreement, moments = Agreement(centred=centred), MomentAccumulator(SIZE, torch.device("cpu"))
+    moments = MomentAccumulator(SIZE, torch.device("cpu"), centred=centred, compared=True)
     for x in samples:
-        agreement.add(x)
         moments.add(x)
-    return agreement.share(moments.moments())
+    return moments.confirmed()
 
 
 def by_pairs(samples, *, centred=False):
@@ -56,6 +55,13 @@ PLAIN = torch.eye(SIZE, dtype=torch.float64)
 def test_it_is_the_mean_product_of_different_samples(tokens, centred, own):
     samples = [x + 3 for x in draw(5, tokens, MIXED, own=own)]
     assert share(samples, centred=centred) == pytest.approx(by_pairs(samples, centred=centred))
+
+
+def test_a_long_sample_is_one_sample(monkeypatch):
+    monkeypatch.setattr("harness.statistics.moments.ROWS", 3)
+    samples = [x + 3 for x in draw(5, 8, MIXED, own=2.0)]
+    expected = by_pairs(samples, centred=False)
+    assert share(samples) == pytest.approx(expected)
 
 
 def test_correlations_that_all_samples_have_are_confirmed():

@@ -80,16 +80,6 @@ def test_covariance_is_centred() -> None:
     assert float(torch.linalg.eigvalsh(found).min()) > 0
 
 
-def test_merging_is_adding_all_tokens() -> None:
-    x = tokens(4, 90)
-    left, right = stream(x[:37], [37]), stream(x[37:], [20, 33])
-    left.merge(right)
-    assert_moments(left.moments(), x, 1e-13)
-    assert right.moments().count == 53
-    left.merge(MomentAccumulator(SIZE, CPU))
-    assert_moments(left.moments(), x, 1e-13)
-
-
 def test_more_tokens_than_are_added_at_a_time_give_the_same_moments() -> None:
     x = tokens(10, 2 * ROWS + 3)
     assert_moments(stream(x, [len(x)]).moments(), x, 1e-12)
@@ -142,8 +132,6 @@ def test_tokens_are_left_alone() -> None:
 @pytest.mark.parametrize("offset", [10.0, 1000.0])
 def test_the_covariance_survives_means_large_against_the_spread(offset):
     x = (tokens(3, 600) + offset).float()
-    whole, half = stream(x[:200], [70, 130]), stream(x[200:], [90, 310])
-    whole.merge(half)
     expected = np.cov(x.double().numpy(), rowvar=False, bias=True)
-    found = whole.moments().covariance().numpy()
+    found = stream(x, [70, 130, 90, 310]).moments().covariance().numpy()
     assert np.abs(found - expected).max() < 1e-6 * expected.max()
