@@ -210,14 +210,16 @@ def _found(accumulator: MomentAccumulator) -> Moments:
 def _probes(logits: Tensor, inputs: Inputs, graded: Tensor, generator: torch.Generator) -> Tensor:
     """What is sent back from the predictions of the tokens in ``graded``, zero elsewhere.
 
-    A few positions at a time: what they need beside the logits would outweigh the model.
+    It takes the logits' place, a few positions at a time: beside them it would outweigh the model.
     """
-    sent = torch.zeros_like(logits)
+    sent = logits.detach()
     wanted = graded[:, 1:] & inputs["attention_mask"][:, :-1].bool()
+    wanted = nn.functional.pad(wanted, (0, 1)).to(sent.device)
     for row, place in enumerate(wanted):
+        sent[row, ~place] = 0
         for some in place.nonzero().flatten().split(POSITIONS_AT_ONCE):
-            signs = random_signs(len(some), logits.shape[-1], generator).to(logits.device)
-            probes = probe(logits[row, some].detach(), signs)
+            signs = random_signs(len(some), sent.shape[-1], generator).to(sent.device)
+            probes = probe(sent[row, some], signs)
             if not bool(torch.isfinite(probes).all()):
                 raise NonFiniteError(
                     "what the model predicts over the calibration is NaN or infinite; pass "

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from harness.heap import return_gaps
 
-ROOM = 1 << 30
+ROOM = 1 << 29
 """Bytes of activations that may wait for the way back."""
 
 
