@@ -24,7 +24,7 @@ from harness.algebra.drift import Drift, confirmed_change
 from harness.algebra.junction import join
 from harness.algebra.neurons import Neurons, Removal, dependence, refitted, removal
 from harness.algebra.offers import Offer, either, named, offer, together, unit_offer
-from harness.algebra.preconditioners import Preconditioner, damped, root_covariance
+from harness.algebra.preconditioners import Preconditioner, root_covariance
 from harness.algebra.ranks import Junction, rank_for
 from harness.algebra.two_sided import believed, output_metric, tails, two_sided_product
 from harness.block import BlockWeights, LinearWeights
@@ -101,21 +101,28 @@ class _Layer:
         product = two_sided_product(self.W, self.output, metric, rank)
         return join(product, metric, config.junction, self._bias(product.dense(), config))
 
-    def removal(self, C: Tensor, statistics: BlockStatistics, count: int = 0) -> Removal:
-        """Of the neurons that it reads, all but ``count`` of them; ``C`` is damped."""
+    def removal(
+        self, metric: Preconditioner, statistics: BlockStatistics, count: int = 0
+    ) -> Removal:
+        """Of the neurons that it reads, all but ``count`` of them; ``metric`` is that of ``C``."""
         weights = self.weights.weight.double()
         assert statistics.gradients is not None
         assert statistics.influence is not None
         G, inputs = statistics.gradients["down"].second, statistics.moments["mlp_inner"].second
         more = dependence(statistics.influence, weights, G, inputs)
-        return removal(self.W * more.sqrt(), self.output, C, count)
+        return removal(self.W * more.sqrt(), self.output, metric.metric, count)
 
     def fewer(
-        self, block: BlockWeights, statistics: BlockStatistics, count: int, config: Config
+        self,
+        metric: Preconditioner,
+        block: BlockWeights,
+        statistics: BlockStatistics,
+        count: int,
+        config: Config,
     ) -> dict[Role, Factor]:
         """The down projection and the layers before it with ``count`` neurons left."""
-        C = damped(self.C, config.damping)
-        kept = self.removal(C, statistics, count).kept(count)
+        C = metric.metric
+        kept = self.removal(metric, statistics, count).kept(count)
         down = KeptColumns(refitted(self.W, C, kept), kept, len(C), None)
         bias = self._bias(down.dense(), config)
         found: dict[Role, Factor] = {"down": KeptColumns(down.weight, kept, len(C), bias)}
@@ -158,8 +165,7 @@ class Twinroot:
             ranks = offer(losses, layer.W.shape, config.junction, config.multiple)
             found[role] = named(ranks, role)
             if role == "down" and config.neurons:
-                C = damped(layer.C, config.damping)
-                lost = tokens * layer.removal(C, statistics).losses
+                lost = tokens * layer.removal(metric, statistics).losses
         if not config.neurons:
             return list(found.values())
         mlp = _mlp(block)
@@ -223,7 +229,7 @@ class Twinroot:
             elif not isinstance(rank, Neurons):
                 found[role] = layer.factor(metric, rank, config)
             elif role == "down":
-                found |= layer.fewer(block, statistics, rank, config)
+                found |= layer.fewer(metric, block, statistics, rank, config)
         return found
 
     def waiting(
@@ -265,9 +271,10 @@ class Twinroot:
             whole.missing,
             output,
         )
+        metric = root_covariance(layer.C, config.damping)
         if isinstance(rank, Neurons):
-            return layer.fewer(block, statistics, rank, config)
-        return {role: layer.factor(root_covariance(layer.C, config.damping), rank, config)}
+            return layer.fewer(metric, block, statistics, rank, config)
+        return {role: layer.factor(metric, rank, config)}
 
 
 plugin = Twinroot()

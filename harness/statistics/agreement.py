@@ -20,9 +20,9 @@ class Agreement:
     ``O(d)`` whatever the number of samples.
     """
 
-    def __init__(self, size: int, device: torch.device) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._samples = 0
-        self._own = torch.zeros(size, dtype=torch.float64, device=device)
+        self._own = torch.zeros((), dtype=torch.float64, device=device)
 
     def sample(self, x: Tensor) -> Seen:
         """Expects the rows of the products ``x^T x`` of one sample ``x: [n, d]``."""
@@ -40,18 +40,18 @@ class Agreement:
         """
         if self._samples < 2:
             return 0.0
-        energy = float(_energies(total.triu(), self._scale.double(), slice(0, len(total))).sum())
+        energy = float(_energy(slice(0, len(total)), total.triu(), self._scale.double()))
         if energy == 0:
             return 1.0
-        between = (energy - float(self._own.sum())) * self._samples / (self._samples - 1)
+        between = (energy - float(self._own)) * self._samples / (self._samples - 1)
         return min(max(between / energy, 0.0), 1.0)
 
     def _see(self, strip: slice, rows: Tensor) -> None:
-        self._own[strip] += _energies(rows, self._scale, strip)
+        self._own += _energy(strip, rows, self._scale)
 
 
-def _energies(rows: Tensor, scale: Tensor, strip: slice) -> Tensor:
-    """Squares behind the diagonal, summed over each of the rows, in float64."""
+def _energy(strip: slice, rows: Tensor, scale: Tensor) -> Tensor:
+    """Squares behind the diagonal, summed in float64."""
     scaled = rows * scale[strip.start :] * scale[strip, None]
     scaled.diagonal().zero_()
-    return scaled.square_().sum(1, dtype=torch.float64)
+    return scaled.square_().sum(dtype=torch.float64)

@@ -55,7 +55,7 @@ class MomentAccumulator:
     ) -> None:
         self.count = 0
         self._centred = centred
-        self._agreement = Agreement(size, device) if compared else None
+        self._agreement = Agreement(device) if compared else None
         self.size, self.device = size, device
         self._origin = torch.zeros(size, dtype=torch.float64, device=device)
         self._second = folded_zeros(size, device)

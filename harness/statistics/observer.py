@@ -74,9 +74,9 @@ class BlockObserver:
             )
         norms = {path: total / count for path, (count, total) in self._inverse_norms.items()}
         query, key = self._stack.query_norm, self._stack.key_norm
-        agreement: dict[Role | Site, float] = {}
-        if self._compared:
-            agreement |= {site: moments.confirmed() for site, moments in self._moments.items()}
+        agreement: dict[Role | Site, float] = {
+            site: one.confirmed() for site, one in self._moments.items() if self._compared
+        }
         return BlockStatistics(
             moments=Folded({site: self._moments.pop(site).folded() for site in [*self._moments]}),
             mlp_tokens=self._sample.tokens() if self._sample else None,
