@@ -219,6 +219,7 @@ def test_weights_in_the_hubs_cache_that_changed_are_not_used(
     caplog: pytest.LogCaptureFixture,
     at: int,
 ) -> None:
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
     assert resolve_model("org/name").fingerprint == "a" * 40
     whole = hub_cache.read_bytes()
     flipped = bytearray(whole)

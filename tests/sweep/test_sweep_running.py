@@ -144,8 +144,6 @@ def test_what_cannot_be_fetched_fails_its_cells_alone(small_recipe, tmp_path, mo
         (["--engine", "locale"], "did you mean local"),
         (["--engine-option", "cpus"], "'cpus' is no NAME=VALUE"),
         (["--engine-option", "cpus=2"], "unknown option of engine 'local' 'cpus'"),
-        (["--engine", "slurm", "--engine-option", "tiem=5"], "did you mean time"),
-        (["--engine", "ray", "--engine-option", "cpus=0"], "option 'cpus' of engine 'ray'"),
     ],
 )
 def test_wrong_options_are_said_before_any_work(small_recipe, tmp_path, capsys, options, message):
@@ -153,6 +151,21 @@ def test_wrong_options_are_said_before_any_work(small_recipe, tmp_path, capsys, 
     assert main(["sweep", str(small_recipe()), "--output", str(output), *options]) == 2
     assert message in capsys.readouterr().err
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("library", "engine", "option", "message"),
+    [
+        ("submitit", "slurm", "tiem=5", "did you mean time"),
+        ("ray", "ray", "cpus=0", "option 'cpus' of engine 'ray'"),
+    ],
+)
+def test_wrong_options_of_a_cluster_are_said_before_any_work(
+    small_recipe, tmp_path, capsys, library, engine, option, message
+):
+    pytest.importorskip(library, reason=f"needs harness[{engine}]")
+    options = ["--engine", engine, "--engine-option", option]
+    test_wrong_options_are_said_before_any_work(small_recipe, tmp_path, capsys, options, message)
 
 
 def test_a_device_of_the_recipe_that_is_none_is_said_before_any_work(
