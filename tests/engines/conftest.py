@@ -12,7 +12,10 @@ from harness.sweep.job import JOB, Job
 Run = Callable[..., Iterator[Started | Ended]]
 
 
-@pytest.fixture(scope="module", params=["local", "ray", "slurm"])
+@pytest.fixture(
+    scope="module",
+    params=["local", *(pytest.param(name, marks=pytest.mark.extras) for name in ("ray", "slurm"))],
+)
 def engine(request) -> Iterator[Engine]:
     """Each engine, ray on a cluster of two cores, slurm on submitit's stand-in for Slurm."""
     with pytest.MonkeyPatch.context() as patch:

@@ -16,6 +16,8 @@ from harness.errors import InfrastructureError, UsageError
 ray = pytest.importorskip("ray", reason="needs harness[ray]")
 from harness.engines.ray import RayConfig, RayEngine  # noqa: E402
 
+pytestmark = pytest.mark.extras
+
 SCRIPT = """
 import json, sys, psutil
 from pathlib import Path

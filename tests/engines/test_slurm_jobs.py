@@ -15,6 +15,8 @@ pytest.importorskip("submitit", reason="needs harness[slurm]")
 from harness.engines import slurm
 from harness.engines.slurm import SlurmConfig, SlurmEngine
 
+pytestmark = pytest.mark.extras
+
 UNWORKABLE = '{"request": {"device": "%s"}}'
 
 

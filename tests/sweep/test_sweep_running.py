@@ -153,6 +153,7 @@ def test_wrong_options_are_said_before_any_work(small_recipe, tmp_path, capsys, 
     assert not output.exists()
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize(
     ("library", "engine", "option", "message"),
     [

@@ -27,6 +27,7 @@ from tasks.lmms_eval.surroundings import contained
 from tasks.lmms_eval.task import LmmsEvalConfig
 
 pytest.importorskip("lmms_eval")
+pytestmark = pytest.mark.extras
 
 TASK = """
 task: {name}

@@ -16,6 +16,7 @@ from tasks.questions.processed import processed
 from tasks.questions.short_answer import INSTRUCTION
 
 pytest.importorskip("lmms_eval")
+pytestmark = pytest.mark.extras
 
 LETTERS = (
     "{}", "{}.", "{}. word", "{}.word", "({})", "{})", "{} ", " {}", "{}\n", "{}\n\nBecause.",
