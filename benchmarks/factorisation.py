@@ -23,6 +23,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from harness.algebra.junction import join
@@ -137,6 +138,7 @@ def main() -> int:
     parser.add_argument("--wall", action="store_true", help="time on the wall, not the processor's")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    threadpool_limits(options.threads)  # of scipy's LAPACK
     clock = time.perf_counter if options.wall else time.process_time
     reference = partial(textbook, full_matrices=options.full_matrices)
     keep = 1 - options.ratio

@@ -31,6 +31,7 @@ from typing import Any, get_args
 from unittest.mock import patch
 
 import torch
+from threadpoolctl import threadpool_limits
 from transformers import PreTrainedModel
 
 import harness
@@ -191,6 +192,7 @@ def main() -> None:
     if tokens < FEWEST_TOKENS or options.blocks < 2:
         parser.error(f"take at least {FEWEST_TOKENS} tokens and 2 blocks")
     torch.set_num_threads(options.threads)
+    threadpool_limits(options.threads)  # of scipy's LAPACK
     clock = time.perf_counter if options.wall else time.process_time
     dense = subject(options.blocks)
     spec = CalibrationSpec(text="wiki-excerpt", samples=options.sequences, length=options.length)
