@@ -24,6 +24,7 @@ def lesson(request, monkeypatch, one_thread):
         looking.View(noise(i, 64, 64), {"shape": "circle", "colour": "teal"}) for i in range(30)
     ]
     monkeypatch.setattr(looking, "_shapes", lambda: shapes)
+    monkeypatch.setattr(looking, "PICTURES", 6)
     make_processor, build = KINDS[request.param]
     processor = make_processor(["user\nwhich is it?\nassistant\nA"])
 
