@@ -51,6 +51,8 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (see ``harness.errors``)."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    # Read when torch is loaded: threads that spin while they wait slow down all else that runs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     debug = "--debug" in argv
     if debug:
         logging.basicConfig()

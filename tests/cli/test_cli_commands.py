@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from harness import store
 from harness.cli.display import result_table
+from harness.cli.main import main
 from harness.record import RunRecord
 
 TASKS = {"wikitext2": "evaluation", "wiki-excerpt": "other"}
@@ -248,3 +250,12 @@ def test_an_interrupt_is_no_traceback(cli, command, monkeypatch):
     assert outcome.code == 130
     assert outcome.err.count("\n") == 1
     assert "run again to go on" in outcome.err
+
+
+@pytest.mark.parametrize(("told", "policy"), [(None, "passive"), ("active", "active")])
+def test_idle_threads_sleep_unless_told_otherwise(monkeypatch, told, policy):
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    if told:
+        monkeypatch.setenv("OMP_WAIT_POLICY", told)
+    assert main(["list", "methods"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == policy

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from harness.engines.engine import Ended, Engine, Started
 from harness.recipe import read_recipe, requests
@@ -12,12 +13,21 @@ from harness.sweep.job import JOB, Job
 Run = Callable[..., Iterator[Started | Ended]]
 
 
+@pytest.fixture(scope="module")
+def alone_on_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One worker at a time: whoever looks for a cluster finds any that runs on the machine."""
+    with FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock"):
+        yield
+
+
 @pytest.fixture(
     scope="module",
     params=["local", *(pytest.param(name, marks=pytest.mark.extras) for name in ("ray", "slurm"))],
 )
-def engine(request) -> Iterator[Engine]:
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Each engine, ray on a cluster of two cores, slurm on submitit's stand-in for Slurm."""
+    if request.param == "ray":
+        request.getfixturevalue("alone_on_ray")
     with pytest.MonkeyPatch.context() as patch:
         # Values are equal to the digit for equal numbers of threads.
         patch.setenv("OMP_NUM_THREADS", "1")

@@ -16,7 +16,7 @@ from harness.errors import InfrastructureError, UsageError
 ray = pytest.importorskip("ray", reason="needs harness[ray]")
 from harness.engines.ray import RayConfig, RayEngine  # noqa: E402
 
-pytestmark = pytest.mark.extras
+pytestmark = [pytest.mark.extras, pytest.mark.usefixtures("alone_on_ray")]
 
 SCRIPT = """
 import json, sys, psutil
