@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from harness.engines.engine import Ended, Engine, Started
+from harness.locks import locked
 from harness.recipe import read_recipe, requests
 from harness.sweep.job import JOB, Job
 
@@ -16,7 +16,7 @@ Run = Callable[..., Iterator[Started | Ended]]
 @pytest.fixture(scope="module")
 def alone_on_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One worker at a time: whoever looks for a cluster finds any that runs on the machine."""
-    with FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock"):
+    with locked(tmp_path_factory.getbasetemp().parent / "ray.lock"):
         yield
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,12 @@ def test_what_cannot_be_fetched_fails_its_cells_alone(small_recipe, tmp_path, mo
     assert "acme/absent" in ends[states.index("failed")].error
 
 
+def needs(library: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Marks of what only runs where an extra has installed ``library``."""
+    absent = find_spec(library) is None
+    return pytest.mark.extras, pytest.mark.skipif(absent, reason=f"needs {library}")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -144,6 +151,16 @@ def test_what_cannot_be_fetched_fails_its_cells_alone(small_recipe, tmp_path, mo
         (["--engine", "locale"], "did you mean local"),
         (["--engine-option", "cpus"], "'cpus' is no NAME=VALUE"),
         (["--engine-option", "cpus=2"], "unknown option of engine 'local' 'cpus'"),
+        pytest.param(
+            ["--engine", "slurm", "--engine-option", "tiem=5"],
+            "did you mean time",
+            marks=needs("submitit"),
+        ),
+        pytest.param(
+            ["--engine", "ray", "--engine-option", "cpus=0"],
+            "option 'cpus' of engine 'ray'",
+            marks=needs("ray"),
+        ),
     ],
 )
 def test_wrong_options_are_said_before_any_work(small_recipe, tmp_path, capsys, options, message):
@@ -151,22 +168,6 @@ def test_wrong_options_are_said_before_any_work(small_recipe, tmp_path, capsys, 
     assert main(["sweep", str(small_recipe()), "--output", str(output), *options]) == 2
     assert message in capsys.readouterr().err
     assert not output.exists()
-
-
-@pytest.mark.extras
-@pytest.mark.parametrize(
-    ("library", "engine", "option", "message"),
-    [
-        ("submitit", "slurm", "tiem=5", "did you mean time"),
-        ("ray", "ray", "cpus=0", "option 'cpus' of engine 'ray'"),
-    ],
-)
-def test_wrong_options_of_a_cluster_are_said_before_any_work(
-    small_recipe, tmp_path, capsys, library, engine, option, message
-):
-    pytest.importorskip(library, reason=f"needs harness[{engine}]")
-    options = ["--engine", engine, "--engine-option", option]
-    test_wrong_options_are_said_before_any_work(small_recipe, tmp_path, capsys, options, message)
 
 
 def test_a_device_of_the_recipe_that_is_none_is_said_before_any_work(
