@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harness.offline import go_offline, is_offline
 from harness.saving import registration
+from harness.support.offline import go_offline, is_offline
 
 if TYPE_CHECKING:
     from harness.api import compress, evaluate, load, load_model, save

@@ -23,10 +23,10 @@ from harness.loading import load, load_model
 from harness.model import LanguageModel
 from harness.options import configure
 from harness.presets import TEXT_CALIBRATION
-from harness.progress import Tracker, silent
 from harness.results import TaskResult
 from harness.saving.save import save
 from harness.spec import CacheForm, CalibrationSpec, Scope
+from harness.support.progress import Tracker, silent
 from harness.task import Conditions, find_task
 
 __all__ = ["compress", "evaluate", "load", "load_model", "save"]

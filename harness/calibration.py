@@ -10,12 +10,12 @@ from harness.errors import UsageError
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
-from harness.progress import Tracker, silent
 from harness.prompt import PromptSource
 from harness.spec import CalibrationSpec
 from harness.statistics.calibration import Calibration, draw_text
 from harness.statistics.prompts import draw_prompts
 from harness.statistics.writing import write
+from harness.support.progress import Tracker, silent
 from harness.task import Trained, find_task, tasks
 
 

@@ -20,14 +20,12 @@ from harness.compressor import (
 )
 from harness.errors import UsageError
 from harness.factors import stored_bytes
-from harness.heap import return_gaps
 from harness.macs import macs_per_token
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded
 from harness.offload.staging import open_staging
 from harness.options import label, spelled_out
 from harness.origin import Origin
-from harness.progress import Tracker, silent
 from harness.ranking import fisher_ranks
 from harness.record import CompressionFacts, LayerFacts, ModelFacts
 from harness.replacement import compress_block
@@ -35,6 +33,8 @@ from harness.roles import Role
 from harness.spec import Dtype, MethodSpec, Scope, require_ratio
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
+from harness.support.malloc import return_gaps
+from harness.support.progress import Tracker, silent
 from harness.turns import drifts, turns
 
 

@@ -23,7 +23,6 @@ from transformers.utils import logging
 from harness.assets.models import resolve_model
 from harness.errors import AssetError, HarnessError, UsageError
 from harness.families.family import Family, family_of
-from harness.heap import return_freed_tensors
 from harness.latent.install import read_together_in
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded, misshapen
@@ -32,6 +31,7 @@ from harness.processors import load_processor
 from harness.saving.artefact import read_artefact
 from harness.saving.manifest import is_saved
 from harness.spec import Dtype
+from harness.support.malloc import return_freed_tensors
 
 
 def load(

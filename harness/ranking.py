@@ -12,9 +12,9 @@ from harness.algebra.offers import Offer
 from harness.compressor import BlockStatistics, RankedConfig, Ranking
 from harness.errors import HarnessError
 from harness.families.stack import Block
-from harness.progress import Tracker
 from harness.roles import Role
 from harness.statistics.folded import unfolded
+from harness.support.progress import Tracker
 
 
 def fisher_ranks(

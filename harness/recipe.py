@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from harness.errors import UsageError, unknown
 from harness.schema import Document
+from harness.support.yaml_lines import YamlFile, read_yaml
 from harness.sweep.documents import Recipe
 from harness.sweep.matrix import requests
-from harness.yamlfile import YamlFile, read_yaml
 
 __all__ = ["Recipe", "parse_recipe", "read_recipe", "requests"]
 

@@ -17,12 +17,10 @@ from harness.compression import compress_model, reads_original
 from harness.compressor import BlockStatistics
 from harness.environment import describe, peak_memory
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
-from harness.exhaustion import out_of_memory
 from harness.loading import load_model
 from harness.model import LanguageModel
 from harness.offload.staging import staging_beside
 from harness.plan import Cell, Plan, Source, Variant, make_plan
-from harness.progress import Tracker, silent
 from harness.record import RunRecord, Status
 from harness.request import Request
 from harness.results import TaskResult
@@ -31,6 +29,8 @@ from harness.spec import CalibrationSpec
 from harness.statistics import saved
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
+from harness.support.out_of_memory import out_of_memory
+from harness.support.progress import Tracker, silent
 from harness.task import Conditions
 
 __all__ = ["Request", "run", "run_plan"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from harness.progress import Tracker, silent
 from harness.record import DataFacts
 from harness.registry import Registry
 from harness.results import TaskResult
+from harness.support.progress import Tracker, silent
 
 if TYPE_CHECKING:
     from harness.model import LanguageModel

@@ -14,7 +14,6 @@ from harness.algebra.drift import Drift
 from harness.block import LinearWeights
 from harness.compressor import BlockStatistics, CompressorConfig
 from harness.families.stack import Block
-from harness.heap import return_gaps
 from harness.model import LanguageModel
 from harness.offload.staging import Staging
 from harness.roles import Role
@@ -23,6 +22,7 @@ from harness.statistics.calibration import Calibration
 from harness.statistics.drift import TwoStreams
 from harness.statistics.flow import BlockFlow
 from harness.statistics.folded import unfolded
+from harness.support.malloc import return_gaps
 
 Look = Callable[[], BlockStatistics]
 """Takes the statistics of a block when its turn has come."""

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from harness.escape import visible
+from harness.support.markdown import visible
 from leaderboards.tables import Board, Cell, Column, Row, Table, Unranked
 
 COLUMNS = (

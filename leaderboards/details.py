@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from harness.escape import escape
+from harness.support.markdown import escape
 from leaderboards.layout import line, names
 from leaderboards.numbers import exact, percent
 from leaderboards.slices import WHOLE

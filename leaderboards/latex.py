@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from harness.escape import visible
+from harness.support.markdown import visible
 from leaderboards.breakdown import ABSENT, Breakdown, breakdowns
 from leaderboards.conditions import caveats, conditions, models
 from leaderboards.numbers import percent, rounded

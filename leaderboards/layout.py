@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.escape import escape
+from harness.support.markdown import escape
 from leaderboards.numbers import rounded
 from leaderboards.tables import Cell
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.escape import escape
+from harness.support.markdown import escape
 from leaderboards.details import details, unranked
 from leaderboards.published import source
 from leaderboards.section import section

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.escape import escape
+from harness.support.markdown import escape
 from leaderboards.conditions import caveats, conditions, models
 from leaderboards.layout import line, names, value
 from leaderboards.numbers import percent

@@ -19,7 +19,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from harness.errors import NonFiniteError
-from harness.progress import Tracker, silent
+from harness.support.progress import Tracker, silent
 
 POSITIONS_AT_ONCE = 256
 RESAMPLES = 9999

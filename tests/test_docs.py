@@ -19,8 +19,8 @@ from harness.errors import (
     UsageError,
 )
 from harness.recipe import parse_recipe, requests
+from harness.support.yaml_lines import YamlFile
 from harness.sweep import documents
-from harness.yamlfile import YamlFile
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))

@@ -12,12 +12,12 @@ from typing import Any
 import datasets
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 
-from harness import offline
 from harness.assets.aliases import HubText
 from harness.assets.blobs import damaged_blobs
 from harness.assets.folders import OURS, PICKLES, WEIGHTS, WITHOUT_WEIGHTS, model_files
 from harness.assets.kinds import Purpose
 from harness.errors import AssetError, HarnessError, InfrastructureError
+from harness.support import offline
 
 _log = logging.getLogger(__name__)
 _TEXT_COLUMNS = ("text", "sentence", "page")

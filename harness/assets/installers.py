@@ -11,9 +11,9 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import offline
 from harness.assets.cache import disk_full
 from harness.errors import AssetError
+from harness.support import offline
 
 
 def fetch_wheel(requirement: str, folder: Path, what: str, instead: str) -> None:

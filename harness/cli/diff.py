@@ -18,9 +18,9 @@ from harness import store
 from harness.cli.display import console
 from harness.cli.show import load
 from harness.errors import UsageError
-from harness.escape import escape, markdown_table
 from harness.record import RunRecord
 from harness.store import Problem
+from harness.support.markdown import escape, markdown_table
 
 if TYPE_CHECKING:
     from harness.difference import Difference, FolderDifference

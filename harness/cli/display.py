@@ -18,9 +18,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from harness.progress import Tracker, silent
 from harness.record import RunRecord
 from harness.spec import DENSE
+from harness.support.progress import Tracker, silent
 
 T = TypeVar("T")
 

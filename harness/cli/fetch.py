@@ -14,8 +14,8 @@ from harness.assets.aliases import DEFAULT_MODEL
 from harness.cli.display import console, quiet_libraries
 from harness.cli.options import in_units, split_task
 from harness.errors import AssetError, UsageError
-from harness.offline import is_offline
 from harness.presets import DEFAULT_TASKS
+from harness.support.offline import is_offline
 
 if TYPE_CHECKING:
     from harness.fetching import Outcome

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from harness.errors import HarnessError, InfrastructureError, UsageError, unknown
-from harness.offline import offline
+from harness.support.offline import offline
 
 COMMANDS = {
     "run": "compress a model, measure it, record the result",

@@ -14,7 +14,7 @@ from rich.table import Table
 from harness.cli.display import console
 from harness.cli.options import add_offline
 from harness.errors import UsageError
-from harness.offline import offline
+from harness.support.offline import offline
 
 if TYPE_CHECKING:
     from harness.sweep.estimate import Estimate

@@ -17,9 +17,9 @@ from harness.cli.display import console, quiet_libraries, tracker
 from harness.cli.options import chosen
 from harness.compressor import Compressor, compressors
 from harness.errors import UsageError
-from harness.escape import escape, markdown_table
 from harness.options import configure
 from harness.spec import Dtype, Scope, require_ratio
+from harness.support.markdown import escape, markdown_table
 
 if TYPE_CHECKING:
     from harness.profile.measure import Setting

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from harness.escape import escape
 from harness.gate.verdict import CellVerdict, Verdict
+from harness.support.markdown import escape
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 HEAD = ("cell", "baseline", "candidate", "loss", "fails above", "verdict")

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import store
-from harness.progress import Tracker
 from harness.recipe import Recipe, requests
 from harness.record import RunRecord
 from harness.request import Request
 from harness.runner import run_plan
+from harness.support.progress import Tracker
 from harness.sweep.cell import plan_of
 
 

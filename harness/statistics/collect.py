@@ -12,11 +12,11 @@ from transformers import PreTrainedModel
 
 from harness.compressor import BlockStatistics
 from harness.families.stack import Block
-from harness.heap import return_gaps
-from harness.progress import Tracker
 from harness.statistics.calibration import Calibration, Inputs
 from harness.statistics.gradients import Backward, collect_gradients
 from harness.statistics.observer import BlockObserver
+from harness.support.malloc import return_gaps
+from harness.support.progress import Tracker
 
 
 @torch.no_grad()

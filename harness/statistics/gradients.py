@@ -20,16 +20,16 @@ from transformers import PreTrainedModel
 from harness.algebra.fisher import probe, random_signs
 from harness.algebra.folding import folded_zeros
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
-from harness.exhaustion import out_of_memory
 from harness.families.fused import Part
 from harness.families.stack import Block
-from harness.heap import return_gaps
-from harness.progress import Tracker
 from harness.roles import Role, Site
 from harness.statistics.calibration import Calibration, Inputs
 from harness.statistics.folded import Folded
 from harness.statistics.kept import KeptActivations
 from harness.statistics.moments import MomentAccumulator, Moments, widened
+from harness.support.malloc import return_gaps
+from harness.support.out_of_memory import out_of_memory
+from harness.support.progress import Tracker
 
 POSITIONS_AT_ONCE = 64
 """Predictions whose probes are made together."""

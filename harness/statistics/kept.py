@@ -10,7 +10,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from harness.heap import return_gaps
+from harness.support.malloc import return_gaps
 
 ROOM = 1 << 29
 """Bytes of activations that may wait for the way back."""

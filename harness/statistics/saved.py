@@ -18,10 +18,10 @@ from torch import Tensor
 
 from harness.compressor import BlockStatistics
 from harness.errors import InfrastructureError
-from harness.locks import locked
 from harness.schema import digest
 from harness.statistics.folded import Folded, folded
 from harness.statistics.moments import Moments
+from harness.support.locks import locked
 
 PARTS = ("second", "mean", "magnitude")
 """Of moments as they are held: ``second`` is folded."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from harness.errors import NonFiniteError
-from harness.progress import Tracker
+from harness.support.progress import Tracker
 
 
 @torch.no_grad()

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from harness import store
 from harness.errors import HarnessError
-from harness.locks import locked
 from harness.lookups import Lookups
 from harness.plan import Cell, Plan, make_plan
 from harness.request import Request
 from harness.runner import failures_explained, run_plan
+from harness.support.locks import locked
 from harness.sweep.job import ANSWER, JOB, Answer, Job, answer_of
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from harness.locks import locked
+from harness.support.locks import locked
 
 PREFIX = ".sweep-"
 OWNER = "owner"

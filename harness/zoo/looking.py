@@ -18,7 +18,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.progress import Tracker
+from harness.support.progress import Tracker
 from harness.zoo import easy_vqa, mini_scienceqa, mini_textvqa
 from harness.zoo.chance import chance
 from harness.zoo.encoding import TOKENS, pixels_of

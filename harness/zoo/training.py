@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from harness.progress import Tracker, silent
+from harness.support.progress import Tracker, silent
 from harness.zoo.chance import chance
 
 CHECKPOINT = "checkpoint.pt"

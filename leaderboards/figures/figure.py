@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.escape import visible
+from harness.support.markdown import visible
 from leaderboards.numbers import QUESTIONS
 from leaderboards.rows import method_of
 from leaderboards.tables import Cell, Table

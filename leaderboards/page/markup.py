@@ -9,7 +9,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from harness.escape import visible
+from harness.support.markdown import visible
 
 _IN_SCRIPT = {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026"}
 

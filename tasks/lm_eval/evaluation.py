@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, set_seed
 
 from harness.errors import NonFiniteError
 from harness.model import LanguageModel
-from harness.progress import silent
+from harness.support.progress import silent
 from harness.task import Conditions
 from tasks.lm_eval.output import on_stderr, quiet
 

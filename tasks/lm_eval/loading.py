@@ -14,7 +14,7 @@ from lm_eval import tasks as lm_eval_tasks
 from lm_eval.tasks import TaskManager
 
 from harness.errors import AssetError, UsageError
-from harness.offline import FIX
+from harness.support.offline import FIX
 from harness.task import tasks
 
 

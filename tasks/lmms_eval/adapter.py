@@ -15,8 +15,8 @@ from PIL import Image
 from harness.chat import answer
 from harness.errors import AssetError, HarnessError, UsageError
 from harness.model import LanguageModel
-from harness.progress import Tracker
 from harness.prompt import Prompt
+from harness.support.progress import Tracker
 from tasks.lmms_eval.settings import Settings
 
 IMAGE_FILES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")

@@ -16,7 +16,7 @@ from lmms_eval.tasks import TaskManager
 from lmms_eval.utils import load_yaml_config
 
 from harness.errors import AssetError, HarnessError, UsageError
-from harness.offline import FIX
+from harness.support.offline import FIX
 from tasks.lmms_eval.surroundings import replaced
 
 VIDEO = ("video", "From_YouTube")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from harness.chat import answer
 from harness.errors import AssetError
 from harness.model import LanguageModel
-from harness.progress import Tracker
 from harness.prompt import Prompt
 from harness.results import Skipped
+from harness.support.progress import Tracker
 from tasks.questions.pictures import UnreadableImageError
 from tasks.questions.question import Question
 

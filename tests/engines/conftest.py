@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from harness.engines.engine import Ended, Engine, Started
-from harness.locks import locked
 from harness.recipe import read_recipe, requests
+from harness.support.locks import locked
 from harness.sweep.job import JOB, Job
 
 Run = Callable[..., Iterator[Started | Ended]]

@@ -10,7 +10,7 @@ import pytest
 from sweep_values import values
 
 from harness.engines.engine import Ended, Started
-from harness.locks import locked
+from harness.support.locks import locked
 from harness.sweep.cell import do_job, plan_of
 from harness.sweep.job import ANSWER, JOB
 

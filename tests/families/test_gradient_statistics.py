@@ -17,7 +17,6 @@ from harness.chat import answer_length, encode
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.family import family_of
 from harness.families.fused import Part
-from harness.progress import silent
 from harness.prompt import PromptSource
 from harness.roles import SITE_OF_ROLE
 from harness.spec import CalibrationSpec
@@ -28,6 +27,7 @@ from harness.statistics.kept import KeptActivations
 from harness.statistics.moments import MomentAccumulator
 from harness.statistics.prompts import draw_prompts
 from harness.statistics.saved import load, save
+from harness.support.progress import silent
 
 ROOM = "harness.statistics.kept.ROOM"
 

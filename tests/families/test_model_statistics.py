@@ -14,12 +14,12 @@ from harness.compressor import BlockStatistics, compressors
 from harness.errors import NonFiniteError
 from harness.families.family import family_of
 from harness.options import configure
-from harness.progress import silent
 from harness.roles import SITE_OF_ROLE
 from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
 from harness.statistics.moments import Moments
+from harness.support.progress import silent
 
 
 @pytest.fixture(params=MODELS)

@@ -16,13 +16,13 @@ from harness.errors import NonFiniteError, UsageError
 from harness.factors import Factor
 from harness.families.fused import FusedFactors
 from harness.options import configure
-from harness.progress import silent
 from harness.prompt import PromptSource
 from harness.roles import SITE_OF_ROLE
 from harness.spec import CalibrationSpec
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
 from harness.statistics.prompts import PromptCalibration, draw_prompts
+from harness.support.progress import silent
 
 SCOPES = ("language", "vision", "all")
 OUTSIDE = ("lm_head", "multi_modal_projector", "visual.merger")

@@ -8,8 +8,8 @@ from tiny_models import MODELS, random_model
 from tiny_vision_models import VISION_MODELS, tiny_vision_model
 
 from harness.errors import NonFiniteError
-from harness.progress import silent
 from harness.statistics.writing import write
+from harness.support.progress import silent
 
 OPTIONS = {"batch_size": 3, "track": silent}
 

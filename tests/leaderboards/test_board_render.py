@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from harness.escape import escape
 from harness.store import Problem
+from harness.support.markdown import escape
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
 from leaderboards.numbers import exact, percent, rounded

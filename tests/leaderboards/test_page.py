@@ -8,7 +8,7 @@ import pytest
 from awkward_names import AWKWARD, board_named
 from board_records import dense, make_record, numbered, paper_board, vision_board
 
-from harness.escape import visible
+from harness.support.markdown import visible
 from leaderboards.board import board
 from leaderboards.page.markup import data, source_hash
 from leaderboards.page.page import render

@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from tiny_wheels import make_wheel
 
 from harness.cli.main import main
-from harness.offline import is_offline, offline
+from harness.support.offline import is_offline, offline
 
 TEXT = "pypi:tiny-asset==1.0!tiny_asset/text.txt"
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,7 +9,7 @@ import pytest
 from harness.cli.main import main
 from harness.errors import UsageError
 from harness.recipe import read_recipe, requests
-from harness.yamlfile import MAX_BYTES
+from harness.support.yaml_lines import MAX_BYTES
 
 GOOD = """
 models: [builtin:opt-tiny]

@@ -20,10 +20,10 @@ from harness import store
 from harness.algebra import preconditioners
 from harness.compressor import BlockStatistics
 from harness.errors import InfrastructureError
-from harness.locks import locked
 from harness.recipe import read_recipe, requests
 from harness.statistics import saved
 from harness.statistics.moments import Moments
+from harness.support.locks import locked
 from harness.sweep import cell
 from harness.sweep.cell import do_job
 from harness.sweep.job import ANSWER, JOB, Job
@@ -170,7 +170,7 @@ def test_the_shelf_of_a_killed_sweep_is_removed_and_that_of_a_living_one_is_not(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from harness.locks import locked
+from harness.support.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_vision_models import noise
 
-from harness.progress import silent
+from harness.support.progress import silent
 from harness.zoo import looking, mini_scienceqa, mini_textvqa, models, prompts
 from harness.zoo.chance import chance
 from harness.zoo.vision import Answering, batch

@@ -1,0 +1,1 @@
+"""What every room may lean on: locks, files, text, progress; nothing here knows of models."""
