@@ -23,8 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness import store
-from harness.schema import digest
+from harness.records import store
+from harness.records.document import digest
 from leaderboards.board import board
 from leaderboards.formats import FORMATS
 

@@ -63,7 +63,7 @@ def compress(folder: Path, options: argparse.Namespace) -> int:
     from harness.compression import compress_model
     from harness.compressor import compressors
     from harness.options import configure
-    from harness.record import DataFacts
+    from harness.records.record import DataFacts
     from harness.statistics.calibration import TextCalibration
 
     torch.set_num_threads(1)

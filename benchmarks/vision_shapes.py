@@ -44,7 +44,7 @@ from harness.model import LanguageModel
 from harness.options import configure
 from harness.processors import ImagesOnlyQwenProcessor
 from harness.prompt import Prompt, PromptSource
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 from harness.statistics.prompts import draw_prompts
 
 CHAT = (

@@ -41,7 +41,7 @@ from harness.compression import compress_model
 from harness.compressor import Compressor, Propagation, compressors
 from harness.model import LanguageModel
 from harness.options import configure
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 from harness.statistics.calibration import Calibration
 from harness.statistics.flow import BlockFlow
 

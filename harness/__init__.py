@@ -10,12 +10,12 @@ from harness.support.offline import go_offline, is_offline
 
 if TYPE_CHECKING:
     from harness.api import compress, evaluate, load, load_model, save
+    from harness.records.spec import CalibrationSpec
     from harness.runner import Request, run
-    from harness.spec import CalibrationSpec
     from harness.task import Conditions
 
 _HOMES = {
-    "CalibrationSpec": "harness.spec",
+    "CalibrationSpec": "harness.records.spec",
     "Conditions": "harness.task",
     "Request": "harness.runner",
     "compress": "harness.api",

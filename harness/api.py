@@ -23,9 +23,9 @@ from harness.loading import load, load_model
 from harness.model import LanguageModel
 from harness.options import configure
 from harness.presets import TEXT_CALIBRATION
-from harness.results import TaskResult
+from harness.records.results import TaskResult
+from harness.records.spec import CacheForm, CalibrationSpec, Scope
 from harness.saving.save import save
-from harness.spec import CacheForm, CalibrationSpec, Scope
 from harness.support.progress import Tracker, silent
 from harness.task import Conditions, find_task
 

@@ -11,7 +11,7 @@ from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.prompt import PromptSource
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 from harness.statistics.calibration import Calibration, draw_text
 from harness.statistics.prompts import draw_prompts
 from harness.statistics.writing import write

@@ -25,12 +25,12 @@ from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded
 from harness.offload.staging import open_staging
 from harness.options import label, spelled_out
-from harness.origin import Origin
 from harness.ranking import fisher_ranks
-from harness.record import CompressionFacts, LayerFacts, ModelFacts
+from harness.records.provenance import Origin
+from harness.records.record import CompressionFacts, LayerFacts, ModelFacts
+from harness.records.spec import Dtype, MethodSpec, Scope, require_ratio
 from harness.replacement import compress_block
 from harness.roles import Role
-from harness.spec import Dtype, MethodSpec, Scope, require_ratio
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.support.malloc import return_gaps

@@ -14,9 +14,9 @@ from harness.assets.models import resolve_model
 from harness.calibration import resolve_calibration
 from harness.errors import HarnessError
 from harness.lookups import prepared_task
+from harness.records.spec import CalibrationSpec, TaskSpec
 from harness.request import Request
 from harness.runner import failures_explained
-from harness.spec import CalibrationSpec, TaskSpec
 from harness.support.offline import offline
 
 State = Literal["there already", "fetched", "failed"]

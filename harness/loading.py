@@ -28,9 +28,9 @@ from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded, misshapen
 from harness.offload.places import Places, blocks_on_disk
 from harness.processors import load_processor
+from harness.records.spec import Dtype
 from harness.saving.artefact import read_artefact
 from harness.saving.manifest import is_saved
-from harness.spec import Dtype
 from harness.support.malloc import return_freed_tensors
 
 

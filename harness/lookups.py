@@ -13,7 +13,7 @@ from harness.compressor import Compressor, CompressorConfig, compressors
 from harness.errors import AssetError
 from harness.options import configure, spelled_out
 from harness.prompt import PromptSource
-from harness.spec import CalibrationSpec, MethodSpec, TaskSpec
+from harness.records.spec import CalibrationSpec, MethodSpec, TaskSpec
 from harness.task import PreparedTask, Task, find_task
 
 K = TypeVar("K")

@@ -10,9 +10,9 @@ from harness.assets.kinds import ModelAsset
 from harness.factors import stored_bytes
 from harness.families.family import Family
 from harness.macs import macs_per_token
-from harness.origin import Origin
 from harness.processors import image_processor_name
-from harness.record import CompressionFacts, ModelFacts
+from harness.records.provenance import Origin
+from harness.records.record import CompressionFacts, ModelFacts
 
 
 @dataclass(frozen=True)

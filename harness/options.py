@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import UsageError, unknown
-from harness.spec import Option
+from harness.records.spec import Option
 
 C = TypeVar("C")
 _RECORDED: TypeAdapter[Option] = TypeAdapter(Option, config=ConfigDict(allow_inf_nan=False))

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness import store
 from harness.assets.kinds import ModelAsset, TextAsset
 from harness.errors import UsageError
 from harness.lookups import Lookups, Method, NamedTask, method_of, spelled_out_task
 from harness.options import label
-from harness.origin import recipe_digest
 from harness.prompt import PromptSource
-from harness.record import DataFacts, RunRecord
+from harness.records import store
+from harness.records.provenance import recipe_digest
+from harness.records.record import DataFacts, RunRecord
+from harness.records.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
 from harness.request import Request
 from harness.saving.artefact import read_artefact
 from harness.saving.manifest import is_saved
 from harness.saving.targets import save_targets
-from harness.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
 from harness.task import PreparedTask
 
 
@@ -163,7 +163,7 @@ def _with_targets(
 def recipe_of(
     asset: ModelAsset, method: Method, ratio: float, source: Source, scope: Scope, dtype: Dtype
 ) -> str:
-    """The recipe (see ``harness.origin.recipe_digest``) of a model that is yet to be made."""
+    """The recipe (see ``harness.records.provenance.recipe_digest``) of a model that is yet to be made."""
     return recipe_digest(
         asset.fingerprint, method.spec, ratio, scope, dtype, source.spec, source.data.fingerprint
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 
 DEFAULT_TASKS = ("wiki-excerpt",)
 TEXT_CALIBRATION = CalibrationSpec(text="c4-excerpt", samples=24, length=512)

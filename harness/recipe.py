@@ -13,7 +13,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from harness.errors import UsageError, unknown
-from harness.schema import Document
+from harness.records.document import Document
 from harness.support.yaml_lines import YamlFile, read_yaml
 from harness.sweep.documents import Recipe
 from harness.sweep.matrix import requests

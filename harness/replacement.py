@@ -14,7 +14,7 @@ from harness.compressor import BlockStatistics, Compensating, Compressor, Compre
 from harness.errors import HarnessError
 from harness.factors import Dense, Factor
 from harness.families.stack import Block
-from harness.record import LayerFacts
+from harness.records.record import LayerFacts
 from harness.roles import SITE_OF_ROLE, Role
 from harness.statistics.moments import Moments
 from harness.turns import Drifting

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.assets.aliases import DEFAULT_MODEL
 from harness.calibration import default_calibration
-from harness.spec import CalibrationSpec, Dtype, Scope, TaskSpec
+from harness.records.spec import CalibrationSpec, Dtype, Scope, TaskSpec
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from harness import store
 from harness.calibration import draw
 from harness.compression import compress_model, reads_original
 from harness.compressor import BlockStatistics
-from harness.environment import describe, peak_memory
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
 from harness.loading import load_model
 from harness.model import LanguageModel
 from harness.offload.staging import staging_beside
 from harness.plan import Cell, Plan, Source, Variant, make_plan
-from harness.record import RunRecord, Status
+from harness.records import store
+from harness.records.environment import describe, peak_memory
+from harness.records.record import RunRecord, Status
+from harness.records.results import TaskResult
+from harness.records.spec import CalibrationSpec
 from harness.request import Request
-from harness.results import TaskResult
 from harness.saving.save import save
-from harness.spec import CalibrationSpec
 from harness.statistics import saved
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect

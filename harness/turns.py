@@ -16,8 +16,8 @@ from harness.compressor import BlockStatistics, CompressorConfig
 from harness.families.stack import Block
 from harness.model import LanguageModel
 from harness.offload.staging import Staging
+from harness.records.spec import Scope
 from harness.roles import Role
-from harness.spec import Scope
 from harness.statistics.calibration import Calibration
 from harness.statistics.drift import TwoStreams
 from harness.statistics.flow import BlockFlow

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import astuple
 
-from harness.record import RunRecord
-from harness.store import Problem
+from harness.records.record import RunRecord
+from harness.records.store import Problem
 from leaderboards.entry import LANGUAGE, Entry, Measurement
 from leaderboards.examine import examine, without_bulk
 from leaderboards.rows import dense_cells, grouped, ranked_rows

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from harness.record import RunRecord
-from harness.results import Metric
-from harness.spec import DENSE
+from harness.records.record import RunRecord
+from harness.records.results import Metric
+from harness.records.spec import DENSE
 from leaderboards.numbers import QUESTIONS
 from leaderboards.published import beside
 from leaderboards.tables import Calibration, Cell, Column

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.record import RunRecord
-from harness.results import Metric, TaskResult
-from harness.spec import DENSE
+from harness.records.record import RunRecord
+from harness.records.results import Metric, TaskResult
+from harness.records.spec import DENSE
 from leaderboards.entry import LANGUAGE, Entry
 from leaderboards.slices import position
 from leaderboards.tables import Unranked

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from harness.spec import DENSE
+from harness.records.spec import DENSE
 from leaderboards.slices import WHOLE
 
 PERPLEXITY = "perplexity_token@2048"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.record import RunRecord
-from harness.spec import DENSE
+from harness.records.record import RunRecord
+from harness.records.spec import DENSE
 
 
 @dataclass(frozen=True)

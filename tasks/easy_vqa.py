@@ -13,7 +13,7 @@ from functools import partial
 from harness.assets.kinds import Purpose
 from harness.assets.pins import ARCHIVES, EASY_VQA
 from harness.errors import UsageError
-from harness.schema import digest
+from harness.records.document import digest
 from harness.zoo import easy_vqa
 from tasks.questions.asking import Ending
 from tasks.questions.intervals import wilson

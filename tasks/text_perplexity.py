@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 from harness.assets.texts import resolve_text
 from harness.errors import UsageError
 from harness.model import LanguageModel
-from harness.record import DataFacts
-from harness.results import Metric, Sample, TaskResult
+from harness.records.record import DataFacts
+from harness.records.results import Metric, Sample, TaskResult
 from harness.task import Conditions
 from tasks.backoff import largest_fitting_batch
 from tasks.perplexity import cut, perplexity, perplexity_interval, window_losses

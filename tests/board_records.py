@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.record import (
+from harness.records.record import (
     CompressionFacts,
     DataFacts,
     Environment,
@@ -10,8 +10,8 @@ from harness.record import (
     ModelFacts,
     RunRecord,
 )
-from harness.results import Metric, Sample, Skipped, TaskResult
-from harness.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
+from harness.records.results import Metric, Sample, Skipped, TaskResult
+from harness.records.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
 
 PERPLEXITY = "perplexity_token@2048"
 LETTER = "accuracy[prompt=direct,parse=letter,max_new_tokens=16]"

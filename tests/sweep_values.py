@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from harness import store
-from harness.record import RunRecord
+from harness.records import store
+from harness.records.record import RunRecord
 
 
 def values(folder: Path) -> dict[str, str]:

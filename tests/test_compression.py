@@ -19,9 +19,9 @@ from harness.compressor import compressors
 from harness.errors import NonFiniteError, UsageError
 from harness.factors import Factor
 from harness.options import configure
+from harness.records.spec import CalibrationSpec
 from harness.roles import SITE_OF_ROLE
 from harness.selected import KeptColumns, KeptRows
-from harness.spec import CalibrationSpec
 from harness.statistics.calibration import draw_text as draw
 
 JUNCTIONS = get_args(Junction)

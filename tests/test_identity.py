@@ -12,8 +12,8 @@ import pytest
 
 from harness.assets.models import resolve_model
 from harness.plan import make_plan
+from harness.records.spec import CalibrationSpec, TaskSpec
 from harness.request import Request
-from harness.spec import CalibrationSpec, TaskSpec
 
 Make = Callable[..., Request]
 

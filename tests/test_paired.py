@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from harness.errors import NonFiniteError
-from harness.paired import Paired, Unpaired, compare
-from harness.results import Metric, Sample, TaskResult
+from harness.records.paired_tests import Paired, Unpaired, compare
+from harness.records.results import Metric, Sample, TaskResult
 
 
 def result(values, *, name="accuracy", higher=True, ids=None, tokens=None, value=None):

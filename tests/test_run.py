@@ -18,7 +18,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness import store
 from harness.errors import (
     AssetError,
     HarnessError,
@@ -27,14 +26,15 @@ from harness.errors import (
     UsageError,
 )
 from harness.plan import make_plan
+from harness.records import store
+from harness.records.spec import CalibrationSpec, TaskSpec
 from harness.request import Request
 from harness.runner import run
-from harness.spec import CalibrationSpec, TaskSpec
 from harness.statistics.collect import collect
 from harness.statistics.gradients import collect_gradients
 from tasks.text_perplexity import PreparedPerplexity
 
-SCHEMA = Path(__file__).parents[1] / "harness" / "record.schema.json"
+SCHEMA = Path(__file__).parents[1] / "harness" / "records" / "record.schema.json"
 METHODS = ("svd", "asvd-rootcov", "latentllm")
 RATIOS = (0.2, 0.4)
 
@@ -616,7 +616,7 @@ def test_a_full_disk_keeps_what_is_written(request_one, monkeypatch):
         writes.append(file)
         return full() if len(writes) == 2 else fsync(file)
 
-    monkeypatch.setattr("harness.store.os.fsync", fill_up)
+    monkeypatch.setattr("harness.records.store.os.fsync", fill_up)
     with pytest.raises(InfrastructureError, match=r"No space left.*free some space"):
         run(request_one)
     assert len(store.load_all(request_one.output)[0]) == 1
@@ -627,7 +627,7 @@ def test_a_folder_that_cannot_be_written_stops_the_run_before_the_work(request_o
     def denied(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("harness.store.tempfile.TemporaryFile", denied)
+    monkeypatch.setattr("harness.records.store.tempfile.TemporaryFile", denied)
     monkeypatch.setattr("harness.runner.load_model", None)
     with pytest.raises(InfrastructureError, match=r"Permission denied.*choose another folder"):
         run(request_one)

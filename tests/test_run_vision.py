@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from tiny_vision_models import VISION_MODELS, tiny_vision_model
 
-from harness import store
 from harness.calibration import default_calibration, prompt_calibration
 from harness.cli.main import main
 from harness.errors import AssetError, UsageError
 from harness.plan import make_plan
+from harness.records import store
+from harness.records.spec import CalibrationSpec, TaskSpec
 from harness.request import Request
 from harness.runner import run
-from harness.spec import CalibrationSpec, TaskSpec
 from harness.statistics.collect import collect
 from harness.zoo import mini_scienceqa
 

@@ -13,7 +13,7 @@ from harness.cli.main import main
 from harness.errors import UsageError
 from harness.loading import load_model
 from harness.recipe import read_recipe, requests
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 
 
 def spec_of(texts, written, seed=0):

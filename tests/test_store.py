@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InfrastructureError, UsageError
-from harness.record import (
+from harness.records.document import digest
+from harness.records.record import (
     CompressionFacts,
     DataFacts,
     Environment,
@@ -21,12 +22,11 @@ from harness.record import (
     ModelFacts,
     RunRecord,
 )
-from harness.results import Metric, Sample, TaskResult
-from harness.schema import digest
-from harness.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
-from harness.store import Problem, find, load, load_all, save, scan, schema
+from harness.records.results import Metric, Sample, TaskResult
+from harness.records.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
+from harness.records.store import Problem, find, load, load_all, save, scan, schema
 
-SCHEMA = Path(__file__).parents[1] / "harness" / "record.schema.json"
+SCHEMA = Path(__file__).parents[1] / "harness" / "records" / "record.schema.json"
 
 
 def a_record(run_id: str = "0123456789abcdef", **changes: object) -> RunRecord:
@@ -139,7 +139,7 @@ import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_store import a_record
-from harness.store import save
+from harness.records.store import save
 Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 save(a_record(), Path({str(tmp_path)!r}))
 """
@@ -298,7 +298,7 @@ def test_the_digest_is_of_the_file_not_of_the_model(tmp_path):
 
 def test_the_published_schema_is_the_generated_one():
     assert SCHEMA.read_text("utf-8") == schema(), (
-        "run: python -m harness.store > harness/record.schema.json"
+        "run: python -m harness.records.store > harness/records/record.schema.json"
     )
 
 

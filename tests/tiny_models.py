@@ -27,7 +27,7 @@ from harness.assets.kinds import ModelAsset
 from harness.compressor import BlockStatistics
 from harness.families.family import family_of
 from harness.model import LanguageModel
-from harness.record import DataFacts
+from harness.records.record import DataFacts
 from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.support.progress import silent

@@ -17,7 +17,7 @@ from harness.assets.gguf_reading import ARCHITECTURES, GgufFile, open_gguf, read
 from harness.assets.hashing import file_sha256
 from harness.assets.kinds import ModelAsset
 from harness.errors import UsageError
-from harness.schema import digest
+from harness.records.document import digest
 
 _CONVERSION = 1
 """Raise it when the folder made from the same file changes."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.assets.cache import cache_root, write_atomically
-from harness.schema import digest
+from harness.records.document import digest
 
 HASHES = "hashes"
 """Folder of the cache."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.assets.hashing import content_sha256
-from harness.schema import Document
+from harness.records.document import Document
 
 NAME = ".manifest.json"
 

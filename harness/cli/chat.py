@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from harness.cli.options import add_offload
 from harness.errors import HarnessError, UsageError
-from harness.spec import Dtype
+from harness.records.spec import Dtype
 
 if TYPE_CHECKING:
     from PIL.Image import Image

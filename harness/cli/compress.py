@@ -19,7 +19,7 @@ from harness.cli.compressing import (
 from harness.cli.options import add_offline
 from harness.compressor import compressors
 from harness.presets import TEXT_CALIBRATION
-from harness.spec import CacheForm, CalibrationSpec, require_ratio
+from harness.records.spec import CacheForm, CalibrationSpec, require_ratio
 
 if TYPE_CHECKING:
     from harness.model import LanguageModel

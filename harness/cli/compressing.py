@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from harness.assets.aliases import DEFAULT_MODEL
 from harness.cli.options import add_offload
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
-from harness.spec import Dtype, Scope
+from harness.records.spec import Dtype, Scope
 
 DEFAULT_METHOD = "latentllm"
 DEFAULT_RATIO = 0.3

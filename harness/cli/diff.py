@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from rich.console import JustifyMethod
 from rich.table import Table
 
-from harness import store
 from harness.cli.display import console
 from harness.cli.show import load
 from harness.errors import UsageError
-from harness.record import RunRecord
-from harness.store import Problem
+from harness.records import store
+from harness.records.record import RunRecord
+from harness.records.store import Problem
 from harness.support.markdown import escape, markdown_table
 
 if TYPE_CHECKING:
-    from harness.difference import Difference, FolderDifference
-    from harness.paired import Paired, Unpaired
+    from harness.records.diff import Difference, FolderDifference
+    from harness.records.paired_tests import Paired, Unpaired
 
 CHANCE = (
     "nothing recorded differs: what is left is chance in the computation "
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print what changed from A to B, and why it may have."""
-    from harness.difference import (  # noqa: PLC0415
+    from harness.records.diff import (  # noqa: PLC0415
         FolderDifference,
         difference,
         folder_difference,
@@ -140,7 +140,7 @@ def _numbers(pairs: Sequence[Difference]) -> Iterator[Sequence[str]]:
 
 
 def _effect(paired: Paired | Unpaired) -> tuple[str, str, str]:
-    from harness.paired import Unpaired  # noqa: PLC0415
+    from harness.records.paired_tests import Unpaired  # noqa: PLC0415
 
     if isinstance(paired, Unpaired):
         return "", f"not paired: {paired.reason}", ""
@@ -160,7 +160,7 @@ def _shown(effect: float, paired: Paired) -> str:
 
 
 def _size(pair: Difference) -> float:
-    from harness.paired import Paired  # noqa: PLC0415
+    from harness.records.paired_tests import Paired  # noqa: PLC0415
 
     return abs(pair.paired.effect) if isinstance(pair.paired, Paired) else -1.0
 

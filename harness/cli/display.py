@@ -18,8 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from harness.record import RunRecord
-from harness.spec import DENSE
+from harness.records.record import RunRecord
+from harness.records.spec import DENSE
 from harness.support.progress import Tracker, silent
 
 T = TypeVar("T")

@@ -86,8 +86,8 @@ def _requests(arguments: argparse.Namespace) -> Sequence[Request]:
 def _of_run(given: dict[str, Any]) -> Request:
     """What ``harness run`` would ask for."""
     from harness import calibration  # noqa: PLC0415
+    from harness.records.spec import TaskSpec  # noqa: PLC0415
     from harness.request import Request  # noqa: PLC0415
-    from harness.spec import TaskSpec  # noqa: PLC0415
 
     text = given.get("calibration")
     return Request(

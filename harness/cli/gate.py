@@ -21,7 +21,7 @@ from harness.errors import InfrastructureError, UsageError
 if TYPE_CHECKING:
     from harness.gate.baseline import Baseline
     from harness.gate.verdict import Verdict
-    from harness.record import RunRecord
+    from harness.records.record import RunRecord
 
 SEEDS = 8
 WIDE = 3
@@ -145,7 +145,7 @@ def _candidate(arguments: argparse.Namespace) -> list[RunRecord]:
 
 
 def _read(folder: Path) -> list[RunRecord]:
-    from harness import store  # noqa: PLC0415
+    from harness.records import store  # noqa: PLC0415
 
     records, problems = store.load_all(folder)
     if problems:

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from harness import store
 from harness.errors import UsageError
+from harness.records import store
 from leaderboards import formats
 from leaderboards.board import board
 

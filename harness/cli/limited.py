@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from harness.paired import Paired, compare, detectable
-from harness.record import RunRecord
+from harness.records.paired_tests import Paired, compare, detectable
+from harness.records.record import RunRecord
 
 
 def blind_spots(records: Sequence[RunRecord]) -> Iterator[str]:

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import store
 from harness.errors import IncompleteError, UsageError
-from harness.merge import Conflict, Found, Merged, merged
-from harness.store import Problem
+from harness.records import store
+from harness.records.merge import Conflict, Found, Merged, merged
+from harness.records.store import Problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

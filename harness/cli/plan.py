@@ -41,8 +41,8 @@ def execute(arguments: argparse.Namespace) -> int:
     memory is that of weights and statistics, times are those of finished cells of the same
     model, method and task.
     """
-    from harness import store  # noqa: PLC0415
     from harness.recipe import read_recipe, requests  # noqa: PLC0415
+    from harness.records import store  # noqa: PLC0415
     from harness.sweep.estimate import expected_seconds  # noqa: PLC0415
     from harness.sweep.survey import survey  # noqa: PLC0415
 

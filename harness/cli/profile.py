@@ -18,7 +18,7 @@ from harness.cli.options import chosen
 from harness.compressor import Compressor, compressors
 from harness.errors import UsageError
 from harness.options import configure
-from harness.spec import Dtype, Scope, require_ratio
+from harness.records.spec import Dtype, Scope, require_ratio
 from harness.support.markdown import escape, markdown_table
 
 if TYPE_CHECKING:

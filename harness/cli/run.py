@@ -22,7 +22,7 @@ from harness.presets import DEFAULT_TASKS, PRESETS
 
 if TYPE_CHECKING:
     from harness.plan import Plan
-    from harness.record import RunRecord
+    from harness.records.record import RunRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

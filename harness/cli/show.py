@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.table import Table
 
-from harness import store
 from harness.cli.display import console
 from harness.errors import UsageError
-from harness.record import RunRecord
+from harness.records import store
+from harness.records.record import RunRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

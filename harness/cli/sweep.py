@@ -46,10 +46,10 @@ def execute(arguments: argparse.Namespace) -> int:
         UsageError: the recipe or an option is wrong, or a record is damaged.
         IncompleteError: some cells failed; the others are recorded.
     """
-    from harness import store  # noqa: PLC0415
     from harness.cli.display import quiet_libraries  # noqa: PLC0415
     from harness.options import configure  # noqa: PLC0415
     from harness.recipe import read_recipe, requests  # noqa: PLC0415
+    from harness.records import store  # noqa: PLC0415
     from harness.sweep.display import display  # noqa: PLC0415
     from harness.sweep.running import Workers, run_cells  # noqa: PLC0415
     from harness.sweep.survey import survey  # noqa: PLC0415

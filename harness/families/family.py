@@ -8,8 +8,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from harness.errors import UsageError
 from harness.families.stack import Block, Stack
+from harness.records.spec import Scope
 from harness.registry import Registry
-from harness.spec import Scope
 
 
 @dataclass(frozen=True)

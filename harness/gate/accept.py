@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from harness.errors import UsageError
 from harness.gate.baseline import Baseline, cell_key, sample_set, sample_set_name
 from harness.gate.calibrate import draw_of, measured
-from harness.record import RunRecord
+from harness.records.record import RunRecord
 
 
 def accepted(baseline: Baseline, records: Iterable[RunRecord]) -> Baseline:

@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from harness.errors import InfrastructureError, UsageError
-from harness.paired import Observations, Unpaired, observe
-from harness.record import RunRecord
-from harness.schema import Document, digest
-from harness.spec import RunSpec
+from harness.records.document import Document, digest
+from harness.records.paired_tests import Observations, Unpaired, observe
+from harness.records.record import RunRecord
+from harness.records.spec import RunSpec
 
 FALSE_ALARM = 0.01
 """Chance that a gate fails, in any of its cells, although none lost what matters."""

@@ -21,9 +21,9 @@ from harness.gate.baseline import (
     sample_set,
     sample_set_name,
 )
-from harness.paired import Observations, Unpaired, detectable
-from harness.record import RunRecord
-from harness.spec import RunSpec
+from harness.records.paired_tests import Observations, Unpaired, detectable
+from harness.records.record import RunRecord
+from harness.records.spec import RunSpec
 
 MINIMUM_EFFECT = 0.01
 """The smallest loss that matters: one point of accuracy, one percent of perplexity."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from harness.errors import NonFiniteError
 from harness.gate.baseline import Baseline, BaselineCell, cell_key, observed
 from harness.gate.verdict import CellVerdict, Outcome, Verdict
-from harness.paired import Paired, Unpaired, compare_observed
-from harness.record import RunRecord
+from harness.records.paired_tests import Paired, Unpaired, compare_observed
+from harness.records.record import RunRecord
 
 SIZE_TOLERANCE = 0.01
 """A model whose size is off by more than this share is not the model of its ratio."""

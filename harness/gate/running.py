@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import store
 from harness.recipe import Recipe, requests
-from harness.record import RunRecord
+from harness.records import store
+from harness.records.record import RunRecord
 from harness.request import Request
 from harness.runner import run_plan
 from harness.support.progress import Tracker

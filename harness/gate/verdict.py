@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.schema import Document
+from harness.records.document import Document
 
 Outcome = Literal["pass", "fail", "inconclusive", "new"]
 """``new``: the baseline does not know the cell."""

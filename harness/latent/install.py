@@ -18,7 +18,7 @@ from harness.latent.size import full_numbers
 from harness.latent.wiring import Wiring
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded, read_together
-from harness.record import CacheFacts
+from harness.records.record import CacheFacts
 
 
 def with_latent_cache(subject: LanguageModel) -> LanguageModel:

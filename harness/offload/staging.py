@@ -18,12 +18,12 @@ from harness.assets.hashing import content_sha256
 from harness.errors import InfrastructureError, UsageError
 from harness.families.stack import Block
 from harness.offload.moving import bring_in, send_out
-from harness.record import LayerFacts
+from harness.records.document import Document
+from harness.records.record import LayerFacts
 from harness.saving import forms
 from harness.saving.layout import SavedLayer
 from harness.saving.running import make_runnable
 from harness.saving.target import held
-from harness.schema import Document
 
 PURPOSE = "staging.json"
 PARTIAL = ".partial"

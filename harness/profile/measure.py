@@ -25,8 +25,8 @@ from harness.forms import SPREAD
 from harness.profile.count import Count, Workload
 from harness.profile.memory import available, peak, reset_peak
 from harness.profile.skeleton import Forms, Skeleton, skeleton
+from harness.records.spec import Dtype
 from harness.runtime.streamline import streamline
-from harness.spec import Dtype
 
 STEPS = 16
 """Tokens that one run of decoding adds to each sequence."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from harness.environment import peak_memory
+from harness.records.environment import peak_memory
 
 _OWN = Path("/proc/self")
 _FORGET_PEAK = "5"

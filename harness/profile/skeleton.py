@@ -25,10 +25,10 @@ from harness.families.family import Family
 from harness.families.stack import Block
 from harness.forms import Foreseeable, Form
 from harness.profile.unlisted import ENCODERS, described
+from harness.records.spec import Dtype, Scope
 from harness.roles import Role
 from harness.saving.forms import form_in
 from harness.saving.layout import NAME, read_layout
-from harness.spec import Dtype, Scope
 
 Forms = Mapping[str, Mapping[Role, Form]]
 """By block and role."""

@@ -17,7 +17,7 @@ from harness.profile.known import configuration
 from harness.profile.measure import Measured, Setting, fits, measure
 from harness.profile.skeleton import Forms, Skeleton, forms_of, saved_forms, skeleton
 from harness.profile.table2 import METHOD, MODEL, WORKLOAD, Counted, as_table2
-from harness.spec import DENSE, Dtype, Scope
+from harness.records.spec import DENSE, Dtype, Scope
 from harness.support.progress import Tracker, silent
 
 AS_SAVED = "as saved"

@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import ValidationError
 
 from harness.errors import AssetError
-from harness.origin import Origin
-from harness.record import CompressionFacts, Environment, RunRecord
+from harness.records.document import Document
+from harness.records.provenance import Origin
+from harness.records.record import CompressionFacts, Environment, RunRecord
 from harness.saving.layout import FORMAT
-from harness.schema import Document
 
 RECORD = "record.json"
 

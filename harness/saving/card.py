@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.record import RunRecord
+from harness.records.record import RunRecord
+from harness.records.spec import CalibrationSpec
 from harness.saving.artefact import Artefact
-from harness.spec import CalibrationSpec
 
 _TEXT = """---
 library_name: transformers

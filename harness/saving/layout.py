@@ -14,8 +14,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from harness.errors import AssetError, UsageError
-from harness.schema import Document
-from harness.spec import CacheForm
+from harness.records.document import Document
+from harness.records.spec import CacheForm
 
 NAME: Literal["harness"] = "harness"
 FORMAT: Literal[1] = 1

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from harness.assets.hashing import content_sha256, file_sha256
 from harness.errors import AssetError
+from harness.records.document import Document
 from harness.saving.layout import FORMAT, NAME, require_known
-from harness.schema import Document
 
 MANIFEST = "harness.json"
 CARD = "README.md"

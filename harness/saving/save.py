@@ -13,12 +13,12 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from harness.environment import describe
 from harness.errors import UsageError
 from harness.factors import stored_bytes
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded, value_of
-from harness.record import RunRecord
+from harness.records.environment import describe
+from harness.records.record import RunRecord
 from harness.saving.artefact import RECORD, Artefact
 from harness.saving.card import model_card
 from harness.saving.forms import saved_layers

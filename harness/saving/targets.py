@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.records.spec import CacheForm
 from harness.saving.artefact import read_artefact
 from harness.saving.manifest import is_saved
 from harness.saving.target import require_free
-from harness.spec import CacheForm
 
 
 def save_targets(
@@ -23,7 +23,7 @@ def save_targets(
 
     Args:
         folder: of the model if there is one, else of their folders.
-        models: name and recipe (see ``harness.origin.recipe_digest``) of each.
+        models: name and recipe (see ``harness.records.provenance.recipe_digest``) of each.
         force: replace saved models, the same ones too.
         cache: what their KV caches are to store.
 

@@ -14,8 +14,8 @@ from transformers.utils import logging
 
 from harness.assets.kinds import TextAsset
 from harness.errors import UsageError
-from harness.record import DataFacts
-from harness.spec import CalibrationSpec
+from harness.records.record import DataFacts
+from harness.records.spec import CalibrationSpec
 
 CHARACTERS_PER_TOKEN = 64
 """How much text is tokenised per token wanted: enough for a choice, bounded for huge corpora."""

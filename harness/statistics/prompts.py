@@ -13,8 +13,8 @@ from harness.chat import answer_length, encode
 from harness.errors import UsageError
 from harness.model import LanguageModel
 from harness.prompt import Prompt, PromptSource
-from harness.record import DataFacts
-from harness.spec import CalibrationSpec
+from harness.records.record import DataFacts
+from harness.records.spec import CalibrationSpec
 from harness.statistics.calibration import Inputs
 
 

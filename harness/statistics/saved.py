@@ -18,7 +18,7 @@ from torch import Tensor
 
 from harness.compressor import BlockStatistics
 from harness.errors import InfrastructureError
-from harness.schema import digest
+from harness.records.document import digest
 from harness.statistics.folded import Folded, folded
 from harness.statistics.moments import Moments
 from harness.support.locks import locked

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from harness import store
 from harness.errors import HarnessError
 from harness.lookups import Lookups
 from harness.plan import Cell, Plan, make_plan
+from harness.records import store
 from harness.request import Request
 from harness.runner import failures_explained, run_plan
 from harness.support.locks import locked

@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from harness.schema import Document
-from harness.spec import Dtype, Option, Ratio, Scope
+from harness.records.document import Document
+from harness.records.spec import Dtype, Option, Ratio, Scope
 
 Count = Annotated[int, Field(ge=1)]
 

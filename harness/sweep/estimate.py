@@ -18,9 +18,9 @@ from harness.families.family import family_of
 from harness.options import configure
 from harness.profile.count import Count, Workload, count
 from harness.profile.skeleton import saved_forms, skeleton
-from harness.record import RunRecord
+from harness.records.record import RunRecord
+from harness.records.spec import Dtype, RunSpec, Scope
 from harness.roles import SITE_OF_ROLE, Site
-from harness.spec import Dtype, RunSpec, Scope
 from harness.statistics.observer import MLP_TOKENS
 
 ONE_TOKEN = Workload(batch=1, sequence=1)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from harness.record import RunRecord, Status
+from harness.records.record import RunRecord, Status
 from harness.request import Request
 
 

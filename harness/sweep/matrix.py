@@ -17,8 +17,8 @@ from harness.compressor import compressors
 from harness.errors import UsageError
 from harness.options import configure
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
+from harness.records.spec import DENSE, CalibrationSpec, TaskSpec
 from harness.request import Request
-from harness.spec import DENSE, CalibrationSpec, TaskSpec
 from harness.sweep.documents import (
     CalibrationEntry,
     Change,

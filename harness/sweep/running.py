@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import store
 from harness.engines.engine import Ended, Engine, Started
-from harness.record import RunRecord
+from harness.records import store
+from harness.records.record import RunRecord
 from harness.sweep.job import ANSWER, JOB, Job, headline
 from harness.sweep.shelf import shelf
 from harness.sweep.survey import Entry

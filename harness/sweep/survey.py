@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import store
 from harness.errors import AssetError
 from harness.lookups import Lookups
 from harness.plan import Cell, spec_of
-from harness.record import RunRecord
+from harness.records import store
+from harness.records.record import RunRecord
+from harness.records.spec import DENSE, RunSpec
 from harness.request import Request
-from harness.spec import DENSE, RunSpec
 from harness.sweep.cell import plan_of
 
 

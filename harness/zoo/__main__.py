@@ -14,7 +14,7 @@ from rich.progress import track as show_progress
 from harness.api import evaluate, load_model
 from harness.assets.builtin import SHELF
 from harness.assets.cache import cache_root
-from harness.schema import digest
+from harness.records.document import digest
 from harness.zoo import card, shelf
 from harness.zoo.looking import learn_to_see
 from harness.zoo.recipes import RECIPES

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.results import TaskResult
+from harness.records.results import TaskResult
 from harness.zoo.models import parameters
 from harness.zoo.recipes import Lesson, Recipe
 from harness.zoo.training import Progress

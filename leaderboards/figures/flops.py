@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.spec import DENSE
+from harness.records.spec import DENSE
 from leaderboards.figures.figure import (
     ABOUT,
     BARS,

@@ -8,7 +8,7 @@ import re
 from importlib.metadata import version
 from typing import Any
 
-from harness.record import DataFacts
+from harness.records.record import DataFacts
 
 ELSEWHERE = ("dataset_kwargs", "metadata")
 """Configuration that names places on this machine; what lies there is hashed itself."""

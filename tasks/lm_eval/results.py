@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any
 
 from harness.errors import NonFiniteError, UsageError
-from harness.results import Metric, Sample, TaskResult
+from harness.records.results import Metric, Sample, TaskResult
 
 NO_FILTER = "none"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.model import LanguageModel
-from harness.record import DataFacts
-from harness.results import TaskResult
+from harness.records.record import DataFacts
+from harness.records.results import TaskResult
 from harness.task import Conditions
 
 

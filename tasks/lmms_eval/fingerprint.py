@@ -16,7 +16,7 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from harness.errors import AssetError
-from harness.record import DataFacts
+from harness.records.record import DataFacts
 
 ELSEWHERE = ("dataset_kwargs", "dataset_name", "dataset_path", "metadata")
 """Configuration that names places; what lies there is hashed itself."""

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from harness.errors import NonFiniteError, UsageError
-from harness.results import Metric, Sample, TaskResult
+from harness.records.results import Metric, Sample, TaskResult
 from tasks.lmms_eval.loading import leaves
 from tasks.lmms_eval.settings import Settings
 

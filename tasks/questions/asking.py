@@ -9,7 +9,7 @@ from harness.chat import answer
 from harness.errors import AssetError
 from harness.model import LanguageModel
 from harness.prompt import Prompt
-from harness.results import Skipped
+from harness.records.results import Skipped
 from harness.support.progress import Tracker
 from tasks.questions.pictures import UnreadableImageError
 from tasks.questions.question import Question

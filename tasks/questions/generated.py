@@ -9,7 +9,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from harness.assets.kinds import Purpose
-from harness.schema import digest
+from harness.records.document import digest
 from tasks.questions.lazy import Lazy
 from tasks.questions.pictures import Picture
 from tasks.questions.rows import IMAGE, QuestionRows, Row

@@ -13,7 +13,7 @@ from PIL import Image
 
 from harness.assets.hashing import content_sha256
 from harness.errors import AssetError, UsageError
-from harness.schema import digest
+from harness.records.document import digest
 from tasks.questions.lazy import Lazy
 from tasks.questions.pictures import Picture, decoded
 from tasks.questions.rows import ID, IMAGE, QuestionRows, Row

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from harness.results import Metric
+from harness.records.results import Metric
 from tasks.questions.intervals import Interval, standard_error
 from tasks.questions.question import Question
 

@@ -11,7 +11,7 @@ from harness.assets.hub import load_split
 from harness.assets.kinds import Purpose
 from harness.assets.paths import existing_path
 from harness.errors import UsageError
-from harness.schema import digest
+from harness.records.document import digest
 from tasks.questions.local import SUFFIXES, read_local
 from tasks.questions.rows import QuestionRows
 from tasks.questions.tables import table_rows

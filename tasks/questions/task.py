@@ -11,8 +11,8 @@ from harness.chat import require_sight
 from harness.errors import AssetError, UsageError
 from harness.model import LanguageModel
 from harness.prompt import Prompt, PromptSource
-from harness.record import DataFacts
-from harness.results import Sample, TaskResult
+from harness.records.record import DataFacts
+from harness.records.results import Sample, TaskResult
 from harness.task import Conditions
 from tasks.backoff import largest_fitting_batch
 from tasks.questions.asking import Ending, ask

@@ -215,7 +215,7 @@ def test_an_output_folder_that_cannot_be_written(cli, command, monkeypatch):
     def denied(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("harness.store.tempfile.TemporaryFile", denied)
+    monkeypatch.setattr("harness.records.store.tempfile.TemporaryFile", denied)
     outcome = cli(*command())
     assert_one_line(outcome, INFRASTRUCTURE, "Permission denied", "make it writable")
 
@@ -224,7 +224,7 @@ def test_a_full_disk(cli, command, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("harness.store.os.fsync", full)
+    monkeypatch.setattr("harness.records.store.os.fsync", full)
     assert_one_line(cli(*command()), INFRASTRUCTURE, "No space left on device", "free some space")
 
 

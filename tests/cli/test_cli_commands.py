@@ -12,10 +12,10 @@ import pytest
 from plugin_packages import METHOD, install
 from rich.console import Console
 
-from harness import store
 from harness.cli.display import result_table
 from harness.cli.main import main
-from harness.record import RunRecord
+from harness.records import store
+from harness.records.record import RunRecord
 
 TASKS = {"wikitext2": "evaluation", "wiki-excerpt": "other"}
 

@@ -11,8 +11,8 @@ from board_records import answers, dense, make_record
 from scipy import stats
 
 from harness.cli.limited import blind_spots
-from harness.paired import detectable
-from harness.results import Metric, Sample, TaskResult
+from harness.records.paired_tests import detectable
+from harness.records.results import Metric, Sample, TaskResult
 
 
 @pytest.mark.parametrize("n", [8, 24, 500])

@@ -8,12 +8,12 @@ import math
 import pytest
 from board_records import answers, dense, make_record
 
-from harness import store
 from harness.cli.main import main
-from harness.difference import causes, difference, folder_difference
-from harness.paired import Paired, Unpaired
-from harness.results import Sample
-from harness.spec import CalibrationSpec
+from harness.records import store
+from harness.records.diff import causes, difference, folder_difference
+from harness.records.paired_tests import Paired, Unpaired
+from harness.records.results import Sample
+from harness.records.spec import CalibrationSpec
 
 
 def measured(losses, **changes):

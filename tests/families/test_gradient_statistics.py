@@ -18,8 +18,8 @@ from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.family import family_of
 from harness.families.fused import Part
 from harness.prompt import PromptSource
+from harness.records.spec import CalibrationSpec
 from harness.roles import SITE_OF_ROLE
-from harness.spec import CalibrationSpec
 from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.statistics.gradients import collect_gradients

@@ -17,8 +17,8 @@ from harness.factors import Factor
 from harness.families.fused import FusedFactors
 from harness.options import configure
 from harness.prompt import PromptSource
+from harness.records.spec import CalibrationSpec
 from harness.roles import SITE_OF_ROLE
-from harness.spec import CalibrationSpec
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
 from harness.statistics.prompts import PromptCalibration, draw_prompts

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from board_records import LETTER, make_record
 
-from harness.record import RunRecord
-from harness.results import Metric, Sample, TaskResult
-from harness.spec import CalibrationSpec
+from harness.records.record import RunRecord
+from harness.records.results import Metric, Sample, TaskResult
+from harness.records.spec import CalibrationSpec
 
 TOKENS = 255.0
 

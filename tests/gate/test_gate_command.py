@@ -9,10 +9,10 @@ import pytest
 from gate_records import perplexity
 from test_gate_judge import LOSSES, draws, shifted
 
-from harness import store
 from harness.cli.main import main
 from harness.gate.reports import junit, markdown
 from harness.gate.verdict import CellVerdict, Verdict
+from harness.records import store
 
 NASTY = 'a|b <script>alert("1")</script> `x` *y*\n\x00 \N{SNOWMAN}' + "z" * 300
 

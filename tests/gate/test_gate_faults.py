@@ -17,12 +17,12 @@ from harness.algebra.preconditioners import Preconditioner, damped
 from harness.gate.baseline import Baseline, observed
 from harness.gate.calibrate import calibrated
 from harness.gate.judge import compared, judge
-from harness.paired import Observations, compare_observed
 from harness.plan import make_plan
-from harness.record import RunRecord
+from harness.records.paired_tests import Observations, compare_observed
+from harness.records.record import RunRecord
+from harness.records.spec import CalibrationSpec, TaskSpec
 from harness.request import Request
 from harness.runner import run_plan
-from harness.spec import CalibrationSpec, TaskSpec
 
 DRAWS = range(6)
 UNSEEN = (6, 7)

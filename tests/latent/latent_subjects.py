@@ -13,7 +13,7 @@ from harness.compressor import compressors
 from harness.latent.install import with_latent_cache
 from harness.options import configure
 from harness.prompt import PromptSource
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 from harness.statistics.prompts import draw_prompts
 
 METHODS = {

@@ -22,7 +22,7 @@ from harness.factors import stored_bytes
 from harness.latent import attention as latent_attention
 from harness.latent.attention import LatentAttention
 from harness.latent.install import install, with_latent_cache
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOKENS = 7

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from board_records import answers, dense, make_record
 
-from harness.store import Problem
+from harness.records.store import Problem
 from leaderboards.board import board
 
 AWKWARD = [

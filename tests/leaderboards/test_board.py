@@ -16,8 +16,8 @@ from board_records import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.spec import CalibrationSpec
-from harness.store import Problem
+from harness.records.spec import CalibrationSpec
+from harness.records.store import Problem
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
 from leaderboards.tables import Table

@@ -8,7 +8,12 @@ import pytest
 
 @pytest.mark.parametrize(
     "module",
-    ["harness.store", "leaderboards.board", "leaderboards.formats", "harness.cli.leaderboard"],
+    [
+        "harness.records.store",
+        "leaderboards.board",
+        "leaderboards.formats",
+        "harness.cli.leaderboard",
+    ],
 )
 def test_nothing_heavy_is_imported(module):
     heavy = ("torch", "transformers", "numpy", "vl_convert")

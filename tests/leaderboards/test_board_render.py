@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from harness.store import Problem
+from harness.records.store import Problem
 from harness.support.markdown import escape
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board

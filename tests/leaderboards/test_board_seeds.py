@@ -7,7 +7,7 @@ import statistics
 import pytest
 from board_records import PROMPTS, answers, make_record
 
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
 

@@ -4,7 +4,7 @@ import pytest
 from board_cells import cells, only_table
 from board_records import COUNTS, LETTER, PROMPTS, answers
 
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 from leaderboards.board import board
 
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 from board_records import answers, dense, make_record
 
-from harness import store
 from harness.cli.main import main
+from harness.records import store
 from leaderboards.figures import draw
 from leaderboards.formats import FORMATS
 

@@ -15,7 +15,7 @@ from harness.compressor import compressors
 from harness.loading import load_model
 from harness.options import configure
 from harness.prompt import PromptSource
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 from harness.statistics.prompts import draw_prompts
 
 CALIBRATION = replace(

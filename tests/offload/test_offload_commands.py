@@ -11,9 +11,9 @@ from offloaded import in_memory, logits, opened
 from safetensors.torch import load_file, save_file
 
 import harness
-from harness import store
 from harness.cli.main import main
 from harness.errors import AssetError, NonFiniteError
+from harness.records import store
 from harness.saving.artefact import read_artefact
 
 

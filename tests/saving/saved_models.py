@@ -16,7 +16,7 @@ from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.options import configure
 from harness.prompt import PromptSource
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 from harness.statistics.prompts import draw_prompts
 
 DTYPES = ("float32", "bfloat16", "float16")

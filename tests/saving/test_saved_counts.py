@@ -10,7 +10,7 @@ from transformers import AutoConfig
 
 import harness
 from harness.profile.skeleton import saved_forms, skeleton
-from harness.spec import RunSpec
+from harness.records.spec import RunSpec
 from harness.sweep.estimate import estimate, subject_in
 
 VARIED = [case for case in CASES if case.dtype == "bfloat16" or case.bias_update == "always"]

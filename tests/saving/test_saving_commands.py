@@ -10,8 +10,9 @@ import torch
 from saved_models import inputs_of, logits
 
 import harness
-from harness import runner, store
+from harness import runner
 from harness.errors import NonFiniteError
+from harness.records import store
 from harness.saving.artefact import read_artefact
 from harness.saving.card import model_card
 

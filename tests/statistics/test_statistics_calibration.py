@@ -11,7 +11,7 @@ import torch
 
 from harness.assets.kinds import TextAsset
 from harness.errors import UsageError
-from harness.spec import CalibrationSpec
+from harness.records.spec import CalibrationSpec
 from harness.statistics.calibration import CHARACTERS_PER_TOKEN
 from harness.statistics.calibration import draw_text as draw
 

@@ -15,7 +15,7 @@ from harness.compressor import compressors
 from harness.errors import UsageError
 from harness.factors import stored_bytes
 from harness.macs import macs_per_token
-from harness.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
+from harness.records.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
 from harness.statistics.collect import collect
 from harness.support.progress import silent
 from harness.sweep.estimate import estimate, expected_seconds, subject_in

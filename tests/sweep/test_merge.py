@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from board_records import make_record
 
-from harness import store
 from harness.cli.main import main
+from harness.records import store
 
 
 @pytest.fixture

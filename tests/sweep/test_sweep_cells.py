@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load
 from sweep_values import values
 
-from harness import store
 from harness.algebra import preconditioners
 from harness.compressor import BlockStatistics
 from harness.errors import InfrastructureError
 from harness.recipe import read_recipe, requests
+from harness.records import store
 from harness.statistics import saved
 from harness.statistics.moments import Moments
 from harness.support.locks import locked

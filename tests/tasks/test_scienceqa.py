@@ -12,7 +12,7 @@ from PIL import Image
 
 from harness.errors import UsageError
 from harness.options import configure
-from harness.results import TaskResult
+from harness.records.results import TaskResult
 from harness.task import Conditions, Task, Trained
 from tasks import scienceqa
 from tasks.questions import asking

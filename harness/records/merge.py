@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.record import RunRecord, Status
+from harness.records.record import RunRecord, Status
 
 RANK: dict[Status, int] = {"failed": 0, "incomplete": 1, "complete": 2}
 

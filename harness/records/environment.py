@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from harness.record import Environment
+from harness.records.record import Environment
 
 RECORDED_PACKAGES = (
     "torch", "transformers", "tokenizers", "datasets", "accelerate", "lm-eval", "lmms-eval",
@@ -73,7 +73,7 @@ def _device_name(device: str) -> str:
 @cache
 def _checkout() -> tuple[str | None, bool | None]:
     """Commit and dirty flag of the source checkout this package runs from, if it is one."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None, None
     try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.record import DataFacts, ModelFacts
-from harness.schema import Document, digest
-from harness.spec import CalibrationSpec, Dtype, MethodSpec, Ratio, Scope
+from harness.records.document import Document, digest
+from harness.records.record import DataFacts, ModelFacts
+from harness.records.spec import CalibrationSpec, Dtype, MethodSpec, Ratio, Scope
 
 
 class Origin(Document):

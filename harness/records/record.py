@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.results import TaskResult
-from harness.schema import Document, digest
-from harness.spec import RunSpec
+from harness.records.document import Document, digest
+from harness.records.results import TaskResult
+from harness.records.spec import RunSpec
 
 SCHEMA_VERSION: Literal[1] = 1
 

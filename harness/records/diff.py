@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from harness.paired import Paired, Unpaired, compare
-from harness.record import RunRecord
-from harness.results import Metric
+from harness.records.paired_tests import Paired, Unpaired, compare
+from harness.records.record import RunRecord
+from harness.records.results import Metric
 
 
 class Cause(NamedTuple):

@@ -1,6 +1,6 @@
 """Records on disk: one file per cell, whole or absent, sealed with its digest.
 
-``python -m harness.store`` prints the published schema (``harness/record.schema.json``).
+``python -m harness.records.store`` prints the published schema (``harness/records/record.schema.json``).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import from_json
 
 from harness.errors import InfrastructureError, UsageError
-from harness.record import SCHEMA_VERSION, RunRecord
-from harness.schema import digest
+from harness.records.document import digest
+from harness.records.record import SCHEMA_VERSION, RunRecord
 
 _AGAIN = "restore it from a copy, or delete it and run the cell again"
 _FIX = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space or choose another folder")

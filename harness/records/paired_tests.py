@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from harness.errors import NonFiniteError
-from harness.results import Sample, TaskResult
+from harness.records.results import Sample, TaskResult
 
 Numbers = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from harness.errors import UsageError
-from harness.schema import Document, digest
+from harness.records.document import Document, digest
 
 DENSE = "dense"
 """Method name of the uncompressed reference."""

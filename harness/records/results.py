@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.schema import Document
+from harness.records.document import Document
 
 
 class Metric(Document):

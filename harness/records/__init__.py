@@ -1,0 +1,1 @@
+"""Records of runs: what they hold, how they are kept, compared and merged."""
