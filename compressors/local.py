@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.algebra.budget import discarded
 from harness.algebra.junction import join
 from harness.algebra.lowrank import best_product
-from harness.algebra.offers import Offer, named, offer
 from harness.algebra.preconditioners import Preconditioner
+from harness.algebra.rank_allocation import discarded
+from harness.algebra.rank_curves import Offer, named, offer
 from harness.algebra.ranks import has_identity, rank_for
 from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BiasUpdate, BlockStatistics, CompressorConfig, RankedConfig

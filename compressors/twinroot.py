@@ -23,8 +23,8 @@ from compressors.local import LocalConfig, dense, updated_bias, updates_bias
 from harness.algebra.drift import Drift, confirmed_change
 from harness.algebra.junction import join
 from harness.algebra.neurons import Neurons, Removal, dependence, refitted, removal
-from harness.algebra.offers import Offer, either, named, offer, together, unit_offer
 from harness.algebra.preconditioners import Preconditioner, root_covariance
+from harness.algebra.rank_curves import Offer, either, named, offer, together, unit_offer
 from harness.algebra.ranks import Junction, rank_for
 from harness.algebra.two_sided import believed, output_metric, tails, two_sided_product
 from harness.block import BlockWeights, LinearWeights

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.algebra.drift import Drift
-    from harness.algebra.offers import Offer
+    from harness.algebra.rank_curves import Offer
     from harness.block import BlockWeights
     from harness.factors import Factor
     from harness.statistics.moments import Moments

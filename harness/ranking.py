@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedModel
 
-from harness.algebra.budget import allocate
-from harness.algebra.offers import Offer
+from harness.algebra.rank_allocation import allocate
+from harness.algebra.rank_curves import Offer
 from harness.compressor import BlockStatistics, RankedConfig, Ranking
 from harness.errors import HarnessError
 from harness.families.stack import Block

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from transformers import PreTrainedModel
 
-from harness.algebra.symmetric import energy
+from harness.algebra.blocked_products import energy
 from harness.block import LinearWeights
 from harness.compressor import BlockStatistics, Compensating, Compressor, CompressorConfig, Ranking
 from harness.errors import HarnessError

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.algebra.blocked_products import energy
 from harness.algebra.preconditioners import damped
-from harness.algebra.symmetric import energy
 
 DAMPINGS = (0.01, 0.1, 1.0, 10.0)
 """Ridges that the halves choose among, relative to the inputs' mean diagonal; ascending."""

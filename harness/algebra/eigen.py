@@ -8,7 +8,7 @@ import torch
 from scipy.linalg import lapack
 from torch import Tensor
 
-from harness.algebra.symmetric import largest
+from harness.algebra.blocked_products import largest
 from harness.errors import NonFiniteError
 
 

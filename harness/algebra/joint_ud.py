@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from harness.algebra.blocked_products import gram
 from harness.algebra.lowrank import Fit, reduced_rank_regression
-from harness.algebra.symmetric import gram
 
 ALPHA, BETA, GAMMA = 1.0, 1.0, 1.0
 """Weights of the up, activation and down terms of the decoupled loss."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.algebra.blocked_products import energy, gram
 from harness.algebra.eigen import leading_eigenvectors
 from harness.algebra.preconditioners import Preconditioner, root_covariance
 from harness.algebra.spectral import leading_rows, precise
-from harness.algebra.symmetric import energy, gram
 
 
 @dataclass(frozen=True)

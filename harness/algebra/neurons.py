@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.algebra.blocked_products import sandwich
 from harness.algebra.preconditioners import Preconditioner
-from harness.algebra.symmetric import sandwich
 from harness.errors import NonFiniteError
 
 BATCH = 128

@@ -12,8 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from harness.algebra.blocked_products import gram, largest, sandwich, triangle_product
 from harness.algebra.spectral import cholesky, symmetric_root
-from harness.algebra.symmetric import gram, largest, sandwich, triangle_product
 from harness.errors import NonFiniteError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from harness.algebra.blocked_products import gram
 from harness.algebra.eigen import leading_eigenvectors
-from harness.algebra.symmetric import gram
 
 PRECISE = 1e-3
 """Singular vectors mapped through a Gram matrix whose singular values lie above this share of

@@ -12,9 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.algebra.budget import discarded
 from harness.algebra.lowrank import Product, best_product
 from harness.algebra.preconditioners import Preconditioner, damped
+from harness.algebra.rank_allocation import discarded
 from harness.algebra.spectral import inverse_root
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.algebra.folding import Seen
+from harness.algebra.packed import Seen
 
 FLOOR = 0.1
 """Added to the energy of each channel, relative to the mean of all, before it is divided by."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.algebra.drift import Drift, Half
-from harness.algebra.folding import add_gram, folded_zeros, unfold
+from harness.algebra.packed import add_gram, folded_zeros, unfold
 from harness.block import LinearWeights
 from harness.errors import NonFiniteError
 from harness.families.stack import Block

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from harness.algebra.folding import fold, unfold
+from harness.algebra.packed import fold, unfold
 from harness.compressor import BlockStatistics
 from harness.statistics.moments import Moments
 
@@ -18,7 +18,7 @@ class Folded(Mapping[K, Moments]):
     """Moments that are unfolded, without loss, each time they are read.
 
     Attributes:
-        held: those whose ``second`` is folded (see ``harness.algebra.folding``).
+        held: those whose ``second`` is folded (see ``harness.algebra.packed``).
     """
 
     held: Mapping[K, Moments]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness.algebra.fisher import probe, random_signs
-from harness.algebra.folding import folded_zeros
+from harness.algebra.packed import folded_zeros
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.fused import Part
 from harness.families.stack import Block

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from harness.algebra.folding import add_gram, fold, folded_zeros, unfold
+from harness.algebra.packed import add_gram, fold, folded_zeros, unfold
 from harness.errors import NonFiniteError, UsageError
 from harness.statistics.agreement import Agreement
 
@@ -104,7 +104,7 @@ class MomentAccumulator:
         return replace(held, second=unfold(held.second))
 
     def folded(self) -> Moments:
-        """``moments`` with a folded ``second`` (see ``harness.algebra.folding``).
+        """``moments`` with a folded ``second`` (see ``harness.algebra.packed``).
 
         The accumulator is spent: they take over its memory.
 

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.algebra.budget import allocate, discarded
-from harness.algebra.offers import Offer, either, named, offer, together, unit_offer
+from harness.algebra.rank_allocation import allocate, discarded
+from harness.algebra.rank_curves import Offer, either, named, offer, together, unit_offer
 from harness.algebra.ranks import factor_parameters, rank_for
 from harness.errors import NonFiniteError, UsageError
 

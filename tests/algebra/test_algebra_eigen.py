@@ -8,8 +8,7 @@ import scipy.linalg
 import torch
 from algebra_oracles import Array, array, gaussian, low_rank, moment, rotation, tensor
 
-from harness.algebra.eigen import leading_eigenvectors
-from harness.algebra.symmetric import (
+from harness.algebra.blocked_products import (
     NARROWEST,
     STRIPS,
     energy,
@@ -18,6 +17,7 @@ from harness.algebra.symmetric import (
     sandwich,
     triangle_product,
 )
+from harness.algebra.eigen import leading_eigenvectors
 from harness.errors import NonFiniteError
 
 SIZES = [1, 2, 3, 7, 40]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.algebra.folding import add_gram, fold, folded_zeros, unfold
+from harness.algebra.packed import add_gram, fold, folded_zeros, unfold
 from harness.compressor import BlockStatistics
 from harness.statistics.folded import Folded, folded, unfolded
 from harness.statistics.moments import Moments

@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from harness.algebra.offers import Offer, hull_steps, slope
+from harness.algebra.rank_curves import Offer, hull_steps, slope
 from harness.errors import UsageError
 
 K = TypeVar("K", bound=Hashable)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from harness.algebra.symmetric import gram_rows
+from harness.algebra.blocked_products import gram_rows
 
 Seen = Callable[[slice, Tensor], None]
 """Shown some rows of a symmetric matrix, each from its diagonal element on and zero before it."""
