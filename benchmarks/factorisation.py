@@ -30,7 +30,7 @@ from harness.algebra.junction import join
 from harness.algebra.lowrank import best_product, quadratic_loss
 from harness.algebra.preconditioners import damped, root_covariance
 from harness.algebra.ranks import rank_for
-from harness.roles import SITE_OF_ROLE, Role, Site
+from harness.layers.roles import SITE_OF_ROLE, Role, Site
 
 Shapes = dict[Role, tuple[int, int]]
 

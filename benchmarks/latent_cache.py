@@ -33,10 +33,10 @@ from transformers import (
 
 from harness.algebra.ranks import rank_for
 from harness.compression import share_copy
-from harness.factors import InputIdentity
 from harness.families.family import family_of
 from harness.latent.install import install
 from harness.latent.size import cache_bytes
+from harness.layers.factors import InputIdentity
 
 VOCABULARY = 2048
 

@@ -38,8 +38,8 @@ from harness.assets.kinds import ModelAsset
 from harness.chat import answer, encode
 from harness.compression import compress_model
 from harness.compressor import compressors
-from harness.factors import Factor
 from harness.families.family import family_of
+from harness.layers.factors import Factor
 from harness.model import LanguageModel
 from harness.options import configure
 from harness.processors import ImagesOnlyQwenProcessor

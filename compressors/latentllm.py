@@ -19,11 +19,11 @@ from compressors.joint.value_output import value_output
 from compressors.local import DampedConfig, local_forms
 from harness.algebra.ranks import Junction, has_identity
 from harness.algebra.rotary import Window
-from harness.block import BlockWeights
 from harness.compressor import BlockStatistics
-from harness.factors import Factor, HeadIdentity
-from harness.forms import Form
-from harness.roles import Role
+from harness.layers.factors import Factor, HeadIdentity
+from harness.layers.roles import Role
+from harness.layers.shapes import Form
+from harness.layers.weights import BlockWeights
 
 Pair = Literal["qk", "vo", "ud"]
 JOINT_ROLES: dict[Pair, tuple[Role, ...]] = {

@@ -14,11 +14,11 @@ from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.rank_allocation import discarded
 from harness.algebra.rank_curves import Offer, named, offer
 from harness.algebra.ranks import has_identity, rank_for
-from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BiasUpdate, BlockStatistics, CompressorConfig, RankedConfig
-from harness.factors import Dense, Factor
-from harness.forms import Form, dense_form, joined_form
-from harness.roles import SITE_OF_ROLE, Role, Site
+from harness.layers.factors import Dense, Factor
+from harness.layers.roles import SITE_OF_ROLE, Role, Site
+from harness.layers.shapes import Form, dense_form, joined_form
+from harness.layers.weights import BlockWeights, LinearWeights
 from harness.statistics.moments import Moments
 
 

@@ -27,13 +27,13 @@ from harness.algebra.preconditioners import Preconditioner, root_covariance
 from harness.algebra.rank_curves import Offer, either, named, offer, together, unit_offer
 from harness.algebra.ranks import Junction, rank_for
 from harness.algebra.two_sided import believed, output_metric, tails, two_sided_product
-from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BlockStatistics, Propagation, Ranks
 from harness.errors import UsageError
-from harness.factors import Factor
-from harness.forms import Form, dense_form, joined_form, kept_form
-from harness.roles import SITE_OF_ROLE, WRITING_ROLES, Role, Site
-from harness.selected import KeptColumns, KeptRows
+from harness.layers.factors import Factor
+from harness.layers.pruned import KeptColumns, KeptRows
+from harness.layers.roles import SITE_OF_ROLE, WRITING_ROLES, Role, Site
+from harness.layers.shapes import Form, dense_form, joined_form, kept_form
+from harness.layers.weights import BlockWeights, LinearWeights
 from harness.statistics.moments import Moments
 
 Shrinkage = float | Literal["held-out"]

@@ -19,8 +19,9 @@ from harness.compressor import (
     Ranking,
 )
 from harness.errors import UsageError
-from harness.factors import stored_bytes
-from harness.macs import macs_per_token
+from harness.layers.factors import stored_bytes
+from harness.layers.macs import macs_per_token
+from harness.layers.roles import Role
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded
 from harness.offload.staging import open_staging
@@ -30,7 +31,6 @@ from harness.records.provenance import Origin
 from harness.records.record import CompressionFacts, LayerFacts, ModelFacts
 from harness.records.spec import Dtype, MethodSpec, Scope, require_ratio
 from harness.replacement import compress_block
-from harness.roles import Role
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.support.malloc import return_gaps

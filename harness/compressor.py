@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from harness.algebra.ranks import Junction
 from harness.errors import UsageError
+from harness.layers.roles import Role, Site
 from harness.registry import Registry
-from harness.roles import Role, Site
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.algebra.drift import Drift
     from harness.algebra.rank_curves import Offer
-    from harness.block import BlockWeights
-    from harness.factors import Factor
+    from harness.layers.factors import Factor
+    from harness.layers.weights import BlockWeights
     from harness.statistics.moments import Moments
 
 BiasUpdate = Literal["auto", "always", "never"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from harness.assets.kinds import ModelAsset
-from harness.factors import stored_bytes
 from harness.families.family import Family
-from harness.macs import macs_per_token
+from harness.layers.factors import stored_bytes
+from harness.layers.macs import macs_per_token
 from harness.processors import image_processor_name
 from harness.records.provenance import Origin
 from harness.records.record import CompressionFacts, ModelFacts

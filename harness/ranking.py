@@ -12,7 +12,7 @@ from harness.algebra.rank_curves import Offer
 from harness.compressor import BlockStatistics, RankedConfig, Ranking
 from harness.errors import HarnessError
 from harness.families.stack import Block
-from harness.roles import Role
+from harness.layers.roles import Role
 from harness.statistics.folded import unfolded
 from harness.support.progress import Tracker
 

@@ -9,13 +9,13 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.algebra.blocked_products import energy
-from harness.block import LinearWeights
 from harness.compressor import BlockStatistics, Compensating, Compressor, CompressorConfig, Ranking
 from harness.errors import HarnessError
-from harness.factors import Dense, Factor
 from harness.families.stack import Block
+from harness.layers.factors import Dense, Factor
+from harness.layers.roles import SITE_OF_ROLE, Role
+from harness.layers.weights import LinearWeights
 from harness.records.record import LayerFacts
-from harness.roles import SITE_OF_ROLE, Role
 from harness.statistics.moments import Moments
 from harness.turns import Drifting
 

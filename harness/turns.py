@@ -11,13 +11,13 @@ from itertools import groupby
 from transformers import PreTrainedModel
 
 from harness.algebra.drift import Drift
-from harness.block import LinearWeights
 from harness.compressor import BlockStatistics, CompressorConfig
 from harness.families.stack import Block
+from harness.layers.roles import Role
+from harness.layers.weights import LinearWeights
 from harness.model import LanguageModel
 from harness.offload.staging import Staging
 from harness.records.spec import Scope
-from harness.roles import Role
 from harness.statistics.calibration import Calibration
 from harness.statistics.drift import TwoStreams
 from harness.statistics.flow import BlockFlow

@@ -17,11 +17,11 @@ from harness.assets.kinds import TextAsset
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import NonFiniteError, UsageError
-from harness.factors import Factor
+from harness.layers.factors import Factor
+from harness.layers.pruned import KeptColumns, KeptRows
+from harness.layers.roles import SITE_OF_ROLE
 from harness.options import configure
 from harness.records.spec import CalibrationSpec
-from harness.roles import SITE_OF_ROLE
-from harness.selected import KeptColumns, KeptRows
 from harness.statistics.calibration import draw_text as draw
 
 JUNCTIONS = get_args(Junction)

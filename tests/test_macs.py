@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.compression import compress_model
 from harness.compressor import compressors
-from harness.macs import macs_per_token
+from harness.layers.macs import macs_per_token
 from harness.options import configure
 
 TOKENS = 16

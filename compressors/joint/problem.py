@@ -15,10 +15,10 @@ from harness.algebra.lowrank import Fit, Product
 from harness.algebra.preconditioners import root_covariance
 from harness.algebra.ranks import rank_for
 from harness.algebra.spectral import inverse_root
-from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BlockStatistics
-from harness.factors import Factor
-from harness.roles import SITE_OF_ROLE, Role
+from harness.layers.factors import Factor
+from harness.layers.roles import SITE_OF_ROLE, Role
+from harness.layers.weights import BlockWeights, LinearWeights
 
 if TYPE_CHECKING:
     from compressors.latentllm import Config

@@ -10,10 +10,10 @@ from torch import Tensor
 from compressors.joint.problem import Problem, split, turn
 from harness.algebra.joint_qk import HeadMaps, joint_query_key
 from harness.algebra.lowrank import Fit, Product
-from harness.block import BlockWeights
 from harness.compressor import BlockStatistics
-from harness.factors import Factor
-from harness.roles import Role
+from harness.layers.factors import Factor
+from harness.layers.roles import Role
+from harness.layers.weights import BlockWeights
 
 
 def query_key(problem: Problem) -> dict[Role, Factor]:

@@ -14,9 +14,9 @@ from transformers.activations import ACT2FN
 from compressors.joint.problem import Problem
 from harness.algebra.joint_ud import joint_relu, regress
 from harness.algebra.lowrank import Fit
-from harness.block import LinearWeights
-from harness.factors import Factor
-from harness.roles import Role
+from harness.layers.factors import Factor
+from harness.layers.roles import Role
+from harness.layers.weights import LinearWeights
 
 
 def up_down(problem: Problem, local: Mapping[Role, Factor]) -> dict[Role, Factor]:

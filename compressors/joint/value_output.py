@@ -10,8 +10,8 @@ from torch import Tensor
 from compressors.joint.problem import Problem, split, turn
 from harness.algebra.joint_vo import joint_value_output, value_basis
 from harness.algebra.lowrank import Fit, Product, best_product
-from harness.factors import Factor
-from harness.roles import Role
+from harness.layers.factors import Factor
+from harness.layers.roles import Role
 
 
 def value_output(problem: Problem) -> dict[Role, Factor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from harness.algebra.lowrank import Product, canonical
 from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.ranks import Junction
-from harness.factors import Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
+from harness.layers.factors import Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
 
 UNSEEN = 1e-7
 """Singular values below this share of the largest are rounding errors of a Gram matrix."""

@@ -140,7 +140,7 @@ def _target(
 
 def _still_to_write(subject: LanguageModel, arguments: argparse.Namespace, staging: Path) -> int:
     """About how many bytes: finished blocks that are not there yet, then the model."""
-    from harness.factors import stored_bytes  # noqa: PLC0415
+    from harness.layers.factors import stored_bytes  # noqa: PLC0415
 
     dense = subject.family.blocks(subject.model, arguments.scope)
     blocks = sum(stored_bytes(block.module) for block in dense)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from harness.families import llava
 from harness.families.family import Family
-from harness.families.fused import Part
 from harness.families.stack import Stack
+from harness.layers.fused import Part
 
 vision = Stack(
     blocks="model.visual.blocks",

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from harness.block import AttentionGeometry, BlockWeights, LinearWeights
 from harness.errors import NonFiniteError, UsageError
-from harness.factors import Factor
-from harness.families.fused import FusedFactors, Part
-from harness.roles import Role
+from harness.layers.factors import Factor
+from harness.layers.fused import FusedFactors, Part
+from harness.layers.roles import Role
+from harness.layers.weights import AttentionGeometry, BlockWeights, LinearWeights
 
 
 @dataclass(frozen=True)

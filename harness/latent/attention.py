@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from harness.factors import Bottleneck
 from harness.latent.heads import HeadMap
 from harness.latent.rotations import Rotation, remember, remember_rotation, rotate, turns
 from harness.latent.softmax import Part, attend
 from harness.latent.wiring import Wiring, uses_sdpa
+from harness.layers.factors import Bottleneck
 
 TRANSIENT = 2**20
 """Numbers that expanded keys and values, or scores, may take at a time: no tensor that grows with

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from harness.factors import Bottleneck
+from harness.layers.factors import Bottleneck
 
 
 @dataclass(frozen=True)

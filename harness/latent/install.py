@@ -10,12 +10,12 @@ from transformers import PreTrainedModel
 
 from harness.compression import share_copy
 from harness.errors import UsageError
-from harness.factors import Bottleneck
 from harness.families.family import Family
 from harness.families.stack import Stack
 from harness.latent.attention import LatentAttention, latent_class
 from harness.latent.size import full_numbers
 from harness.latent.wiring import Wiring
+from harness.layers.factors import Bottleneck
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded, read_together
 from harness.records.record import CacheFacts

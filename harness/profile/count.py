@@ -3,7 +3,7 @@
 Counted are the matrix products that a forward pass over ``batch`` sequences of ``sequence`` tokens
 makes in the decoder:
 
-- ``macs``: those of ``harness.macs`` at every position, factors as they run;
+- ``macs``: those of ``harness.layers.macs`` at every position, factors as they run;
 - ``attention_macs``: those of scores and weighted values, over all ``sequence^2`` pairs, causal or
   not.
 
@@ -23,12 +23,12 @@ from functools import cache
 
 import torch
 
-from harness.block import LinearWeights
-from harness.factors import stored_bytes
-from harness.forms import Form
-from harness.macs import macs_per_token
+from harness.layers.factors import stored_bytes
+from harness.layers.macs import macs_per_token
+from harness.layers.roles import Role
+from harness.layers.shapes import Form
+from harness.layers.weights import LinearWeights
 from harness.profile.skeleton import Forms, Skeleton
-from harness.roles import Role
 
 CACHED: tuple[Role, ...] = ("key", "value")
 

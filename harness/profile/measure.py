@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel, StaticCache
 
 from harness.errors import UsageError
-from harness.forms import SPREAD
+from harness.layers.shapes import SPREAD
 from harness.profile.count import Count, Workload
 from harness.profile.memory import available, peak, reset_peak
 from harness.profile.skeleton import Forms, Skeleton, skeleton

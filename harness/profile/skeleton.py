@@ -18,15 +18,15 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from harness.block import BlockWeights
 from harness.compressor import Compressor, RankedConfig
 from harness.errors import UsageError
 from harness.families.family import Family
 from harness.families.stack import Block
-from harness.forms import Foreseeable, Form
+from harness.layers.roles import Role
+from harness.layers.shapes import Foreseeable, Form
+from harness.layers.weights import BlockWeights
 from harness.profile.unlisted import ENCODERS, described
 from harness.records.spec import Dtype, Scope
-from harness.roles import Role
 from harness.saving.forms import form_in
 from harness.saving.layout import NAME, read_layout
 
@@ -93,7 +93,7 @@ def forms_of(
     if not isinstance(compressor, Foreseeable):
         raise UsageError(
             f"method '{method}' does not tell its ranks from shapes alone; "
-            "give it a 'forms' method (see harness.forms.Foreseeable)"
+            "give it a 'forms' method (see harness.layers.shapes.Foreseeable)"
         )
     if isinstance(config, RankedConfig) and config.ranks == "fisher":
         raise UsageError(

@@ -12,8 +12,8 @@ from transformers import PretrainedConfig
 
 from harness.families import llama
 from harness.families.family import Family, families, family_of
-from harness.families.fused import Part
 from harness.families.stack import Stack
+from harness.layers.fused import Part
 
 _bloom = Stack(
     blocks="transformer.h",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from harness.factors import HeadIdentity, InputIdentity
+from harness.layers.factors import HeadIdentity, InputIdentity
 from harness.runtime.written import decompression, in_order
 
 STEP = 8

@@ -20,12 +20,19 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from harness.factors import Dense, Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
 from harness.families.family import Family
-from harness.families.fused import FusedFactors, Part
 from harness.families.stack import Block
 from harness.latent.attention import LatentAttention
-from harness.roles import Role
+from harness.layers.factors import (
+    Dense,
+    Factor,
+    HeadIdentity,
+    InputIdentity,
+    LowRank,
+    OutputIdentity,
+)
+from harness.layers.fused import FusedFactors, Part
+from harness.layers.roles import Role
 from harness.runtime.layout import lay_out
 from harness.runtime.ordered import ordered
 from harness.runtime.written import LowRankForm, cheapest

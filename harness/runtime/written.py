@@ -5,8 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.factors import Dense, Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
-from harness.forms import form_of
+from harness.layers.factors import (
+    Dense,
+    Factor,
+    HeadIdentity,
+    InputIdentity,
+    LowRank,
+    OutputIdentity,
+)
+from harness.layers.shapes import form_of
 
 LowRankForm = LowRank | InputIdentity | OutputIdentity | HeadIdentity
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from harness.errors import UsageError
-from harness.factors import Factor, stored_bytes
-from harness.families.fused import FusedFactors
-from harness.forms import form_of
+from harness.layers.factors import Factor, stored_bytes
+from harness.layers.fused import FusedFactors
+from harness.layers.shapes import form_of
 from harness.model import LanguageModel
 from harness.offload.moving import value_of
 from harness.saving.running import make_runnable

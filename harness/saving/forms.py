@@ -8,9 +8,9 @@ from dataclasses import asdict
 from torch import nn
 
 from harness.errors import UsageError
-from harness.factors import Factor
-from harness.families.fused import FusedFactors
-from harness.forms import Form, form_of
+from harness.layers.factors import Factor
+from harness.layers.fused import FusedFactors
+from harness.layers.shapes import Form, form_of
 from harness.saving.layout import SavedLayer
 
 

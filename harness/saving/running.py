@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from harness.factors import Factor, OutputIdentity
+from harness.layers.factors import Factor, OutputIdentity
 
 
 def make_runnable(model: nn.Module) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness.errors import UsageError
-from harness.factors import stored_bytes
+from harness.layers.factors import stored_bytes
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded, value_of
 from harness.records.environment import describe

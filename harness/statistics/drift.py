@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from harness.algebra.drift import Drift, Half
 from harness.algebra.packed import add_gram, folded_zeros, unfold
-from harness.block import LinearWeights
 from harness.errors import NonFiniteError
 from harness.families.stack import Block
-from harness.roles import WRITING_ROLES, Role
+from harness.layers.roles import WRITING_ROLES, Role
+from harness.layers.weights import LinearWeights
 from harness.statistics.attended import Attended
 from harness.statistics.flow import BlockFlow
 

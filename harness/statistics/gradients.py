@@ -20,9 +20,9 @@ from transformers import PreTrainedModel
 from harness.algebra.fisher import probe, random_signs
 from harness.algebra.packed import folded_zeros
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
-from harness.families.fused import Part
 from harness.families.stack import Block
-from harness.roles import Role, Site
+from harness.layers.fused import Part
+from harness.layers.roles import Role, Site
 from harness.statistics.calibration import Calibration, Inputs
 from harness.statistics.folded import Folded
 from harness.statistics.kept import KeptActivations

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from harness.compressor import BlockStatistics
 from harness.errors import NonFiniteError, UsageError
 from harness.families.stack import Block
-from harness.roles import SITE_OF_ROLE, Role, Site
+from harness.layers.roles import SITE_OF_ROLE, Role, Site
 from harness.statistics.folded import Folded
 from harness.statistics.moments import MomentAccumulator, widened
 from harness.statistics.sample import TokenSample

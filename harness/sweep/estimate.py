@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from harness.block import BlockWeights
 from harness.compression import reads_original
 from harness.compressor import compressors
 from harness.families.family import family_of
+from harness.layers.roles import SITE_OF_ROLE, Site
+from harness.layers.weights import BlockWeights
 from harness.options import configure
 from harness.profile.count import Count, Workload, count
 from harness.profile.skeleton import saved_forms, skeleton
 from harness.records.record import RunRecord
 from harness.records.spec import Dtype, RunSpec, Scope
-from harness.roles import SITE_OF_ROLE, Site
 from harness.statistics.observer import MLP_TOKENS
 
 ONE_TOKEN = Workload(batch=1, sequence=1)

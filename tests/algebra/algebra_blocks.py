@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from algebra_oracles import Array, gaussian, moment, symmetric_root, tensor
 
-from harness.block import AttentionGeometry, BlockWeights, LinearWeights
 from harness.compressor import BlockStatistics
-from harness.factors import Factor
-from harness.roles import SITE_OF_ROLE, Role, Site
+from harness.layers.factors import Factor
+from harness.layers.roles import SITE_OF_ROLE, Role, Site
+from harness.layers.weights import AttentionGeometry, BlockWeights, LinearWeights
 from harness.statistics.moments import Moments
 
 TOKENS = 120

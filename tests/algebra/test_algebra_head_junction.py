@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from compressors.latentllm import Config, plugin
 from harness.algebra.junction import join_heads
 from harness.algebra.lowrank import Product
-from harness.block import LinearWeights
-from harness.factors import Factor, HeadIdentity, stored_bytes
-from harness.roles import Role
+from harness.layers.factors import Factor, HeadIdentity, stored_bytes
+from harness.layers.roles import Role
+from harness.layers.weights import LinearWeights
 
 FREE_KEYS = {"opt", "gelu"}
 

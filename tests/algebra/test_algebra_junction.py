@@ -17,7 +17,7 @@ from harness.algebra.junction import interpolation_rows, join
 from harness.algebra.lowrank import Product, best_product
 from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.ranks import Junction, factor_parameters
-from harness.factors import InputIdentity, LowRank, OutputIdentity, _BlockIdentity
+from harness.layers.factors import InputIdentity, LowRank, OutputIdentity, _BlockIdentity
 
 PLAIN: list[Junction] = ["left", "right", "symmetric"]
 IDENTITY: list[Junction] = ["block-identity", "block-identity-output"]

@@ -15,10 +15,10 @@ from tensorly.decomposition import partial_tucker
 from compressors.latentllm import Config, plugin
 from harness.algebra import joint_qk
 from harness.algebra.rotary import rotations
-from harness.block import BlockWeights, LinearWeights
 from harness.compressor import BlockStatistics
-from harness.factors import Factor
-from harness.roles import Role, Site
+from harness.layers.factors import Factor
+from harness.layers.roles import Role, Site
+from harness.layers.weights import BlockWeights, LinearWeights
 
 
 def compress(subject: Sample, keep: float, **options: Any) -> dict[Role, Factor]:

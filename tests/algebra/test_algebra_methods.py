@@ -20,11 +20,11 @@ from algebra_blocks import (
 )
 from algebra_oracles import array, damped, squared, symmetric_root, tail, truncated
 
-from harness.block import LinearWeights
 from harness.compressor import Compressor, compressors
 from harness.errors import NonFiniteError, UsageError
-from harness.factors import Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
-from harness.roles import SITE_OF_ROLE, Role
+from harness.layers.factors import Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
+from harness.layers.roles import SITE_OF_ROLE, Role
+from harness.layers.weights import LinearWeights
 
 LOCAL = ["svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov"]
 METHODS = [*LOCAL, "latentllm"]

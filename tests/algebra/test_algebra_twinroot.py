@@ -18,10 +18,10 @@ from harness.algebra.neurons import Neurons
 from harness.compression import compress_model
 from harness.compressor import Ranking, compressors
 from harness.errors import NonFiniteError, UsageError
-from harness.factors import Dense
-from harness.forms import form_of
+from harness.layers.factors import Dense
+from harness.layers.roles import SITE_OF_ROLE
+from harness.layers.shapes import form_of
 from harness.options import configure
-from harness.roles import SITE_OF_ROLE
 from harness.statistics.moments import Moments
 
 LOCAL = ["svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov"]

@@ -16,10 +16,10 @@ from harness.algebra.fisher import probe
 from harness.chat import answer_length, encode
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.family import family_of
-from harness.families.fused import Part
+from harness.layers.fused import Part
+from harness.layers.roles import SITE_OF_ROLE
 from harness.prompt import PromptSource
 from harness.records.spec import CalibrationSpec
-from harness.roles import SITE_OF_ROLE
 from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.statistics.gradients import collect_gradients

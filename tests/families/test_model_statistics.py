@@ -13,8 +13,8 @@ from harness.compression import compress_model, share_copy
 from harness.compressor import BlockStatistics, compressors
 from harness.errors import NonFiniteError
 from harness.families.family import family_of
+from harness.layers.roles import SITE_OF_ROLE
 from harness.options import configure
-from harness.roles import SITE_OF_ROLE
 from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow

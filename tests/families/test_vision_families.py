@@ -13,12 +13,12 @@ from harness.chat import answer, encode
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import NonFiniteError, UsageError
-from harness.factors import Factor
-from harness.families.fused import FusedFactors
+from harness.layers.factors import Factor
+from harness.layers.fused import FusedFactors
+from harness.layers.roles import SITE_OF_ROLE
 from harness.options import configure
 from harness.prompt import PromptSource
 from harness.records.spec import CalibrationSpec
-from harness.roles import SITE_OF_ROLE
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
 from harness.statistics.prompts import PromptCalibration, draw_prompts

@@ -18,10 +18,10 @@ from transformers.cache_utils import DynamicLayer
 import harness
 from harness.compression import share_copy
 from harness.errors import UsageError
-from harness.factors import stored_bytes
 from harness.latent import attention as latent_attention
 from harness.latent.attention import LatentAttention
 from harness.latent.install import install, with_latent_cache
+from harness.layers.factors import stored_bytes
 from harness.records.spec import CalibrationSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,12 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
 
 from harness.algebra.ranks import Junction, factor_parameters
-from harness.block import LinearWeights
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import UsageError
-from harness.factors import Factor, stored_bytes
-from harness.forms import Form, joined_form
+from harness.layers.factors import Factor, stored_bytes
+from harness.layers.shapes import Form, joined_form
+from harness.layers.weights import LinearWeights
 from harness.options import configure
 from harness.profile.count import Workload, count
 from harness.profile.skeleton import Skeleton, forms_of, skeleton

@@ -11,7 +11,7 @@ from transformers import RobertaConfig, ViTConfig
 
 from harness.compressor import compressors
 from harness.errors import UsageError
-from harness.factors import HeadIdentity, InputIdentity, stored_bytes
+from harness.layers.factors import HeadIdentity, InputIdentity, stored_bytes
 from harness.profile.count import Workload, count
 from harness.profile.known import configuration
 from harness.profile.measure import STEPS, Setting, fits, materialised, measure

@@ -14,9 +14,16 @@ from tiny_vision_models import PROMPTS, tiny_vision_model
 from harness.chat import encode
 from harness.compression import compress_model, share_copy
 from harness.compressor import compressors
-from harness.factors import Dense, Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
-from harness.forms import Form
 from harness.latent.install import with_latent_cache
+from harness.layers.factors import (
+    Dense,
+    Factor,
+    HeadIdentity,
+    InputIdentity,
+    LowRank,
+    OutputIdentity,
+)
+from harness.layers.shapes import Form
 from harness.options import configure
 from harness.profile.measure import materialised
 from harness.profile.skeleton import forms_of, skeleton

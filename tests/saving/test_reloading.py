@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import harness
 from harness.errors import UsageError
-from harness.factors import stored_bytes
+from harness.layers.factors import stored_bytes
 
 FRESH = """
 import json, sys

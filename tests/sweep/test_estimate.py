@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import UsageError
-from harness.factors import stored_bytes
-from harness.macs import macs_per_token
+from harness.layers.factors import stored_bytes
+from harness.layers.macs import macs_per_token
 from harness.records.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
 from harness.statistics.collect import collect
 from harness.support.progress import silent

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from harness.block import LinearWeights
+from harness.layers.weights import LinearWeights
 
 
 class Factor(nn.Module, ABC):

@@ -10,11 +10,18 @@ import torch
 from torch import Tensor
 
 from harness.algebra.ranks import Junction, has_identity, rank_for
-from harness.block import BlockWeights, LinearWeights
 from harness.errors import UsageError
-from harness.factors import Dense, Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
-from harness.roles import Role
-from harness.selected import KeptColumns, KeptRows
+from harness.layers.factors import (
+    Dense,
+    Factor,
+    HeadIdentity,
+    InputIdentity,
+    LowRank,
+    OutputIdentity,
+)
+from harness.layers.pruned import KeptColumns, KeptRows
+from harness.layers.roles import Role
+from harness.layers.weights import BlockWeights, LinearWeights
 
 SPREAD = 0.02
 """Standard deviation of random weights, that of transformers' own initialisation."""

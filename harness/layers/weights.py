@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from harness.roles import Role
+from harness.layers.roles import Role
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 from transformers import PreTrainedModel
 
-from harness.factors import Factor
+from harness.layers.factors import Factor
 
 
 def macs_per_token(model: PreTrainedModel) -> int:

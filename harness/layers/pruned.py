@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from harness.factors import Factor, frozen
+from harness.layers.factors import Factor, frozen
 
 
 class _Selected(Factor):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from harness.block import LinearWeights
+from harness.layers.weights import LinearWeights
 
 
 @dataclass(frozen=True)
