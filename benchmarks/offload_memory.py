@@ -62,7 +62,7 @@ def compress(folder: Path, options: argparse.Namespace) -> int:
     import harness
     from harness.compression import compress_model
     from harness.compressor import compressors
-    from harness.options import configure
+    from harness.plugins.options import configure
     from harness.records.record import DataFacts
     from harness.statistics.calibration import TextCalibration
 

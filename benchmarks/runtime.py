@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 
 from harness.compressor import compressors
-from harness.options import configure, label
+from harness.plugins.options import configure, label
 from harness.profile.known import configuration
 from harness.profile.measure import materialised
 from harness.profile.skeleton import forms_of, skeleton

@@ -41,7 +41,7 @@ from harness.compressor import compressors
 from harness.families.family import family_of
 from harness.layers.factors import Factor
 from harness.model import LanguageModel
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.processors import ImagesOnlyQwenProcessor
 from harness.prompt import Prompt, PromptSource
 from harness.records.spec import CalibrationSpec

@@ -40,7 +40,7 @@ from harness.calibration import draw, resolve_calibration
 from harness.compression import compress_model
 from harness.compressor import Compressor, Propagation, compressors
 from harness.model import LanguageModel
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
 from harness.statistics.calibration import Calibration
 from harness.statistics.flow import BlockFlow

@@ -25,7 +25,7 @@ from harness.layers.roles import Role
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded
 from harness.offload.staging import open_staging
-from harness.options import label, spelled_out
+from harness.plugins.options import label, spelled_out
 from harness.ranking import fisher_ranks
 from harness.records.provenance import Origin
 from harness.records.record import CompressionFacts, LayerFacts, ModelFacts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from harness.algebra.ranks import Junction
 from harness.errors import UsageError
 from harness.layers.roles import Role, Site
-from harness.registry import Registry
+from harness.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor

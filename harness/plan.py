@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from harness.assets.kinds import ModelAsset, TextAsset
 from harness.errors import UsageError
 from harness.lookups import Lookups, Method, NamedTask, method_of, spelled_out_task
-from harness.options import label
+from harness.plugins.options import label
 from harness.prompt import PromptSource
 from harness.records import store
 from harness.records.provenance import recipe_digest

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from harness.plugins.registry import Registry
 from harness.records.record import DataFacts
 from harness.records.results import TaskResult
-from harness.registry import Registry
 from harness.support.progress import Tracker, silent
 
 if TYPE_CHECKING:

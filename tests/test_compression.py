@@ -20,7 +20,7 @@ from harness.errors import NonFiniteError, UsageError
 from harness.layers.factors import Factor
 from harness.layers.pruned import KeptColumns, KeptRows
 from harness.layers.roles import SITE_OF_ROLE
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
 from harness.statistics.calibration import draw_text as draw
 

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.layers.macs import macs_per_token
-from harness.options import configure
+from harness.plugins.options import configure
 
 TOKENS = 16
 PRODUCTS = (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm)

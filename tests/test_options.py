@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.options import configure, label, spelled_out
+from harness.plugins.options import configure, label, spelled_out
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 from plugin_packages import install
 
 from harness.errors import UsageError
-from harness.registry import Registry, _entry_points
+from harness.plugins.registry import Registry, _entry_points
 
 GROUP = "harness.tests"
 

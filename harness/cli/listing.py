@@ -9,7 +9,7 @@ from rich.table import Table
 from harness.assets.aliases import MODELS, TEXTS
 from harness.assets.builtin import builtin_models
 from harness.cli.display import console
-from harness.registry import Registry
+from harness.plugins.registry import Registry
 
 GROUPS = {
     "methods": Registry("harness.compressors", "method", object),

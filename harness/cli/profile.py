@@ -17,7 +17,7 @@ from harness.cli.display import console, quiet_libraries, tracker
 from harness.cli.options import chosen
 from harness.compressor import Compressor, compressors
 from harness.errors import UsageError
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.records.spec import Dtype, Scope, require_ratio
 from harness.support.markdown import escape, markdown_table
 

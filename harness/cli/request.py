@@ -16,9 +16,9 @@ from harness.cli.compressing import DEFAULT_METHOD, DEFAULT_RATIO, Kind
 from harness.cli.options import add_plugin_options, chosen, split_task
 from harness.compressor import Compressor, compressors
 from harness.errors import UsageError
+from harness.plugins.registry import Registry
 from harness.presets import DEFAULT_TASKS, PRESETS, PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.records.spec import CalibrationSpec, TaskSpec, require_ratio
-from harness.registry import Registry
 from harness.request import Request
 from harness.saving.manifest import is_saved
 from harness.task import Task, plugin_name, tasks

@@ -47,7 +47,7 @@ def execute(arguments: argparse.Namespace) -> int:
         IncompleteError: some cells failed; the others are recorded.
     """
     from harness.cli.display import quiet_libraries  # noqa: PLC0415
-    from harness.options import configure  # noqa: PLC0415
+    from harness.plugins.options import configure  # noqa: PLC0415
     from harness.recipe import read_recipe, requests  # noqa: PLC0415
     from harness.records import store  # noqa: PLC0415
     from harness.sweep.display import display  # noqa: PLC0415

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from harness.registry import Registry
+from harness.plugins.registry import Registry
 
 
 @dataclass(frozen=True)

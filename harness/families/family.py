@@ -8,8 +8,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from harness.errors import UsageError
 from harness.families.stack import Block, Stack
+from harness.plugins.registry import Registry
 from harness.records.spec import Scope
-from harness.registry import Registry
 
 
 @dataclass(frozen=True)

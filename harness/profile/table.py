@@ -11,7 +11,7 @@ from transformers import PretrainedConfig
 
 from harness.compressor import Compressor
 from harness.errors import UsageError
-from harness.options import label
+from harness.plugins.options import label
 from harness.profile.count import Count, Workload, count, removed_share
 from harness.profile.known import configuration
 from harness.profile.measure import Measured, Setting, fits, measure

@@ -16,7 +16,7 @@ from harness.compressor import compressors
 from harness.families.family import family_of
 from harness.layers.roles import SITE_OF_ROLE, Site
 from harness.layers.weights import BlockWeights
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.profile.count import Count, Workload, count
 from harness.profile.skeleton import saved_forms, skeleton
 from harness.records.record import RunRecord

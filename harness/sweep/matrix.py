@@ -15,7 +15,7 @@ from harness.calibration import (
 )
 from harness.compressor import compressors
 from harness.errors import UsageError
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.records.spec import DENSE, CalibrationSpec, TaskSpec
 from harness.request import Request

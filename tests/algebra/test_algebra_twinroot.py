@@ -21,7 +21,7 @@ from harness.errors import NonFiniteError, UsageError
 from harness.layers.factors import Dense
 from harness.layers.roles import SITE_OF_ROLE
 from harness.layers.shapes import form_of
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.statistics.moments import Moments
 
 LOCAL = ["svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from harness.registry import _entry_points
+from harness.plugins.registry import _entry_points
 
 
 class Outcome(NamedTuple):

@@ -14,7 +14,7 @@ from harness.compressor import BlockStatistics, compressors
 from harness.errors import NonFiniteError
 from harness.families.family import family_of
 from harness.layers.roles import SITE_OF_ROLE
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow

@@ -16,7 +16,7 @@ from harness.errors import NonFiniteError, UsageError
 from harness.layers.factors import Factor
 from harness.layers.fused import FusedFactors
 from harness.layers.roles import SITE_OF_ROLE
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.prompt import PromptSource
 from harness.records.spec import CalibrationSpec
 from harness.statistics.collect import collect

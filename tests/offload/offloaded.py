@@ -13,7 +13,7 @@ from harness.chat import encode
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.loading import load_model
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.prompt import PromptSource
 from harness.records.spec import CalibrationSpec
 from harness.statistics.prompts import draw_prompts

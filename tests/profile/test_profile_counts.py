@@ -18,7 +18,7 @@ from harness.errors import UsageError
 from harness.layers.factors import Factor, stored_bytes
 from harness.layers.shapes import Form, joined_form
 from harness.layers.weights import LinearWeights
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.profile.count import Workload, count
 from harness.profile.skeleton import Skeleton, forms_of, skeleton
 

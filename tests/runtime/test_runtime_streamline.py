@@ -24,7 +24,7 @@ from harness.layers.factors import (
     OutputIdentity,
 )
 from harness.layers.shapes import Form
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.profile.measure import materialised
 from harness.profile.skeleton import forms_of, skeleton
 from harness.runtime import written

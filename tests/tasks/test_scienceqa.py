@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.errors import UsageError
-from harness.options import configure
+from harness.plugins.options import configure
 from harness.records.results import TaskResult
 from harness.task import Conditions, Task, Trained
 from tasks import scienceqa
