@@ -10,13 +10,13 @@ from harness.support.offline import go_offline, is_offline
 
 if TYPE_CHECKING:
     from harness.api import compress, evaluate, load, load_model, save
+    from harness.evaluation.task import Conditions
     from harness.records.spec import CalibrationSpec
     from harness.runner import Request, run
-    from harness.task import Conditions
 
 _HOMES = {
     "CalibrationSpec": "harness.records.spec",
-    "Conditions": "harness.task",
+    "Conditions": "harness.evaluation.task",
     "Request": "harness.runner",
     "compress": "harness.api",
     "evaluate": "harness.api",

@@ -18,6 +18,7 @@ from harness.calibration import draw, resolve_calibration
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import unknown
+from harness.evaluation.task import Conditions, find_task
 from harness.latent.install import with_latent_cache
 from harness.loading import load, load_model
 from harness.model import LanguageModel
@@ -27,7 +28,6 @@ from harness.records.results import TaskResult
 from harness.records.spec import CacheForm, CalibrationSpec, Scope
 from harness.saving.save import save
 from harness.support.progress import Tracker, silent
-from harness.task import Conditions, find_task
 
 __all__ = ["compress", "evaluate", "load", "load_model", "save"]
 

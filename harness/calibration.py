@@ -7,6 +7,7 @@ import torch
 from harness.assets.kinds import TextAsset
 from harness.assets.texts import resolve_text
 from harness.errors import UsageError
+from harness.evaluation.task import Trained, find_task, tasks
 from harness.model import LanguageModel
 from harness.offload.moving import is_offloaded
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
@@ -16,7 +17,6 @@ from harness.statistics.calibration import Calibration, draw_text
 from harness.statistics.prompts import draw_prompts
 from harness.statistics.writing import write
 from harness.support.progress import Tracker, silent
-from harness.task import Trained, find_task, tasks
 
 
 def default_calibration(

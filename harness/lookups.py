@@ -11,10 +11,10 @@ from harness.assets.models import resolve_model
 from harness.calibration import resolve_calibration
 from harness.compressor import Compressor, CompressorConfig, compressors
 from harness.errors import AssetError
+from harness.evaluation.task import PreparedTask, Task, find_task
 from harness.plugins.options import configure, spelled_out
 from harness.prompt import PromptSource
 from harness.records.spec import CalibrationSpec, MethodSpec, TaskSpec
-from harness.task import PreparedTask, Task, find_task
 
 K = TypeVar("K")
 V = TypeVar("V")

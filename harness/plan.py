@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from harness.assets.kinds import ModelAsset, TextAsset
 from harness.errors import UsageError
+from harness.evaluation.task import PreparedTask
 from harness.lookups import Lookups, Method, NamedTask, method_of, spelled_out_task
 from harness.plugins.options import label
 from harness.prompt import PromptSource
@@ -22,7 +23,6 @@ from harness.request import Request
 from harness.saving.artefact import read_artefact
 from harness.saving.manifest import is_saved
 from harness.saving.targets import save_targets
-from harness.task import PreparedTask
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from harness.calibration import draw
 from harness.compression import compress_model, reads_original
 from harness.compressor import BlockStatistics
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
+from harness.evaluation.task import Conditions
 from harness.loading import load_model
 from harness.model import LanguageModel
 from harness.offload.staging import staging_beside
@@ -31,7 +32,6 @@ from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.support.out_of_memory import out_of_memory
 from harness.support.progress import Tracker, silent
-from harness.task import Conditions
 
 __all__ = ["Request", "run", "run_plan"]
 

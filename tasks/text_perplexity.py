@@ -9,10 +9,10 @@ from transformers import PreTrainedTokenizerBase
 
 from harness.assets.texts import resolve_text
 from harness.errors import UsageError
+from harness.evaluation.task import Conditions
 from harness.model import LanguageModel
 from harness.records.record import DataFacts
 from harness.records.results import Metric, Sample, TaskResult
-from harness.task import Conditions
 from tasks.backoff import largest_fitting_batch
 from tasks.perplexity import cut, perplexity, perplexity_interval, window_losses
 
@@ -55,7 +55,7 @@ class TextPerplexity:
     max_windows: int | None = None
 
     def prepare(self, name: str, data: str | None, config: PerplexityConfig) -> PreparedPerplexity:  # noqa: ARG002
-        """Fetch and join the text; see ``harness.task.Task``."""
+        """Fetch and join the text; see ``harness.evaluation.task.Task``."""
         asset = resolve_text(data or self.reference, "evaluation")
         return PreparedPerplexity(
             data=DataFacts(
@@ -77,7 +77,7 @@ class PreparedPerplexity:
     max_windows: int | None
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
-        """Measure the token perplexity of ``subject``; see ``harness.task.PreparedTask``.
+        """Measure the token perplexity of ``subject``; see ``harness.evaluation.task.PreparedTask``.
 
         Raises:
             UsageError: the text holds no whole window, or the model cannot see one.

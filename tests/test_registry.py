@@ -120,8 +120,8 @@ def test_an_empty_group_knows_nothing(site):
 @pytest.mark.parametrize("group", ["compressors", "families", "tasks"])
 def test_every_plugin_of_ours_loads(group):
     from harness.compressor import compressors
+    from harness.evaluation.task import tasks
     from harness.families.family import families
-    from harness.task import tasks
 
     registry = {"compressors": compressors, "families": families, "tasks": tasks}[group]
     assert registry.names()

@@ -38,7 +38,7 @@ def _names() -> Mapping[str, Iterable[str]]:
     from harness.assets.builtin import builtin_models  # noqa: PLC0415
     from harness.compressor import compressors  # noqa: PLC0415
     from harness.engines.engine import engines  # noqa: PLC0415
-    from harness.task import FALLBACK, PREFIXED, tasks  # noqa: PLC0415
+    from harness.evaluation.task import FALLBACK, PREFIXED, tasks  # noqa: PLC0415
 
     measured = [name for name in tasks.names() if name not in (FALLBACK, PREFIXED)]
     return {

@@ -16,12 +16,12 @@ from harness.cli.compressing import DEFAULT_METHOD, DEFAULT_RATIO, Kind
 from harness.cli.options import add_plugin_options, chosen, split_task
 from harness.compressor import Compressor, compressors
 from harness.errors import UsageError
+from harness.evaluation.task import Task, plugin_name, tasks
 from harness.plugins.registry import Registry
 from harness.presets import DEFAULT_TASKS, PRESETS, PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.records.spec import CalibrationSpec, TaskSpec, require_ratio
 from harness.request import Request
 from harness.saving.manifest import is_saved
-from harness.task import Task, plugin_name, tasks
 
 REGISTRIES: dict[Kind, Registry[Compressor] | Registry[Task]] = {
     "method": compressors,

@@ -15,6 +15,7 @@ from harness.calibration import (
 )
 from harness.compressor import compressors
 from harness.errors import UsageError
+from harness.evaluation.task import find_task
 from harness.plugins.options import configure
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.records.spec import DENSE, CalibrationSpec, TaskSpec
@@ -28,7 +29,6 @@ from harness.sweep.documents import (
     TaskEntry,
     When,
 )
-from harness.task import find_task
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from torch import nn
 from transformers import PreTrainedModel, set_seed
 
 from harness.errors import NonFiniteError
+from harness.evaluation.task import Conditions
 from harness.model import LanguageModel
 from harness.support.progress import silent
-from harness.task import Conditions
 from tasks.lm_eval.output import on_stderr, quiet
 
 

@@ -14,8 +14,8 @@ from lm_eval import tasks as lm_eval_tasks
 from lm_eval.tasks import TaskManager
 
 from harness.errors import AssetError, UsageError
+from harness.evaluation.task import tasks
 from harness.support.offline import FIX
-from harness.task import tasks
 
 
 def load(name: str, num_fewshot: int | None) -> Any:

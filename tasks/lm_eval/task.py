@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import UsageError
+from harness.evaluation.task import Conditions
 from harness.model import LanguageModel
 from harness.records.record import DataFacts
 from harness.records.results import TaskResult
-from harness.task import Conditions
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LmEvalTask:
     config: type[LmEvalConfig] = LmEvalConfig
 
     def prepare(self, name: str, data: str | None, config: LmEvalConfig) -> PreparedLmEval:
-        """Find the task and fetch its data; see ``harness.task.Task``.
+        """Find the task and fetch its data; see ``harness.evaluation.task.Task``.
 
         Args:
             name: a name of lm-eval's own, or the path of a file that ends in .yaml or .yml.
@@ -68,7 +68,7 @@ class PreparedLmEval:
     bootstrap_iters: int
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
-        """Measure ``subject`` with lm-eval; see ``harness.task.PreparedTask``."""
+        """Measure ``subject`` with lm-eval; see ``harness.evaluation.task.PreparedTask``."""
         from tasks.backoff import largest_fitting_batch  # noqa: PLC0415
         from tasks.lm_eval.evaluation import evaluate  # noqa: PLC0415
         from tasks.lm_eval.results import task_result  # noqa: PLC0415

@@ -14,8 +14,8 @@ from lmms_eval import evaluator
 from transformers import set_seed
 
 from harness.errors import HarnessError, UsageError
+from harness.evaluation.task import Conditions
 from harness.model import LanguageModel
-from harness.task import Conditions
 from tasks.lmms_eval.adapter import InMemory
 from tasks.lmms_eval.loading import leaves, one_line
 from tasks.lmms_eval.settings import Settings

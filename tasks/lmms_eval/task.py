@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
+from harness.evaluation.task import PREFIXED, Conditions
 from harness.model import LanguageModel
 from harness.records.record import DataFacts
 from harness.records.results import TaskResult
-from harness.task import PREFIXED, Conditions
 
 if TYPE_CHECKING:
     from tasks.lmms_eval.settings import Settings
@@ -40,7 +40,7 @@ class LmmsEvalTask:
     config: type[LmmsEvalConfig] = LmmsEvalConfig
 
     def prepare(self, name: str, data: str | None, config: LmmsEvalConfig) -> PreparedLmmsEval:
-        """Find the task and fetch its data; see ``harness.task.Task``.
+        """Find the task and fetch its data; see ``harness.evaluation.task.Task``.
 
         Args:
             name: ``lmms-eval:`` and a name of lmms-eval's own or the path of a task's YAML file.
@@ -81,7 +81,7 @@ class PreparedLmmsEval:
     bootstrap_iters: int
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
-        """Measure ``subject`` with lmms-eval; see ``harness.task.PreparedTask``."""
+        """Measure ``subject`` with lmms-eval; see ``harness.evaluation.task.PreparedTask``."""
         from tasks.backoff import largest_fitting_batch  # noqa: PLC0415
         from tasks.lmms_eval.surroundings import contained  # noqa: PLC0415
 

@@ -9,11 +9,11 @@ from typing import Generic, TypeVar
 from harness.assets.kinds import Purpose
 from harness.chat import require_sight
 from harness.errors import AssetError, UsageError
+from harness.evaluation.task import Conditions
 from harness.model import LanguageModel
 from harness.prompt import Prompt, PromptSource
 from harness.records.record import DataFacts
 from harness.records.results import Sample, TaskResult
-from harness.task import Conditions
 from tasks.backoff import largest_fitting_batch
 from tasks.questions.asking import Ending, ask
 from tasks.questions.lazy import Lazy
@@ -76,7 +76,7 @@ class QuestionTask(Generic[C]):
     protocol: Callable[[C], Protocol]
 
     def prepare(self, name: str, data: str | None, config: C) -> PreparedQuestions:
-        """Fetch the questions and check every one; see ``harness.task.Task``."""
+        """Fetch the questions and check every one; see ``harness.evaluation.task.Task``."""
         found = _read(self.source(config), name, data, "evaluation")
         protocol = self.protocol(config)
         posed = [protocol.pose(found.entry(index)) for index in range(len(found.rows))]
@@ -94,7 +94,7 @@ class QuestionTask(Generic[C]):
         )
 
     def training(self, name: str, data: str | None) -> PromptSource:
-        """The training split with answers; see ``harness.task.Trained``.
+        """The training split with answers; see ``harness.evaluation.task.Trained``.
 
         A question is read, and its image opened, when it is asked for. An image that cannot be
         opened then raises ``AssetError``.
@@ -120,7 +120,7 @@ class PreparedQuestions:
     ending: Ending
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
-        """Ask ``subject`` every question; see ``harness.task.PreparedTask``.
+        """Ask ``subject`` every question; see ``harness.evaluation.task.PreparedTask``.
 
         Raises:
             UsageError: the model reads text only.

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from harness.errors import AssetError, InfrastructureError, UsageError
-from harness.task import Conditions
+from harness.evaluation.task import Conditions
 from tasks import scienceqa
 from tasks.questions import asking
 from tasks.scienceqa import ScienceQAConfig

@@ -19,7 +19,7 @@ from lm_eval.tasks import TaskManager
 from torch import nn
 
 from harness.errors import AssetError, NonFiniteError, UsageError
-from harness.task import Conditions, Task
+from harness.evaluation.task import Conditions, Task
 from tasks import lm_eval as package
 from tasks.lm_eval import loading, plugin, task
 from tasks.lm_eval.task import LmEvalConfig
@@ -179,7 +179,7 @@ def test_listing_it_does_not_import_the_library() -> None:
             "harness.model",
             "harness.records.record",
             "harness.records.results",
-            "harness.task",
+            "harness.evaluation.task",
         }
         assert not any(isinstance(item, ast.Import) for item in statements)
 

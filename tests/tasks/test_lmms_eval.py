@@ -20,7 +20,7 @@ from tiny_models import random_model, wrap
 from tiny_vision_models import noise, tiny_vision_model
 
 from harness.errors import AssetError, NonFiniteError, UsageError
-from harness.task import Conditions, Task, find_task
+from harness.evaluation.task import Conditions, Task, find_task
 from tasks.lmms_eval import plugin
 from tasks.lmms_eval.settings import settings_of
 from tasks.lmms_eval.surroundings import contained

@@ -10,7 +10,7 @@ import pytest
 
 from harness.cli.options import split_task
 from harness.errors import UsageError
-from harness.task import find_task, plugin_name
+from harness.evaluation.task import find_task, plugin_name
 from tasks.lmms_eval import plugin, settings, surroundings, task
 from tasks.lmms_eval.task import LmmsEvalConfig
 

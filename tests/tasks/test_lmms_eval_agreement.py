@@ -11,7 +11,7 @@ from lmms_eval_files import ANSWERS, reading_rows, reading_task, save, science_r
 from tiny_vision_models import tiny_vision_model
 
 from harness import chat
-from harness.task import Conditions, find_task
+from harness.evaluation.task import Conditions, find_task
 from tasks.questions.processed import processed
 from tasks.questions.short_answer import INSTRUCTION
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from harness.assets.pins import EASY_VQA
 from harness.errors import UsageError
-from harness.task import Conditions, Task, Trained, find_task
+from harness.evaluation.task import Conditions, Task, Trained, find_task
 from harness.zoo import easy_vqa as easy
 from harness.zoo import mini_scienceqa as science
 from harness.zoo import mini_textvqa as reading

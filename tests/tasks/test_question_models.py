@@ -8,8 +8,8 @@ import tiny_vision_models as tiny
 
 from harness import chat
 from harness.errors import UsageError
+from harness.evaluation.task import Conditions
 from harness.prompt import Prompt
-from harness.task import Conditions
 from tasks import scienceqa, textvqa
 from tasks.questions.short_answer import ReadingConfig
 from tasks.scienceqa import ScienceQAConfig

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.errors import UsageError
+from harness.evaluation.task import Conditions, Task, Trained
 from harness.plugins.options import configure
 from harness.records.results import TaskResult
-from harness.task import Conditions, Task, Trained
 from tasks import scienceqa
 from tasks.questions import asking
 from tasks.questions.multiple_choice import SLICES, ChoiceConfig, multiple_choice

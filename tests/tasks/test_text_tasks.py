@@ -16,7 +16,7 @@ from conftest import CONTEXT, sentence
 
 from harness.assets.kinds import TextAsset
 from harness.errors import NonFiniteError, UsageError
-from harness.task import Conditions, Task
+from harness.evaluation.task import Conditions, Task
 from tasks import c4, c4_excerpt, ptb, text_perplexity, wiki_excerpt, wikitext2
 from tasks.text_perplexity import ExcerptConfig, PerplexityConfig
 

@@ -6,7 +6,7 @@ import pytest
 import question_files as files
 
 from harness.errors import UsageError
-from harness.task import Conditions, Task, Trained
+from harness.evaluation.task import Conditions, Task, Trained
 from tasks import textvqa
 from tasks.questions import asking
 from tasks.questions.rows import QuestionRows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness import evaluate, load_model
-from harness.task import Conditions
+from harness.evaluation.task import Conditions
 
 LEAST = {"mini-scienceqa": 0.9, "mini-textvqa": 0.65}
 

@@ -1,0 +1,1 @@
+"""The task seam: what measures a model."""
