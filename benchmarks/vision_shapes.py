@@ -35,15 +35,15 @@ from transformers import (
 )
 
 from harness.assets.kinds import ModelAsset
-from harness.chat import answer, encode
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.families.family import family_of
 from harness.layers.factors import Factor
-from harness.model import LanguageModel
+from harness.models.generation import answer, encode
+from harness.models.language_model import LanguageModel
+from harness.models.processors import ImagesOnlyQwenProcessor
+from harness.models.prompt import Prompt, PromptSource
 from harness.plugins.options import configure
-from harness.processors import ImagesOnlyQwenProcessor
-from harness.prompt import Prompt, PromptSource
 from harness.records.spec import CalibrationSpec
 from harness.statistics.prompts import draw_prompts
 

@@ -39,7 +39,7 @@ from harness import compression
 from harness.calibration import draw, resolve_calibration
 from harness.compression import compress_model
 from harness.compressor import Compressor, Propagation, compressors
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
 from harness.statistics.calibration import Calibration

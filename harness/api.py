@@ -21,7 +21,7 @@ from harness.errors import unknown
 from harness.evaluation.task import Conditions, find_task
 from harness.latent.install import with_latent_cache
 from harness.loading import load, load_model
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from harness.plugins.options import configure
 from harness.presets import TEXT_CALIBRATION
 from harness.records.results import TaskResult

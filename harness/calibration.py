@@ -8,10 +8,10 @@ from harness.assets.kinds import TextAsset
 from harness.assets.texts import resolve_text
 from harness.errors import UsageError
 from harness.evaluation.task import Trained, find_task, tasks
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
+from harness.models.prompt import PromptSource
 from harness.offload.moving import is_offloaded
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
-from harness.prompt import PromptSource
 from harness.records.spec import CalibrationSpec
 from harness.statistics.calibration import Calibration, draw_text
 from harness.statistics.prompts import draw_prompts

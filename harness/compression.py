@@ -22,7 +22,7 @@ from harness.errors import UsageError
 from harness.layers.factors import stored_bytes
 from harness.layers.macs import macs_per_token
 from harness.layers.roles import Role
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from harness.offload.moving import is_offloaded
 from harness.offload.staging import open_staging
 from harness.plugins.options import label, spelled_out

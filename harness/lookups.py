@@ -12,8 +12,8 @@ from harness.calibration import resolve_calibration
 from harness.compressor import Compressor, CompressorConfig, compressors
 from harness.errors import AssetError
 from harness.evaluation.task import PreparedTask, Task, find_task
+from harness.models.prompt import PromptSource
 from harness.plugins.options import configure, spelled_out
-from harness.prompt import PromptSource
 from harness.records.spec import CalibrationSpec, MethodSpec, TaskSpec
 
 K = TypeVar("K")

@@ -13,8 +13,8 @@ from harness.assets.kinds import ModelAsset, TextAsset
 from harness.errors import UsageError
 from harness.evaluation.task import PreparedTask
 from harness.lookups import Lookups, Method, NamedTask, method_of, spelled_out_task
+from harness.models.prompt import PromptSource
 from harness.plugins.options import label
-from harness.prompt import PromptSource
 from harness.records import store
 from harness.records.provenance import recipe_digest
 from harness.records.record import DataFacts, RunRecord

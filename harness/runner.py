@@ -17,7 +17,7 @@ from harness.compressor import BlockStatistics
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
 from harness.evaluation.task import Conditions
 from harness.loading import load_model
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from harness.offload.staging import staging_beside
 from harness.plan import Cell, Plan, Source, Variant, make_plan
 from harness.records import store

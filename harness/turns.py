@@ -15,7 +15,7 @@ from harness.compressor import BlockStatistics, CompressorConfig
 from harness.families.stack import Block
 from harness.layers.roles import Role
 from harness.layers.weights import LinearWeights
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from harness.offload.staging import Staging
 from harness.records.spec import Scope
 from harness.statistics.calibration import Calibration

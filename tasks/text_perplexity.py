@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from harness.assets.texts import resolve_text
 from harness.errors import UsageError
 from harness.evaluation.task import Conditions
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from harness.records.record import DataFacts
 from harness.records.results import Metric, Sample, TaskResult
 from tasks.backoff import largest_fitting_batch

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerFast
 
-    from harness.model import LanguageModel
+    from harness.models.language_model import LanguageModel
 
 # Read when torch is loaded. Idle threads would otherwise spin on the cores of other workers.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -26,7 +26,7 @@ from transformers import (
 from harness.assets.kinds import ModelAsset
 from harness.compressor import BlockStatistics
 from harness.families.family import family_of
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from harness.records.record import DataFacts
 from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect

@@ -31,9 +31,9 @@ from transformers import (
 
 from harness.assets.kinds import ModelAsset
 from harness.families.family import family_of
-from harness.model import LanguageModel
-from harness.processors import ImagesOnlyQwenProcessor
-from harness.prompt import Prompt
+from harness.models.language_model import LanguageModel
+from harness.models.processors import ImagesOnlyQwenProcessor
+from harness.models.prompt import Prompt
 
 CHAT = (
     "{% for m in messages %}{{ m['role'].upper() }}: {% for c in m['content'] %}"

@@ -15,7 +15,7 @@ from harness.records.spec import Dtype
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from harness.conversation import Conversation
+    from harness.models.conversation import Conversation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +59,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from harness.cli.display import quiet_libraries  # noqa: PLC0415
     from harness.cli.request import placement  # noqa: PLC0415
-    from harness.conversation import Conversation  # noqa: PLC0415
     from harness.loading import load_model  # noqa: PLC0415
+    from harness.models.conversation import Conversation  # noqa: PLC0415
     from harness.runtime.streamline import streamline  # noqa: PLC0415
 
     if arguments.temperature < 0:

@@ -22,7 +22,7 @@ from harness.presets import TEXT_CALIBRATION
 from harness.records.spec import CacheForm, CalibrationSpec, require_ratio
 
 if TYPE_CHECKING:
-    from harness.model import LanguageModel
+    from harness.models.language_model import LanguageModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,8 +11,8 @@ from harness.records.results import TaskResult
 from harness.support.progress import Tracker, silent
 
 if TYPE_CHECKING:
-    from harness.model import LanguageModel
-    from harness.prompt import PromptSource
+    from harness.models.language_model import LanguageModel
+    from harness.models.prompt import PromptSource
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.layers.factors import Factor, stored_bytes
 from harness.layers.fused import FusedFactors
 from harness.layers.shapes import form_of
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from harness.offload.moving import value_of
 from harness.saving.running import make_runnable
 from harness.saving.save import plain_configuration, write_companions

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from harness.errors import UsageError
 from harness.layers.factors import stored_bytes
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from harness.offload.moving import is_offloaded, value_of
 from harness.records.environment import describe
 from harness.records.record import RunRecord

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.chat import answer_length, encode
 from harness.errors import UsageError
-from harness.model import LanguageModel
-from harness.prompt import Prompt, PromptSource
+from harness.models.generation import answer_length, encode
+from harness.models.language_model import LanguageModel
+from harness.models.prompt import Prompt, PromptSource
 from harness.records.record import DataFacts
 from harness.records.spec import CalibrationSpec
 from harness.statistics.calibration import Inputs

@@ -10,7 +10,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from harness.prompt import Prompt
+from harness.models.prompt import Prompt
 from harness.zoo.pictures import SIDE
 
 TOKENS = 16

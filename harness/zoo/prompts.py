@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.prompt import Prompt
+from harness.models.prompt import Prompt
 from harness.zoo import easy_vqa
 
 LETTERS = "ABCDE"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ProcessorMixin
 
-from harness.prompt import Prompt
+from harness.models.prompt import Prompt
 from harness.zoo import easy_vqa, mini_scienceqa, mini_textvqa, prompts
 from harness.zoo.chance import Split, chance
 from harness.zoo.encoding import encode

@@ -14,7 +14,7 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
-from harness.processors import ImagesOnlyQwenProcessor
+from harness.models.processors import ImagesOnlyQwenProcessor
 from harness.zoo.pictures import SIDE
 
 VOCABULARY = 1024

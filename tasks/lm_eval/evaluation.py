@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, set_seed
 
 from harness.errors import NonFiniteError
 from harness.evaluation.task import Conditions
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from harness.support.progress import silent
 from tasks.lm_eval.output import on_stderr, quiet
 

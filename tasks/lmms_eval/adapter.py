@@ -12,10 +12,10 @@ from typing import Any
 from lmms_eval.api.model import lmms
 from PIL import Image
 
-from harness.chat import answer
 from harness.errors import AssetError, HarnessError, UsageError
-from harness.model import LanguageModel
-from harness.prompt import Prompt
+from harness.models.generation import answer
+from harness.models.language_model import LanguageModel
+from harness.models.prompt import Prompt
 from harness.support.progress import Tracker
 from tasks.lmms_eval.settings import Settings
 
@@ -23,7 +23,7 @@ IMAGE_FILES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"
 
 
 class InMemory(lmms):  # type: ignore[misc]
-    """Answers by ``harness.chat``: every question with its own images and no other's."""
+    """Answers by ``harness.models.generation``: every question with its own images and no other's."""
 
     is_simple = True
     accelerator = None

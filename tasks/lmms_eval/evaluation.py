@@ -15,7 +15,7 @@ from transformers import set_seed
 
 from harness.errors import HarnessError, UsageError
 from harness.evaluation.task import Conditions
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from tasks.lmms_eval.adapter import InMemory
 from tasks.lmms_eval.loading import leaves, one_line
 from tasks.lmms_eval.settings import Settings

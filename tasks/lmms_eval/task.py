@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
 from harness.evaluation.task import PREFIXED, Conditions
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 from harness.records.record import DataFacts
 from harness.records.results import TaskResult
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.chat import answer
 from harness.errors import AssetError
-from harness.model import LanguageModel
-from harness.prompt import Prompt
+from harness.models.generation import answer
+from harness.models.language_model import LanguageModel
+from harness.models.prompt import Prompt
 from harness.records.results import Skipped
 from harness.support.progress import Tracker
 from tasks.questions.pictures import UnreadableImageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.prompt import Prompt
+from harness.models.prompt import Prompt
 from tasks.questions.pictures import Picture
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from harness.assets.kinds import Purpose
-from harness.chat import require_sight
 from harness.errors import AssetError, UsageError
 from harness.evaluation.task import Conditions
-from harness.model import LanguageModel
-from harness.prompt import Prompt, PromptSource
+from harness.models.generation import require_sight
+from harness.models.language_model import LanguageModel
+from harness.models.prompt import Prompt, PromptSource
 from harness.records.record import DataFacts
 from harness.records.results import Sample, TaskResult
 from tasks.backoff import largest_fitting_batch

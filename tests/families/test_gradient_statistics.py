@@ -13,12 +13,12 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from harness.algebra.fisher import probe
-from harness.chat import answer_length, encode
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.family import family_of
 from harness.layers.fused import Part
 from harness.layers.roles import SITE_OF_ROLE
-from harness.prompt import PromptSource
+from harness.models.generation import answer_length, encode
+from harness.models.prompt import PromptSource
 from harness.records.spec import CalibrationSpec
 from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect

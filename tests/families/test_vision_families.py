@@ -9,15 +9,15 @@ import torch
 from tiny_vision_models import PROMPTS, VISION_MODELS, noise, tiny_vision_model
 from torch import nn
 
-from harness.chat import answer, encode
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import NonFiniteError, UsageError
 from harness.layers.factors import Factor
 from harness.layers.fused import FusedFactors
 from harness.layers.roles import SITE_OF_ROLE
+from harness.models.generation import answer, encode
+from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
-from harness.prompt import PromptSource
 from harness.records.spec import CalibrationSpec
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow

@@ -11,8 +11,8 @@ from tiny_vision_models import PROMPTS, tiny_vision_model
 from harness.compression import compress_model, share_copy
 from harness.compressor import compressors
 from harness.latent.install import with_latent_cache
+from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
-from harness.prompt import PromptSource
 from harness.records.spec import CalibrationSpec
 from harness.statistics.prompts import draw_prompts
 

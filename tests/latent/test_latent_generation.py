@@ -12,9 +12,9 @@ from tiny_models import MODELS
 from tiny_vision_models import PROMPTS, VISION_MODELS
 from transformers import DynamicCache, StaticCache
 
-from harness.chat import answer, encode
 from harness.latent import attention as latent_attention
 from harness.latent.attention import LatentAttention
+from harness.models.generation import answer, encode
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ATTENTION = ("sdpa", "eager")

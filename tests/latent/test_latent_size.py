@@ -12,11 +12,11 @@ from tiny_vision_models import PROMPTS, VISION_MODELS
 from transformers import DynamicCache
 
 from harness.algebra.ranks import rank_for
-from harness.chat import encode
 from harness.families.family import family_of
 from harness.latent.install import install
 from harness.latent.size import cache_bytes, expected_numbers
 from harness.layers.factors import InputIdentity
+from harness.models.generation import encode
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PAPER = {0.2: 0.553, 0.4: 0.368, 0.6: 0.225, 0.8: 0.106}

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tiny_models import MODELS, random_calibration
 from tiny_vision_models import PROMPTS, tiny_vision_model
 
-from harness.chat import encode
 from harness.compression import compress_model, share_copy
 from harness.compressor import compressors
 from harness.latent.install import with_latent_cache
@@ -24,6 +23,7 @@ from harness.layers.factors import (
     OutputIdentity,
 )
 from harness.layers.shapes import Form
+from harness.models.generation import encode
 from harness.plugins.options import configure
 from harness.profile.measure import materialised
 from harness.profile.skeleton import forms_of, skeleton

@@ -11,11 +11,11 @@ from tiny_models import MODELS, random_calibration, random_model, train_tokenize
 from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 
 from harness.algebra.ranks import Junction
-from harness.chat import encode
 from harness.compression import compress_model
 from harness.compressor import compressors
+from harness.models.generation import encode
+from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
-from harness.prompt import PromptSource
 from harness.records.spec import CalibrationSpec
 from harness.statistics.prompts import draw_prompts
 

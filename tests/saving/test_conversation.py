@@ -11,10 +11,10 @@ from saved_models import Case, compressed
 from tiny_vision_models import CHAT, noise
 
 import harness
-from harness.chat import answer
-from harness.conversation import Conversation
 from harness.errors import NonFiniteError, UsageError
-from harness.prompt import Prompt
+from harness.models.conversation import Conversation
+from harness.models.generation import answer
+from harness.models.prompt import Prompt
 
 
 def ignore(_):

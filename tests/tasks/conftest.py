@@ -25,7 +25,7 @@ from harness.assets.kinds import ModelAsset
 from harness.families.family import Family
 from harness.families.llama import family as llama_family
 from harness.families.opt import family as opt_family
-from harness.model import LanguageModel
+from harness.models.language_model import LanguageModel
 
 CONTEXT = 128
 WORDS = "the a cat dog bird tree house river sat ran flew on under over quick slow red blue"

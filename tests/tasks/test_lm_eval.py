@@ -176,7 +176,7 @@ def test_listing_it_does_not_import_the_library() -> None:
             "typing",
             "tasks.lm_eval.task",
             "harness.errors",
-            "harness.model",
+            "harness.models.language_model",
             "harness.records.record",
             "harness.records.results",
             "harness.evaluation.task",

@@ -10,8 +10,8 @@ import torch
 from lmms_eval_files import ANSWERS, reading_rows, reading_task, save, science_rows, science_task
 from tiny_vision_models import tiny_vision_model
 
-from harness import chat
 from harness.evaluation.task import Conditions, find_task
+from harness.models import generation as chat
 from tasks.questions.processed import processed
 from tasks.questions.short_answer import INSTRUCTION
 

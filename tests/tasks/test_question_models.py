@@ -6,10 +6,10 @@ import pytest
 import question_files as files
 import tiny_vision_models as tiny
 
-from harness import chat
 from harness.errors import UsageError
 from harness.evaluation.task import Conditions
-from harness.prompt import Prompt
+from harness.models import generation as chat
+from harness.models.prompt import Prompt
 from tasks import scienceqa, textvqa
 from tasks.questions.short_answer import ReadingConfig
 from tasks.scienceqa import ScienceQAConfig

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness import chat
+from harness.models import generation as chat
 from harness.zoo import mini_scienceqa, mini_textvqa, prompts
 from harness.zoo.encoding import TOKENS, encode
 from harness.zoo.vision import answer_ids, batch

@@ -10,7 +10,7 @@ from harness.assets.kinds import ModelAsset
 from harness.families.family import Family
 from harness.layers.factors import stored_bytes
 from harness.layers.macs import macs_per_token
-from harness.processors import image_processor_name
+from harness.models.processors import image_processor_name
 from harness.records.provenance import Origin
 from harness.records.record import CompressionFacts, ModelFacts
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import BatchFeature, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from harness.errors import NonFiniteError, UsageError
-from harness.model import LanguageModel
-from harness.prompt import Prompt
+from harness.models.language_model import LanguageModel
+from harness.models.prompt import Prompt
 
 
 def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tensor]:

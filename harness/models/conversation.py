@@ -11,9 +11,9 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import LogitsProcessorList, TextStreamer
 
-from harness.chat import NoNaN, generating
 from harness.errors import UsageError
-from harness.model import LanguageModel
+from harness.models.generation import NoNaN, generating
+from harness.models.language_model import LanguageModel
 
 
 @dataclass
