@@ -10,7 +10,7 @@ from harness.errors import UsageError
 from harness.evaluation.task import Trained, find_task, tasks
 from harness.models.language_model import LanguageModel
 from harness.models.prompt import PromptSource
-from harness.offload.moving import is_offloaded
+from harness.offload.hooks import is_offloaded
 from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.records.spec import CalibrationSpec
 from harness.statistics.calibration import Calibration, draw_text

@@ -23,7 +23,7 @@ from harness.layers.factors import stored_bytes
 from harness.layers.macs import macs_per_token
 from harness.layers.roles import Role
 from harness.models.language_model import LanguageModel
-from harness.offload.moving import is_offloaded
+from harness.offload.hooks import is_offloaded
 from harness.offload.staging import open_staging
 from harness.plugins.options import label, spelled_out
 from harness.ranking import fisher_ranks

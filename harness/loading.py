@@ -26,8 +26,8 @@ from harness.families.family import Family, family_of
 from harness.latent.install import read_together_in
 from harness.models.language_model import LanguageModel
 from harness.models.processors import load_processor
-from harness.offload.moving import is_offloaded, misshapen
-from harness.offload.places import Places, blocks_on_disk
+from harness.offload.device_map import Places, blocks_on_disk
+from harness.offload.hooks import is_offloaded, misshapen
 from harness.records.spec import Dtype
 from harness.saving.artefact import read_artefact
 from harness.saving.manifest import is_saved

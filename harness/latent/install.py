@@ -17,7 +17,7 @@ from harness.latent.size import full_numbers
 from harness.latent.wiring import Wiring
 from harness.layers.factors import Bottleneck
 from harness.models.language_model import LanguageModel
-from harness.offload.moving import is_offloaded, read_together
+from harness.offload.hooks import is_offloaded, read_together
 from harness.records.record import CacheFacts
 
 

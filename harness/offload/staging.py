@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from harness.assets.hashing import content_sha256
 from harness.errors import InfrastructureError, UsageError
 from harness.families.stack import Block
-from harness.offload.moving import bring_in, send_out
+from harness.offload.hooks import bring_in, send_out
 from harness.records.document import Document
 from harness.records.record import LayerFacts
 from harness.saving import forms

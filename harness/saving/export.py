@@ -16,7 +16,7 @@ from harness.layers.factors import Factor, stored_bytes
 from harness.layers.fused import FusedFactors
 from harness.layers.shapes import form_of
 from harness.models.language_model import LanguageModel
-from harness.offload.moving import value_of
+from harness.offload.hooks import value_of
 from harness.saving.running import make_runnable
 from harness.saving.save import plain_configuration, write_companions
 from harness.saving.shards import SHARD_BYTES

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from harness.errors import UsageError
 from harness.layers.factors import stored_bytes
 from harness.models.language_model import LanguageModel
-from harness.offload.moving import is_offloaded, value_of
+from harness.offload.hooks import is_offloaded, value_of
 from harness.records.environment import describe
 from harness.records.record import RunRecord
 from harness.saving.artefact import RECORD, Artefact

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.latent.install import with_latent_cache
 from harness.latent.size import cache_bytes
 from harness.loading import load_model
-from harness.offload.moving import is_offloaded
+from harness.offload.hooks import is_offloaded
 from harness.saving.artefact import read_artefact
 
 

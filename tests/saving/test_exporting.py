@@ -16,7 +16,7 @@ from tiny_vision_models import VISION_MODELS
 import harness
 from harness.errors import UsageError
 from harness.latent.install import with_latent_cache
-from harness.offload.moving import is_offloaded
+from harness.offload.hooks import is_offloaded
 from harness.saving import export
 from harness.saving.export import export_dense
 
