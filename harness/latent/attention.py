@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from harness.latent.attention_spec import Wiring, uses_sdpa
 from harness.latent.heads import HeadMap
+from harness.latent.online_softmax import Part, attend
 from harness.latent.rotations import Rotation, remember, remember_rotation, rotate, turns
-from harness.latent.softmax import Part, attend
-from harness.latent.wiring import Wiring, uses_sdpa
 from harness.layers.factors import Bottleneck
 
 TRANSIENT = 2**20

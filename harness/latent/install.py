@@ -13,8 +13,8 @@ from harness.errors import UsageError
 from harness.families.family import Family
 from harness.families.stack import Stack
 from harness.latent.attention import LatentAttention, latent_class
+from harness.latent.attention_spec import Wiring
 from harness.latent.size import full_numbers
-from harness.latent.wiring import Wiring
 from harness.layers.factors import Bottleneck
 from harness.models.language_model import LanguageModel
 from harness.offload.hooks import is_offloaded, read_together

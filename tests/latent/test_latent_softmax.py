@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.latent.softmax import attend
+from harness.latent.online_softmax import attend
 
 
 def normal(generator, *shape, scale=1.0):
