@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harness.saving import registration
+from harness.checkpoints import registration
 from harness.support.offline import go_offline, is_offline
 
 if TYPE_CHECKING:

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness.calibration import draw, resolve_calibration
+from harness.checkpoints.load import load, load_model
+from harness.checkpoints.save import save
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import unknown
 from harness.evaluation.task import Conditions, find_task
 from harness.latent.install import with_latent_cache
-from harness.loading import load, load_model
 from harness.models.language_model import LanguageModel
 from harness.plugins.options import configure
 from harness.presets import TEXT_CALIBRATION
 from harness.records.results import TaskResult
 from harness.records.spec import CacheForm, CalibrationSpec, Scope
-from harness.saving.save import save
 from harness.support.progress import Tracker, silent
 
 __all__ = ["compress", "evaluate", "load", "load_model", "save"]

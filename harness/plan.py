@@ -10,6 +10,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.assets.kinds import ModelAsset, TextAsset
+from harness.checkpoints.destinations import save_targets
+from harness.checkpoints.manifest import is_saved
+from harness.checkpoints.saved_record import read_artefact
 from harness.errors import UsageError
 from harness.evaluation.task import PreparedTask
 from harness.lookups import Lookups, Method, NamedTask, method_of, spelled_out_task
@@ -20,9 +23,6 @@ from harness.records.provenance import recipe_digest
 from harness.records.record import DataFacts, RunRecord
 from harness.records.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
 from harness.request import Request
-from harness.saving.artefact import read_artefact
-from harness.saving.manifest import is_saved
-from harness.saving.targets import save_targets
 
 
 @dataclass(frozen=True)

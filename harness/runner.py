@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from harness.calibration import draw
+from harness.checkpoints.load import load_model
+from harness.checkpoints.save import save
 from harness.compression import compress_model, reads_original
 from harness.compressor import BlockStatistics
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
 from harness.evaluation.task import Conditions
-from harness.loading import load_model
 from harness.models.language_model import LanguageModel
 from harness.offload.staging import staging_beside
 from harness.plan import Cell, Plan, Source, Variant, make_plan
@@ -26,7 +27,6 @@ from harness.records.record import RunRecord, Status
 from harness.records.results import TaskResult
 from harness.records.spec import CalibrationSpec
 from harness.request import Request
-from harness.saving.save import save
 from harness.statistics import saved
 from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.assets.models import resolve_model
+from harness.checkpoints.resolve import resolve_model
 from harness.plan import make_plan
 from harness.records.spec import CalibrationSpec, TaskSpec
 from harness.request import Request

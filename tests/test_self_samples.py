@@ -9,9 +9,9 @@ import torch
 
 from harness.assets.kinds import TextAsset
 from harness.calibration import draw, resolve_calibration
+from harness.checkpoints.load import load_model
 from harness.cli.main import main
 from harness.errors import UsageError
-from harness.loading import load_model
 from harness.recipe import read_recipe, requests
 from harness.records.spec import CalibrationSpec
 

@@ -57,9 +57,9 @@ def execute(arguments: argparse.Namespace) -> int:
     """Answer each line of standard input; ``/clear`` starts anew, ``/exit`` ends."""
     import torch  # noqa: PLC0415
 
+    from harness.checkpoints.load import load_model  # noqa: PLC0415
     from harness.cli.display import quiet_libraries  # noqa: PLC0415
     from harness.cli.request import placement  # noqa: PLC0415
-    from harness.loading import load_model  # noqa: PLC0415
     from harness.models.conversation import Conversation  # noqa: PLC0415
     from harness.runtime.streamline import streamline  # noqa: PLC0415
 

@@ -55,6 +55,9 @@ def execute(arguments: argparse.Namespace) -> int:
     Stopped under ``--offload``, the same command goes on where it was.
     """
     from harness.api import compress  # noqa: PLC0415
+    from harness.checkpoints.atomic_folder import require_space  # noqa: PLC0415
+    from harness.checkpoints.load import load_model  # noqa: PLC0415
+    from harness.checkpoints.save import save  # noqa: PLC0415
     from harness.cli.display import quiet_libraries, tracker  # noqa: PLC0415
     from harness.cli.options import chosen  # noqa: PLC0415
     from harness.cli.request import (  # noqa: PLC0415
@@ -63,11 +66,8 @@ def execute(arguments: argparse.Namespace) -> int:
         placement,
         require_counts,
     )
-    from harness.loading import load_model  # noqa: PLC0415
     from harness.offload.staging import staging_beside  # noqa: PLC0415
     from harness.runner import failures_explained  # noqa: PLC0415
-    from harness.saving.save import save  # noqa: PLC0415
-    from harness.saving.target import require_space  # noqa: PLC0415
 
     quiet_libraries()
     given = vars(arguments)
@@ -119,11 +119,11 @@ def _target(
     arguments: argparse.Namespace, options: Mapping[str, Any], calibration: CalibrationSpec
 ) -> Path | None:
     """Where the model goes, None if it is there."""
-    from harness.assets.models import resolve_model  # noqa: PLC0415
     from harness.calibration import resolve_calibration  # noqa: PLC0415
+    from harness.checkpoints.destinations import save_targets  # noqa: PLC0415
+    from harness.checkpoints.resolve import resolve_model  # noqa: PLC0415
     from harness.lookups import method_of  # noqa: PLC0415
     from harness.plan import Source, recipe_of  # noqa: PLC0415
-    from harness.saving.targets import save_targets  # noqa: PLC0415
 
     recipe = recipe_of(
         resolve_model(arguments.model),

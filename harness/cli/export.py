@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Multiply the factors out; of the model no more than one file is ever in memory."""
+    from harness.checkpoints.export import export_dense  # noqa: PLC0415
+    from harness.checkpoints.load import load  # noqa: PLC0415
     from harness.cli.display import quiet_libraries  # noqa: PLC0415
-    from harness.loading import load  # noqa: PLC0415
-    from harness.saving.export import export_dense  # noqa: PLC0415
 
     quiet_libraries()
     export_dense(load(arguments.model, offload=True), arguments.dense)

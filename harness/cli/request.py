@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from harness.assets.models import resolve_model
 from harness.calibration import default_calibration, names_prompts, prompt_calibration
+from harness.checkpoints.manifest import is_saved
+from harness.checkpoints.resolve import resolve_model
 from harness.cli.compressing import DEFAULT_METHOD, DEFAULT_RATIO, Kind
 from harness.cli.options import add_plugin_options, chosen, split_task
 from harness.compressor import Compressor, compressors
@@ -21,7 +22,6 @@ from harness.plugins.registry import Registry
 from harness.presets import DEFAULT_TASKS, PRESETS, PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.records.spec import CalibrationSpec, TaskSpec, require_ratio
 from harness.request import Request
-from harness.saving.manifest import is_saved
 
 REGISTRIES: dict[Kind, Registry[Compressor] | Registry[Task]] = {
     "method": compressors,

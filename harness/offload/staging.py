@@ -15,15 +15,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from harness.assets.hashing import content_sha256
+from harness.checkpoints import layer_formats as forms
+from harness.checkpoints.atomic_folder import held
+from harness.checkpoints.finalize import make_runnable
+from harness.checkpoints.format import SavedLayer
 from harness.errors import InfrastructureError, UsageError
 from harness.families.stack import Block
 from harness.offload.hooks import bring_in, send_out
 from harness.records.document import Document
 from harness.records.record import LayerFacts
-from harness.saving import forms
-from harness.saving.layout import SavedLayer
-from harness.saving.running import make_runnable
-from harness.saving.target import held
 
 PURPOSE = "staging.json"
 PARTIAL = ".partial"

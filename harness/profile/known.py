@@ -14,8 +14,8 @@ from transformers import AutoConfig, PretrainedConfig
 
 from harness.assets.aliases import DEFAULT_MODEL
 from harness.assets.hub import download_config
-from harness.assets.models import HUB_ID, resolve_model
 from harness.assets.paths import existing_path
+from harness.checkpoints.resolve import HUB_ID, resolve_model
 from harness.errors import AssetError
 
 ALIASES = {DEFAULT_MODEL: "HuggingFaceTB/SmolLM2-135M-Instruct"}

@@ -18,6 +18,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from harness.checkpoints.format import NAME, read_layout
+from harness.checkpoints.layer_formats import form_in
 from harness.compressor import Compressor, RankedConfig
 from harness.errors import UsageError
 from harness.families.family import Family
@@ -27,8 +29,6 @@ from harness.layers.shapes import Foreseeable, Form
 from harness.layers.weights import BlockWeights
 from harness.profile.unlisted import ENCODERS, described
 from harness.records.spec import Dtype, Scope
-from harness.saving.forms import form_in
-from harness.saving.layout import NAME, read_layout
 
 Forms = Mapping[str, Mapping[Role, Form]]
 """By block and role."""

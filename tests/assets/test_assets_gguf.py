@@ -9,7 +9,7 @@ from tiny_gguf import TOKENS, random_model, write_gguf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.assets import gguf
-from harness.assets.models import resolve_model
+from harness.checkpoints.resolve import resolve_model
 from harness.errors import AssetError, InfrastructureError, UsageError
 
 TEXTS = ["hello hell 1212", " he\n\n\nllo\t x", "Grüße, 你好 🎉", "<|start|>he<|end|>", "a  b   c"]

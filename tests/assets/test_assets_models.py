@@ -9,10 +9,11 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from tiny_gguf import random_model, write_gguf
 
-from harness.assets import hub, models
+from harness.assets import hub
 from harness.assets.aliases import DEFAULT_MODEL, MODELS
 from harness.assets.hashing import content_sha256
-from harness.assets.models import resolve_model
+from harness.checkpoints import resolve as models
+from harness.checkpoints.resolve import resolve_model
 from harness.errors import AssetError, UsageError
 
 

@@ -9,9 +9,9 @@ import torch
 from tiny_models import opt, random_calibration, random_model, train_tokenizer
 from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 
+from harness.checkpoints.load import load_model
 from harness.compression import compress_model
 from harness.compressor import compressors
-from harness.loading import load_model
 from harness.models.generation import encode
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure

@@ -9,8 +9,8 @@ import pytest
 from compressing import compress, finished_blocks
 from forking import finished
 
+from harness.checkpoints.saved_record import read_artefact
 from harness.offload.staging import staging_beside
-from harness.saving.artefact import read_artefact
 
 BLOCKS = 6
 KILLED = -signal.SIGKILL

@@ -11,12 +11,12 @@ from accelerate import dispatch_model
 from offloaded import CASES, Case, compress, in_memory, inputs, logits, opened
 
 import harness
+from harness.checkpoints.load import load_model
+from harness.checkpoints.saved_record import read_artefact
 from harness.errors import UsageError
 from harness.latent.install import with_latent_cache
 from harness.latent.size import cache_bytes
-from harness.loading import load_model
 from harness.offload.hooks import is_offloaded
-from harness.saving.artefact import read_artefact
 
 
 @pytest.mark.parametrize("family", ["opt", "opt-350m", "llama", "qwen3", "llava", "qwen2_vl"])

@@ -11,10 +11,10 @@ from offloaded import in_memory, logits, opened
 from safetensors.torch import load_file, save_file
 
 import harness
+from harness.checkpoints.saved_record import read_artefact
 from harness.cli.main import main
 from harness.errors import AssetError, NonFiniteError
 from harness.records import store
-from harness.saving.artefact import read_artefact
 
 
 @pytest.fixture

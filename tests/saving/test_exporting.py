@@ -14,11 +14,11 @@ from saved_models import CASES, Case, compressed, inputs_of, logits, subject_of
 from tiny_vision_models import VISION_MODELS
 
 import harness
+from harness.checkpoints import export
+from harness.checkpoints.export import export_dense
 from harness.errors import UsageError
 from harness.latent.install import with_latent_cache
 from harness.offload.hooks import is_offloaded
-from harness.saving import export
-from harness.saving.export import export_dense
 
 PLAIN = """
 import json, sys

@@ -19,10 +19,10 @@ from saved_models import Case, compressed, logits
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import harness
+from harness.checkpoints import shards
+from harness.checkpoints.export import export_dense
+from harness.checkpoints.saved_record import read_artefact
 from harness.errors import AssetError, HarnessError, InfrastructureError, UsageError
-from harness.saving import shards
-from harness.saving.artefact import read_artefact
-from harness.saving.export import export_dense
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -163,7 +163,7 @@ def test_a_kill_leaves_no_half_of_a_folder(step, small, tmp_path, monkeypatch):
     target = tmp_path / "saved"
     child = os.fork()
     if not child:
-        home = shards if step == "save_file" else sys.modules["harness.saving.save"]
+        home = shards if step == "save_file" else sys.modules["harness.checkpoints.save"]
         monkeypatch.setattr(home, step, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
         harness.save(small, target)
         os._exit(0)

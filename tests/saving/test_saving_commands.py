@@ -11,10 +11,10 @@ from saved_models import inputs_of, logits
 
 import harness
 from harness import runner
+from harness.checkpoints.model_card import model_card
+from harness.checkpoints.saved_record import read_artefact
 from harness.errors import NonFiniteError
 from harness.records import store
-from harness.saving.artefact import read_artefact
-from harness.saving.card import model_card
 
 USAGE = 2
 

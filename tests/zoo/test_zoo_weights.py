@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.assets.builtin import SHELF
-from harness.loading import load_model
+from harness.checkpoints.load import load_model
 
 MEBIBYTE = 2**20
 SHIPPED = sorted(path.parent for path in SHELF.glob("*/config.json"))

@@ -20,7 +20,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from harness.assets.models import resolve_model
+from harness.checkpoints.manifest import is_saved
+from harness.checkpoints.resolve import resolve_model
+from harness.checkpoints.saved_record import read_artefact
 from harness.errors import AssetError, HarnessError, UsageError
 from harness.families.family import Family, family_of
 from harness.latent.install import read_together_in
@@ -29,8 +31,6 @@ from harness.models.processors import load_processor
 from harness.offload.device_map import Places, blocks_on_disk
 from harness.offload.hooks import is_offloaded, misshapen
 from harness.records.spec import Dtype
-from harness.saving.artefact import read_artefact
-from harness.saving.manifest import is_saved
 from harness.support.malloc import return_freed_tensors
 
 

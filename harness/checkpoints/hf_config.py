@@ -7,13 +7,13 @@ from typing import Any
 from transformers import PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, AutoConfig
 
-from harness.saving.layout import NAME, read_layout
+from harness.checkpoints.format import NAME, read_layout
 
 
 class SavedConfig(PretrainedConfig):
     """Opens as the configuration of the architecture that was compressed.
 
-    The layout stays in its ``quantization_config``, from where ``harness.saving.reader`` builds
+    The layout stays in its ``quantization_config``, from where ``harness.checkpoints.hf_quantizer`` builds
     the layers.
     """
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from harness.checkpoints.saved_record import Artefact
 from harness.records.record import RunRecord
 from harness.records.spec import CalibrationSpec
-from harness.saving.artefact import Artefact
 
 _TEXT = """---
 library_name: transformers

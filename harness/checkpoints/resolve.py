@@ -15,9 +15,9 @@ from harness.assets.hub import download_model
 from harness.assets.kinds import ModelAsset
 from harness.assets.paths import existing_path
 from harness.assets.wheels import SCHEME, fetch_wheel_file
+from harness.checkpoints.manifest import check_saved, is_saved
+from harness.checkpoints.saved_record import read_artefact
 from harness.errors import UsageError, unknown
-from harness.saving.artefact import read_artefact
-from harness.saving.manifest import check_saved, is_saved
 
 HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
 _INSTEAD = f"a local model folder, a GGUF file, or '{DEFAULT_MODEL}'"

@@ -7,11 +7,11 @@ from dataclasses import asdict
 
 from torch import nn
 
+from harness.checkpoints.format import SavedLayer
 from harness.errors import UsageError
 from harness.layers.factors import Factor
 from harness.layers.fused import FusedFactors
 from harness.layers.shapes import Form, form_of
-from harness.saving.layout import SavedLayer
 
 
 def saved_layers(model: nn.Module) -> tuple[SavedLayer, ...]:

@@ -16,8 +16,8 @@ from importlib.util import find_spec
 from types import ModuleType
 
 _TABLES = {
-    "transformers.models.auto.configuration_auto": "harness.saving.configuration",
-    "transformers.modeling_utils": "harness.saving.reader",
+    "transformers.models.auto.configuration_auto": "harness.checkpoints.hf_config",
+    "transformers.modeling_utils": "harness.checkpoints.hf_quantizer",
 }
 """A module of transformers, and ours whose ``register()`` adds to its tables."""
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.checkpoints.atomic_folder import require_free
+from harness.checkpoints.manifest import is_saved
+from harness.checkpoints.saved_record import read_artefact
 from harness.errors import UsageError
 from harness.records.spec import CacheForm
-from harness.saving.artefact import read_artefact
-from harness.saving.manifest import is_saved
-from harness.saving.target import require_free
 
 
 def save_targets(

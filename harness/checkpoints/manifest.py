@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import ValidationError
 
 from harness.assets.hashing import content_sha256, file_sha256
+from harness.checkpoints.format import FORMAT, NAME, require_known
 from harness.errors import AssetError
 from harness.records.document import Document
-from harness.saving.layout import FORMAT, NAME, require_known
 
 MANIFEST = "harness.json"
 CARD = "README.md"

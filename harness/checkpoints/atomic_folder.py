@@ -11,8 +11,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from harness.checkpoints.manifest import is_saved
 from harness.errors import HarnessError, InfrastructureError, UsageError
-from harness.saving.manifest import is_saved
 
 MARGIN = 64_000_000
 """Bytes for what goes with the weights: tokenizer, records, configuration."""

@@ -13,19 +13,19 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from harness.checkpoints.atomic_folder import filled_aside
+from harness.checkpoints.format import NAME, Layout
+from harness.checkpoints.layer_formats import saved_layers
+from harness.checkpoints.manifest import CARD, write_manifest
+from harness.checkpoints.model_card import model_card
+from harness.checkpoints.saved_record import RECORD, Artefact
+from harness.checkpoints.shards import SHARD_BYTES, write_shards
 from harness.errors import UsageError
 from harness.layers.factors import stored_bytes
 from harness.models.language_model import LanguageModel
 from harness.offload.hooks import is_offloaded, value_of
 from harness.records.environment import describe
 from harness.records.record import RunRecord
-from harness.saving.artefact import RECORD, Artefact
-from harness.saving.card import model_card
-from harness.saving.forms import saved_layers
-from harness.saving.layout import NAME, Layout
-from harness.saving.manifest import CARD, write_manifest
-from harness.saving.shards import SHARD_BYTES, write_shards
-from harness.saving.target import filled_aside
 
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
 

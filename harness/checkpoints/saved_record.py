@@ -7,11 +7,11 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from harness.checkpoints.format import FORMAT
 from harness.errors import AssetError
 from harness.records.document import Document
 from harness.records.provenance import Origin
 from harness.records.record import CompressionFacts, Environment, RunRecord
-from harness.saving.layout import FORMAT
 
 RECORD = "record.json"
 

@@ -15,10 +15,10 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from harness.checkpoints.finalize import make_runnable
+from harness.checkpoints.format import NAME, read_layout
+from harness.checkpoints.layer_formats import install
 from harness.errors import AssetError, UsageError
-from harness.saving.forms import install
-from harness.saving.layout import NAME, read_layout
-from harness.saving.running import make_runnable
 
 
 class FactorConfig(QuantizationConfigMixin):

@@ -1,0 +1,1 @@
+"""Models on disk: how they are opened, and what is written of compressed ones."""
