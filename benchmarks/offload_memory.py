@@ -60,11 +60,11 @@ def compress(folder: Path, options: argparse.Namespace) -> int:
     import torch
 
     import harness
+    from harness.calibration.text import TextCalibration
     from harness.compression import compress_model
     from harness.compressor import compressors
     from harness.plugins.options import configure
     from harness.records.record import DataFacts
-    from harness.statistics.calibration import TextCalibration
 
     torch.set_num_threads(1)
     compressor = compressors.get(options.method)

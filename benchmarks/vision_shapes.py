@@ -35,6 +35,7 @@ from transformers import (
 )
 
 from harness.assets.kinds import ModelAsset
+from harness.calibration.prompts import draw_prompts
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.families.family import family_of
@@ -45,7 +46,6 @@ from harness.models.processors import ImagesOnlyQwenProcessor
 from harness.models.prompt import Prompt, PromptSource
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
-from harness.statistics.prompts import draw_prompts
 
 CHAT = (
     "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}{% if c['type'] == 'image'"

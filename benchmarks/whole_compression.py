@@ -36,13 +36,13 @@ from transformers import PreTrainedModel
 
 import harness
 from harness import compression
-from harness.calibration import draw, resolve_calibration
+from harness.calibration.sources import draw, resolve_calibration
+from harness.calibration.text import Calibration
 from harness.compression import compress_model
 from harness.compressor import Compressor, Propagation, compressors
 from harness.models.language_model import LanguageModel
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
-from harness.statistics.calibration import Calibration
 from harness.statistics.flow import BlockFlow
 
 Clock = Callable[[], float]

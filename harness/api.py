@@ -14,7 +14,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
-from harness.calibration import draw, resolve_calibration
+from harness.calibration.presets import TEXT_CALIBRATION
+from harness.calibration.sources import draw, resolve_calibration
 from harness.checkpoints.load import load, load_model
 from harness.checkpoints.save import save
 from harness.compression import compress_model
@@ -24,7 +25,6 @@ from harness.evaluation.task import Conditions, find_task
 from harness.latent.install import with_latent_cache
 from harness.models.language_model import LanguageModel
 from harness.plugins.options import configure
-from harness.presets import TEXT_CALIBRATION
 from harness.records.results import TaskResult
 from harness.records.spec import CacheForm, CalibrationSpec, Scope
 from harness.support.progress import Tracker, silent
@@ -53,7 +53,7 @@ def compress(
         method: a registered method, e.g. ``latentllm``.
         ratio: share to remove, ``0 <= ratio < 1``.
         calibration: which data the activation statistics come from, e.g.
-            ``harness.calibration.prompt_calibration("scienceqa")`` for questions with images.
+            ``harness.calibration.sources.prompt_calibration("scienceqa")`` for questions with images.
         scope: which of the linear layers are compressed.
         batch_size: sequences per forward pass.
         cache: what a KV cache of the model stores; both give the same but for rounding, and

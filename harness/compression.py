@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from transformers import PreTrainedModel
 
+from harness.calibration.text import Calibration
 from harness.compressor import (
     BlockStatistics,
     Compressor,
@@ -31,7 +32,6 @@ from harness.records.provenance import Origin
 from harness.records.record import CompressionFacts, LayerFacts, ModelFacts
 from harness.records.spec import Dtype, MethodSpec, Scope, require_ratio
 from harness.replacement import compress_block
-from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.support.malloc import return_gaps
 from harness.support.progress import Tracker, silent

@@ -10,7 +10,7 @@ from typing import Literal
 
 from harness.assets.folders import model_files
 from harness.assets.kinds import TextAsset
-from harness.calibration import resolve_calibration
+from harness.calibration.sources import resolve_calibration
 from harness.checkpoints.resolve import resolve_model
 from harness.errors import HarnessError
 from harness.lookups import prepared_task

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from harness.assets.kinds import ModelAsset, TextAsset
-from harness.calibration import resolve_calibration
+from harness.calibration.sources import resolve_calibration
 from harness.checkpoints.resolve import resolve_model
 from harness.compressor import Compressor, CompressorConfig, compressors
 from harness.errors import AssetError

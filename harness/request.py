@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.assets.aliases import DEFAULT_MODEL
-from harness.calibration import default_calibration
+from harness.calibration.sources import default_calibration
 from harness.records.spec import CalibrationSpec, Dtype, Scope, TaskSpec
 
 

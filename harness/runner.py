@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from harness.calibration import draw
+from harness.calibration.sources import draw
+from harness.calibration.text import Calibration
 from harness.checkpoints.load import load_model
 from harness.checkpoints.save import save
 from harness.compression import compress_model, reads_original
@@ -28,7 +29,6 @@ from harness.records.results import TaskResult
 from harness.records.spec import CalibrationSpec
 from harness.request import Request
 from harness.statistics import saved
-from harness.statistics.calibration import Calibration
 from harness.statistics.collect import collect
 from harness.support.out_of_memory import out_of_memory
 from harness.support.progress import Tracker, silent

@@ -11,6 +11,7 @@ from itertools import groupby
 from transformers import PreTrainedModel
 
 from harness.algebra.drift import Drift
+from harness.calibration.text import Calibration
 from harness.compressor import BlockStatistics, CompressorConfig
 from harness.families.stack import Block
 from harness.layers.roles import Role
@@ -18,7 +19,6 @@ from harness.layers.weights import LinearWeights
 from harness.models.language_model import LanguageModel
 from harness.offload.staging import Staging
 from harness.records.spec import Scope
-from harness.statistics.calibration import Calibration
 from harness.statistics.drift import TwoStreams
 from harness.statistics.flow import BlockFlow
 from harness.statistics.folded import unfolded

@@ -14,6 +14,7 @@ from torch import nn
 import harness
 from harness.algebra.ranks import Junction
 from harness.assets.kinds import TextAsset
+from harness.calibration.text import draw_text as draw
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import NonFiniteError, UsageError
@@ -22,7 +23,6 @@ from harness.layers.pruned import KeptColumns, KeptRows
 from harness.layers.roles import SITE_OF_ROLE
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
-from harness.statistics.calibration import draw_text as draw
 
 JUNCTIONS = get_args(Junction)
 PAIRS = [pairs for n in range(4) for pairs in itertools.combinations(("qk", "vo", "ud"), n)]

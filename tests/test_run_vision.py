@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tiny_vision_models import VISION_MODELS, tiny_vision_model
 
-from harness.calibration import default_calibration, prompt_calibration
+from harness.calibration.sources import default_calibration, prompt_calibration
 from harness.cli.main import main
 from harness.errors import AssetError, UsageError
 from harness.plan import make_plan

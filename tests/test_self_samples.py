@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness.assets.kinds import TextAsset
-from harness.calibration import draw, resolve_calibration
+from harness.calibration.sources import draw, resolve_calibration
 from harness.checkpoints.load import load_model
 from harness.cli.main import main
 from harness.errors import UsageError

@@ -24,11 +24,11 @@ from transformers import (
 )
 
 from harness.assets.kinds import ModelAsset
+from harness.calibration.text import TextCalibration
 from harness.compressor import BlockStatistics
 from harness.families.family import family_of
 from harness.models.language_model import LanguageModel
 from harness.records.record import DataFacts
-from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.support.progress import silent
 

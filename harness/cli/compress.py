@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from harness.calibration.presets import TEXT_CALIBRATION
 from harness.cli.compressing import (
     DEFAULT_METHOD,
     DEFAULT_RATIO,
@@ -18,7 +19,6 @@ from harness.cli.compressing import (
 )
 from harness.cli.options import add_offline
 from harness.compressor import compressors
-from harness.presets import TEXT_CALIBRATION
 from harness.records.spec import CacheForm, CalibrationSpec, require_ratio
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _target(
     arguments: argparse.Namespace, options: Mapping[str, Any], calibration: CalibrationSpec
 ) -> Path | None:
     """Where the model goes, None if it is there."""
-    from harness.calibration import resolve_calibration  # noqa: PLC0415
+    from harness.calibration.sources import resolve_calibration  # noqa: PLC0415
     from harness.checkpoints.destinations import save_targets  # noqa: PLC0415
     from harness.checkpoints.resolve import resolve_model  # noqa: PLC0415
     from harness.lookups import method_of  # noqa: PLC0415

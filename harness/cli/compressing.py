@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from harness.assets.aliases import DEFAULT_MODEL
+from harness.calibration.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.cli.options import add_offload
-from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.records.spec import Dtype, Scope
 
 DEFAULT_METHOD = "latentllm"

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.assets.aliases import DEFAULT_MODEL
+from harness.calibration.presets import DEFAULT_TASKS
 from harness.cli.display import console, quiet_libraries
 from harness.cli.options import in_units, split_task
 from harness.errors import AssetError, UsageError
-from harness.presets import DEFAULT_TASKS
 from harness.support.offline import is_offline
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _requests(arguments: argparse.Namespace) -> Sequence[Request]:
 
 def _of_run(given: dict[str, Any]) -> Request:
     """What ``harness run`` would ask for."""
-    from harness import calibration  # noqa: PLC0415
+    from harness.calibration.sources import sources as calibration  # noqa: PLC0415
     from harness.records.spec import TaskSpec  # noqa: PLC0415
     from harness.request import Request  # noqa: PLC0415
 

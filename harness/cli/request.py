@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from harness.calibration import default_calibration, names_prompts, prompt_calibration
+from harness.calibration.presets import DEFAULT_TASKS, PRESETS, PROMPT_SAMPLES, TEXT_CALIBRATION
+from harness.calibration.sources import default_calibration, names_prompts, prompt_calibration
 from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.resolve import resolve_model
 from harness.cli.compressing import DEFAULT_METHOD, DEFAULT_RATIO, Kind
@@ -19,7 +20,6 @@ from harness.compressor import Compressor, compressors
 from harness.errors import UsageError
 from harness.evaluation.task import Task, plugin_name, tasks
 from harness.plugins.registry import Registry
-from harness.presets import DEFAULT_TASKS, PRESETS, PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.records.spec import CalibrationSpec, TaskSpec, require_ratio
 from harness.request import Request
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.calibration.presets import DEFAULT_TASKS, PRESETS
 from harness.cli.compressing import (
     DEFAULT_METHOD,
     DEFAULT_RATIO,
@@ -18,7 +19,6 @@ from harness.cli.compressing import (
 from harness.cli.options import add_offline
 from harness.compressor import compressors
 from harness.errors import IncompleteError
-from harness.presets import DEFAULT_TASKS, PRESETS
 
 if TYPE_CHECKING:
     from harness.plan import Plan

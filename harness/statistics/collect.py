@@ -10,9 +10,9 @@ from functools import partial
 import torch
 from transformers import PreTrainedModel
 
+from harness.calibration.text import Calibration, Inputs
 from harness.compressor import BlockStatistics
 from harness.families.stack import Block
-from harness.statistics.calibration import Calibration, Inputs
 from harness.statistics.gradients import Backward, collect_gradients
 from harness.statistics.observer import BlockObserver
 from harness.support.malloc import return_gaps

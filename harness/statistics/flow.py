@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from harness.calibration.text import Calibration
 from harness.compressor import BlockStatistics
 from harness.families.stack import Block
-from harness.statistics.calibration import Calibration
 from harness.statistics.folded import unfolded
 from harness.statistics.observer import BlockObserver
 

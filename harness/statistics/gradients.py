@@ -19,11 +19,11 @@ from transformers import PreTrainedModel
 
 from harness.algebra.fisher import probe, random_signs
 from harness.algebra.packed import folded_zeros
+from harness.calibration.text import Calibration, Inputs
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.stack import Block
 from harness.layers.fused import Part
 from harness.layers.roles import Role, Site
-from harness.statistics.calibration import Calibration, Inputs
 from harness.statistics.folded import Folded
 from harness.statistics.kept import KeptActivations
 from harness.statistics.moments import MomentAccumulator, Moments, widened

@@ -8,7 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from harness.calibration import (
+from harness.calibration.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
+from harness.calibration.sources import (
     default_calibration,
     names_prompts,
     prompt_calibration,
@@ -17,7 +18,6 @@ from harness.compressor import compressors
 from harness.errors import UsageError
 from harness.evaluation.task import find_task
 from harness.plugins.options import configure
-from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.records.spec import DENSE, CalibrationSpec, TaskSpec
 from harness.request import Request
 from harness.sweep.documents import (

@@ -13,6 +13,8 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from harness.algebra.fisher import probe
+from harness.calibration.prompts import draw_prompts
+from harness.calibration.text import TextCalibration
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.family import family_of
 from harness.layers.fused import Part
@@ -20,12 +22,10 @@ from harness.layers.roles import SITE_OF_ROLE
 from harness.models.generation import answer_length, encode
 from harness.models.prompt import PromptSource
 from harness.records.spec import CalibrationSpec
-from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.statistics.gradients import collect_gradients
 from harness.statistics.kept import KeptActivations
 from harness.statistics.moments import MomentAccumulator
-from harness.statistics.prompts import draw_prompts
 from harness.statistics.saved import load, save
 from harness.support.progress import silent
 

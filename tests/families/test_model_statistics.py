@@ -9,13 +9,13 @@ import torch
 from tiny_models import MODELS, random_calibration, random_model, stored_inputs
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from harness.calibration.text import TextCalibration
 from harness.compression import compress_model, share_copy
 from harness.compressor import BlockStatistics, compressors
 from harness.errors import NonFiniteError
 from harness.families.family import family_of
 from harness.layers.roles import SITE_OF_ROLE
 from harness.plugins.options import configure
-from harness.statistics.calibration import TextCalibration
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
 from harness.statistics.moments import Moments

@@ -9,6 +9,7 @@ import torch
 from tiny_vision_models import PROMPTS, VISION_MODELS, noise, tiny_vision_model
 from torch import nn
 
+from harness.calibration.prompts import PromptCalibration, draw_prompts
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.errors import NonFiniteError, UsageError
@@ -21,7 +22,6 @@ from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
 from harness.statistics.collect import collect
 from harness.statistics.flow import BlockFlow
-from harness.statistics.prompts import PromptCalibration, draw_prompts
 from harness.support.progress import silent
 
 SCOPES = ("language", "vision", "all")

@@ -7,8 +7,8 @@ import torch
 from tiny_models import MODELS, random_model
 from tiny_vision_models import VISION_MODELS, tiny_vision_model
 
+from harness.calibration.self_generated import write
 from harness.errors import NonFiniteError
-from harness.statistics.writing import write
 from harness.support.progress import silent
 
 OPTIONS = {"batch_size": 3, "track": silent}

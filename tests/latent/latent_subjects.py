@@ -8,13 +8,13 @@ import torch
 from tiny_models import CONTEXT, VOCABULARY, random_calibration, random_model, train_tokenizer, wrap
 from tiny_vision_models import PROMPTS, tiny_vision_model
 
+from harness.calibration.prompts import draw_prompts
 from harness.compression import compress_model, share_copy
 from harness.compressor import compressors
 from harness.latent.install import with_latent_cache
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
-from harness.statistics.prompts import draw_prompts
 
 METHODS = {
     "heads": ("latentllm", {}),

@@ -9,6 +9,7 @@ import torch
 from tiny_models import opt, random_calibration, random_model, train_tokenizer
 from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 
+from harness.calibration.prompts import draw_prompts
 from harness.checkpoints.load import load_model
 from harness.compression import compress_model
 from harness.compressor import compressors
@@ -16,7 +17,6 @@ from harness.models.generation import encode
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
-from harness.statistics.prompts import draw_prompts
 
 CALIBRATION = replace(
     random_calibration(), spec=CalibrationSpec(text="random", samples=6, length=16)

@@ -11,13 +11,13 @@ from tiny_models import MODELS, random_calibration, random_model, train_tokenize
 from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 
 from harness.algebra.ranks import Junction
+from harness.calibration.prompts import draw_prompts
 from harness.compression import compress_model
 from harness.compressor import compressors
 from harness.models.generation import encode
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
-from harness.statistics.prompts import draw_prompts
 
 DTYPES = ("float32", "bfloat16", "float16")
 JUNCTIONS = get_args(Junction)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from harness.assets.kinds import TextAsset
+from harness.calibration.text import CHARACTERS_PER_TOKEN
+from harness.calibration.text import draw_text as draw
 from harness.errors import UsageError
 from harness.records.spec import CalibrationSpec
-from harness.statistics.calibration import CHARACTERS_PER_TOKEN
-from harness.statistics.calibration import draw_text as draw
 
 
 class Characters:

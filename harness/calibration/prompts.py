@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.calibration.text import Inputs
 from harness.errors import UsageError
 from harness.models.generation import answer_length, encode
 from harness.models.language_model import LanguageModel
 from harness.models.prompt import Prompt, PromptSource
 from harness.records.record import DataFacts
 from harness.records.spec import CalibrationSpec
-from harness.statistics.calibration import Inputs
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PromptCalibration:
         return len(self.prompts)
 
     def batches(self, batch_size: int, device: torch.device) -> Iterator[Inputs]:
-        """See ``harness.statistics.calibration.Calibration``."""
+        """See ``harness.calibration.text.Calibration``."""
         for at in range(0, len(self.prompts), batch_size):
             inputs = encode(self.subject, self.prompts[at : at + batch_size])
             yield {name: tensor.to(device) for name, tensor in inputs.items()}

@@ -6,16 +6,16 @@ import torch
 
 from harness.assets.kinds import TextAsset
 from harness.assets.texts import resolve_text
+from harness.calibration.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
+from harness.calibration.prompts import draw_prompts
+from harness.calibration.self_generated import write
+from harness.calibration.text import Calibration, draw_text
 from harness.errors import UsageError
 from harness.evaluation.task import Trained, find_task, tasks
 from harness.models.language_model import LanguageModel
 from harness.models.prompt import PromptSource
 from harness.offload.hooks import is_offloaded
-from harness.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.records.spec import CalibrationSpec
-from harness.statistics.calibration import Calibration, draw_text
-from harness.statistics.prompts import draw_prompts
-from harness.statistics.writing import write
 from harness.support.progress import Tracker, silent
 
 

@@ -1,0 +1,1 @@
+"""Calibration data: where it comes from and what is drawn from it."""
