@@ -43,7 +43,7 @@ from harness.compressor import Compressor, Propagation, compressors
 from harness.models.language_model import LanguageModel
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
-from harness.statistics.flow import BlockFlow
+from harness.statistics.block_stream import BlockFlow
 
 Clock = Callable[[], float]
 

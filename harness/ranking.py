@@ -13,7 +13,7 @@ from harness.compressor import BlockStatistics, RankedConfig, Ranking
 from harness.errors import HarnessError
 from harness.families.stack import Block
 from harness.layers.roles import Role
-from harness.statistics.folded import unfolded
+from harness.statistics.packed_moments import unfolded
 from harness.support.progress import Tracker
 
 

@@ -28,7 +28,7 @@ from harness.records.record import RunRecord, Status
 from harness.records.results import TaskResult
 from harness.records.spec import CalibrationSpec
 from harness.request import Request
-from harness.statistics import saved
+from harness.statistics import disk_cache as saved
 from harness.statistics.collect import collect
 from harness.support.out_of_memory import out_of_memory
 from harness.support.progress import Tracker, silent

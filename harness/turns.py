@@ -19,9 +19,9 @@ from harness.layers.weights import LinearWeights
 from harness.models.language_model import LanguageModel
 from harness.offload.staging import Staging
 from harness.records.spec import Scope
+from harness.statistics.block_stream import BlockFlow
 from harness.statistics.drift import TwoStreams
-from harness.statistics.flow import BlockFlow
-from harness.statistics.folded import unfolded
+from harness.statistics.packed_moments import unfolded
 from harness.support.malloc import return_gaps
 
 Look = Callable[[], BlockStatistics]

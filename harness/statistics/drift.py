@@ -16,8 +16,8 @@ from harness.errors import NonFiniteError
 from harness.families.stack import Block
 from harness.layers.roles import WRITING_ROLES, Role
 from harness.layers.weights import LinearWeights
-from harness.statistics.attended import Attended
-from harness.statistics.flow import BlockFlow
+from harness.statistics.attention_replay import Attended
+from harness.statistics.block_stream import BlockFlow
 
 ADDS = 1e-2
 """Relative deviation up to which a block counts as the sum of what it is given and its layers."""

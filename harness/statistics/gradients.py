@@ -24,9 +24,9 @@ from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.stack import Block
 from harness.layers.fused import Part
 from harness.layers.roles import Role, Site
-from harness.statistics.folded import Folded
-from harness.statistics.kept import KeptActivations
+from harness.statistics.checkpointing import KeptActivations
 from harness.statistics.moments import MomentAccumulator, Moments, widened
+from harness.statistics.packed_moments import Folded
 from harness.support.malloc import return_gaps
 from harness.support.out_of_memory import out_of_memory
 from harness.support.progress import Tracker
@@ -48,7 +48,7 @@ def collect_gradients(
 ) -> list[Backward]:
     """What comes back to each of ``blocks`` from all predictions, over all tokens.
 
-    One sample at a time passes through the model and back (see ``harness.statistics.kept`` for
+    One sample at a time passes through the model and back (see ``harness.statistics.checkpointing`` for
     what it needs in memory), on its way there within ``watching``.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.algebra.packed import add_gram, fold, folded_zeros, unfold
 from harness.errors import NonFiniteError, UsageError
-from harness.statistics.agreement import Agreement
+from harness.statistics.cross_validation import Agreement
 
 
 @dataclass(frozen=True)

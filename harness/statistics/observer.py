@@ -14,8 +14,8 @@ from harness.compressor import BlockStatistics
 from harness.errors import NonFiniteError, UsageError
 from harness.families.stack import Block
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
-from harness.statistics.folded import Folded
 from harness.statistics.moments import MomentAccumulator, widened
+from harness.statistics.packed_moments import Folded
 from harness.statistics.sample import TokenSample
 
 MLP_TOKENS = 8192

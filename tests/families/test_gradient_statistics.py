@@ -22,14 +22,14 @@ from harness.layers.roles import SITE_OF_ROLE
 from harness.models.generation import answer_length, encode
 from harness.models.prompt import PromptSource
 from harness.records.spec import CalibrationSpec
+from harness.statistics.checkpointing import KeptActivations
 from harness.statistics.collect import collect
+from harness.statistics.disk_cache import load, save
 from harness.statistics.gradients import collect_gradients
-from harness.statistics.kept import KeptActivations
 from harness.statistics.moments import MomentAccumulator
-from harness.statistics.saved import load, save
 from harness.support.progress import silent
 
-ROOM = "harness.statistics.kept.ROOM"
+ROOM = "harness.statistics.checkpointing.ROOM"
 
 
 @pytest.fixture(params=MODELS)

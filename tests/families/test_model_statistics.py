@@ -16,8 +16,8 @@ from harness.errors import NonFiniteError
 from harness.families.family import family_of
 from harness.layers.roles import SITE_OF_ROLE
 from harness.plugins.options import configure
+from harness.statistics.block_stream import BlockFlow
 from harness.statistics.collect import collect
-from harness.statistics.flow import BlockFlow
 from harness.statistics.moments import Moments
 from harness.support.progress import silent
 

@@ -20,8 +20,8 @@ from harness.models.generation import answer, encode
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
+from harness.statistics.block_stream import BlockFlow
 from harness.statistics.collect import collect
-from harness.statistics.flow import BlockFlow
 from harness.support.progress import silent
 
 SCOPES = ("language", "vision", "all")

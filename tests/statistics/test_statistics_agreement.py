@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from harness.statistics.agreement import FLOOR
+from harness.statistics.cross_validation import FLOOR
 from harness.statistics.moments import MomentAccumulator
 
 SIZE = 6

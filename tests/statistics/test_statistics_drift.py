@@ -12,8 +12,8 @@ from tiny_models import MODELS, random_calibration, random_model
 
 from harness.errors import NonFiniteError
 from harness.families.family import family_of
+from harness.statistics.block_stream import BlockFlow
 from harness.statistics.drift import TwoStreams
-from harness.statistics.flow import BlockFlow
 
 BLOCK = 1
 SAMPLES, LENGTH = 5, 16

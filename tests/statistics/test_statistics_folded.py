@@ -7,8 +7,8 @@ import torch
 
 from harness.algebra.packed import add_gram, fold, folded_zeros, unfold
 from harness.compressor import BlockStatistics
-from harness.statistics.folded import Folded, folded, unfolded
 from harness.statistics.moments import Moments
+from harness.statistics.packed_moments import Folded, folded, unfolded
 
 
 def symmetric(size, seed=0, dtype=torch.float64):

@@ -21,7 +21,7 @@ from harness.compressor import BlockStatistics
 from harness.errors import InfrastructureError
 from harness.recipe import read_recipe, requests
 from harness.records import store
-from harness.statistics import saved
+from harness.statistics import disk_cache as saved
 from harness.statistics.moments import Moments
 from harness.support.locks import locked
 from harness.sweep import cell

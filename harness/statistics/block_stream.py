@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 from harness.calibration.text import Calibration
 from harness.compressor import BlockStatistics
 from harness.families.stack import Block
-from harness.statistics.folded import unfolded
 from harness.statistics.observer import BlockObserver
+from harness.statistics.packed_moments import unfolded
 
 Rest = tuple[tuple[Any, ...], dict[str, Any]]
 """What a block receives beside the hidden states: masks, positions, rotary embeddings."""

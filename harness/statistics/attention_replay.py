@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from harness.families.stack import Block
-from harness.statistics.flow import replaced_forward
+from harness.statistics.block_stream import replaced_forward
 
 
 class Attended:

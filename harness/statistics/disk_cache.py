@@ -19,8 +19,8 @@ from torch import Tensor
 from harness.compressor import BlockStatistics
 from harness.errors import InfrastructureError
 from harness.records.document import digest
-from harness.statistics.folded import Folded, folded
 from harness.statistics.moments import Moments
+from harness.statistics.packed_moments import Folded, folded
 from harness.support.locks import locked
 
 PARTS = ("second", "mean", "magnitude")
