@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from harness.algebra.ranks import rank_for
-from harness.compression import share_copy
+from harness.compression.pipeline import share_copy
 from harness.families.family import family_of
 from harness.latent.install import install
 from harness.latent.size import cache_bytes

@@ -61,8 +61,8 @@ def compress(folder: Path, options: argparse.Namespace) -> int:
 
     import harness
     from harness.calibration.text import TextCalibration
-    from harness.compression import compress_model
-    from harness.compressor import compressors
+    from harness.compression.compressor import compressors
+    from harness.compression.pipeline import compress_model
     from harness.plugins.options import configure
     from harness.records.record import DataFacts
 

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
 from harness.plugins.options import configure, label
 from harness.profile.known import configuration
 from harness.profile.measure import materialised

@@ -36,8 +36,8 @@ from transformers import (
 
 from harness.assets.kinds import ModelAsset
 from harness.calibration.prompts import draw_prompts
-from harness.compression import compress_model
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import compress_model
 from harness.families.family import family_of
 from harness.layers.factors import Factor
 from harness.models.generation import answer, encode

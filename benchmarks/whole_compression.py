@@ -35,11 +35,11 @@ from threadpoolctl import threadpool_limits
 from transformers import PreTrainedModel
 
 import harness
-from harness import compression
 from harness.calibration.sources import draw, resolve_calibration
 from harness.calibration.text import Calibration
-from harness.compression import compress_model
-from harness.compressor import Compressor, Propagation, compressors
+from harness.compression.compressor import Compressor, Propagation, compressors
+from harness.compression.pipeline import compress_model
+from harness.compression.pipeline import pipeline as compression
 from harness.models.language_model import LanguageModel
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec

@@ -9,7 +9,7 @@ from torch import Tensor
 from compressors.local import Local
 from harness.algebra import preconditioners
 from harness.algebra.preconditioners import Preconditioner
-from harness.compressor import RankedConfig
+from harness.compression.compressor import RankedConfig
 from harness.statistics.moments import Moments
 
 

@@ -19,7 +19,7 @@ from compressors.joint.value_output import value_output
 from compressors.local import DampedConfig, local_forms
 from harness.algebra.ranks import Junction, has_identity
 from harness.algebra.rotary import Window
-from harness.compressor import BlockStatistics
+from harness.compression.compressor import BlockStatistics
 from harness.layers.factors import Factor, HeadIdentity
 from harness.layers.roles import Role
 from harness.layers.shapes import Form

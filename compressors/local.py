@@ -14,7 +14,12 @@ from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.rank_allocation import discarded
 from harness.algebra.rank_curves import Offer, named, offer
 from harness.algebra.ranks import has_identity, rank_for
-from harness.compressor import BiasUpdate, BlockStatistics, CompressorConfig, RankedConfig
+from harness.compression.compressor import (
+    BiasUpdate,
+    BlockStatistics,
+    CompressorConfig,
+    RankedConfig,
+)
 from harness.layers.factors import Dense, Factor
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
 from harness.layers.shapes import Form, dense_form, joined_form

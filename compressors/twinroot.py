@@ -27,7 +27,7 @@ from harness.algebra.preconditioners import Preconditioner, root_covariance
 from harness.algebra.rank_curves import Offer, either, named, offer, together, unit_offer
 from harness.algebra.ranks import Junction, rank_for
 from harness.algebra.two_sided import believed, output_metric, tails, two_sided_product
-from harness.compressor import BlockStatistics, Propagation, Ranks
+from harness.compression.compressor import BlockStatistics, Propagation, Ranks
 from harness.errors import UsageError
 from harness.layers.factors import Factor
 from harness.layers.pruned import KeptColumns, KeptRows

@@ -18,8 +18,8 @@ from harness.calibration.presets import TEXT_CALIBRATION
 from harness.calibration.sources import draw, resolve_calibration
 from harness.checkpoints.load import load, load_model
 from harness.checkpoints.save import save
-from harness.compression import compress_model
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import compress_model
 from harness.errors import unknown
 from harness.evaluation.task import Conditions, find_task
 from harness.latent.install import with_latent_cache

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from harness.assets.kinds import ModelAsset, TextAsset
 from harness.calibration.sources import resolve_calibration
 from harness.checkpoints.resolve import resolve_model
-from harness.compressor import Compressor, CompressorConfig, compressors
+from harness.compression.compressor import Compressor, CompressorConfig, compressors
 from harness.errors import AssetError
 from harness.evaluation.task import PreparedTask, Task, find_task
 from harness.models.prompt import PromptSource

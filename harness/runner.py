@@ -15,12 +15,12 @@ from harness.calibration.sources import draw
 from harness.calibration.text import Calibration
 from harness.checkpoints.load import load_model
 from harness.checkpoints.save import save
-from harness.compression import compress_model, reads_original
-from harness.compressor import BlockStatistics
+from harness.compression.block_checkpoints import staging_beside
+from harness.compression.compressor import BlockStatistics
+from harness.compression.pipeline import compress_model, reads_original
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
 from harness.evaluation.task import Conditions
 from harness.models.language_model import LanguageModel
-from harness.offload.staging import staging_beside
 from harness.plan import Cell, Plan, Source, Variant, make_plan
 from harness.records import store
 from harness.records.environment import describe, peak_memory

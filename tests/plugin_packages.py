@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compressors import svd
-from harness.compressor import CompressorConfig
+from harness.compression.compressor import CompressorConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ import harness
 from harness.algebra.ranks import Junction
 from harness.assets.kinds import TextAsset
 from harness.calibration.text import draw_text as draw
-from harness.compression import compress_model
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import compress_model
 from harness.errors import NonFiniteError, UsageError
 from harness.layers.factors import Factor
 from harness.layers.pruned import KeptColumns, KeptRows

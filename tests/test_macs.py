@@ -8,8 +8,8 @@ from tiny_models import MODELS, random_calibration
 from tiny_vision_models import VISION_MODELS, tiny_vision_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.compression import compress_model
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import compress_model
 from harness.layers.macs import macs_per_token
 from harness.plugins.options import configure
 

@@ -119,7 +119,7 @@ def test_an_empty_group_knows_nothing(site):
 
 @pytest.mark.parametrize("group", ["compressors", "families", "tasks"])
 def test_every_plugin_of_ours_loads(group):
-    from harness.compressor import compressors
+    from harness.compression.compressor import compressors
     from harness.evaluation.task import tasks
     from harness.families.family import families
 
@@ -135,7 +135,7 @@ def test_a_method_that_lacks_a_part_is_no_method(site):
     source = "class Half:\n    summary = 'half'\nplugin = Half()\n"
     entries = {"harness.compressors": {"half": "acme_half:plugin"}}
     install(site, "acme", entries, {"acme_half": source})
-    from harness.compressor import compressors
+    from harness.compression.compressor import compressors
 
     with pytest.raises(UsageError, match=r"'half' of acme 1\.0 is a Half, not a Compressor"):
         compressors.get("half")

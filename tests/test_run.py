@@ -159,7 +159,7 @@ def test_calibration_is_shared_by_all_that_start_from_the_original(request_one, 
         return collect(*arguments, **keywords)
 
     monkeypatch.setattr("harness.runner.collect", counted)
-    monkeypatch.setattr("harness.compression.collect", counted)
+    monkeypatch.setattr("harness.compression.pipeline.collect", counted)
     original, sequential = ({"propagation": one} for one in ("original", "sequential"))
     methods = {"svd": original, "latentllm": original, "asvd-l2": sequential}
     run(replace(request_one, methods=methods, ratios=RATIOS))
@@ -279,7 +279,7 @@ class Exploding:
     summary = "explodes"
 
     def __init__(self, error):
-        from harness.compressor import CompressorConfig
+        from harness.compression.compressor import CompressorConfig
 
         self.config, self.error = CompressorConfig, error
 

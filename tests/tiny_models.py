@@ -25,7 +25,7 @@ from transformers import (
 
 from harness.assets.kinds import ModelAsset
 from harness.calibration.text import TextCalibration
-from harness.compressor import BlockStatistics
+from harness.compression.compressor import BlockStatistics
 from harness.families.family import family_of
 from harness.models.language_model import LanguageModel
 from harness.records.record import DataFacts

@@ -15,7 +15,7 @@ from harness.algebra.lowrank import Fit, Product
 from harness.algebra.preconditioners import root_covariance
 from harness.algebra.ranks import rank_for
 from harness.algebra.spectral import inverse_root
-from harness.compressor import BlockStatistics
+from harness.compression.compressor import BlockStatistics
 from harness.layers.factors import Factor
 from harness.layers.roles import SITE_OF_ROLE, Role
 from harness.layers.weights import BlockWeights, LinearWeights

@@ -36,7 +36,7 @@ def _names() -> Mapping[str, Iterable[str]]:
     """What may be written for an option that takes names, by its destination."""
     from harness.assets.aliases import MODELS, TEXTS  # noqa: PLC0415
     from harness.assets.builtin import builtin_models  # noqa: PLC0415
-    from harness.compressor import compressors  # noqa: PLC0415
+    from harness.compression.compressor import compressors  # noqa: PLC0415
     from harness.engines.engine import engines  # noqa: PLC0415
     from harness.evaluation.task import FALLBACK, PREFIXED, tasks  # noqa: PLC0415
 

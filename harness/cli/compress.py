@@ -18,7 +18,7 @@ from harness.cli.compressing import (
     add_options_of_plugins,
 )
 from harness.cli.options import add_offline
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
 from harness.records.spec import CacheForm, CalibrationSpec, require_ratio
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
         placement,
         require_counts,
     )
-    from harness.offload.staging import staging_beside  # noqa: PLC0415
+    from harness.compression.block_checkpoints import staging_beside  # noqa: PLC0415
     from harness.runner import failures_explained  # noqa: PLC0415
 
     quiet_libraries()

@@ -15,7 +15,7 @@ from harness.assets.aliases import DEFAULT_MODEL
 from harness.cli.compressing import DEFAULT_METHOD, add_options_of_plugins
 from harness.cli.display import console, quiet_libraries, tracker
 from harness.cli.options import chosen
-from harness.compressor import Compressor, compressors
+from harness.compression.compressor import Compressor, compressors
 from harness.errors import UsageError
 from harness.plugins.options import configure
 from harness.records.spec import Dtype, Scope, require_ratio

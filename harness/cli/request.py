@@ -16,7 +16,7 @@ from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.resolve import resolve_model
 from harness.cli.compressing import DEFAULT_METHOD, DEFAULT_RATIO, Kind
 from harness.cli.options import add_plugin_options, chosen, split_task
-from harness.compressor import Compressor, compressors
+from harness.compression.compressor import Compressor, compressors
 from harness.errors import UsageError
 from harness.evaluation.task import Task, plugin_name, tasks
 from harness.plugins.registry import Registry

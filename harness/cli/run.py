@@ -17,7 +17,7 @@ from harness.cli.compressing import (
     add_options_of_plugins,
 )
 from harness.cli.options import add_offline
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
 from harness.errors import IncompleteError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from harness.compression import share_copy
+from harness.compression.pipeline import share_copy
 from harness.errors import UsageError
 from harness.families.family import Family
 from harness.families.stack import Stack

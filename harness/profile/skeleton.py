@@ -20,7 +20,7 @@ from transformers.utils import logging
 
 from harness.checkpoints.format import NAME, read_layout
 from harness.checkpoints.layer_formats import form_in
-from harness.compressor import Compressor, RankedConfig
+from harness.compression.compressor import Compressor, RankedConfig
 from harness.errors import UsageError
 from harness.families.family import Family
 from harness.families.stack import Block

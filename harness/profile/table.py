@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig
 
-from harness.compressor import Compressor
+from harness.compression.compressor import Compressor
 from harness.errors import UsageError
 from harness.plugins.options import label
 from harness.profile.count import Count, Workload, count, removed_share

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.calibration.text import Calibration, Inputs
-from harness.compressor import BlockStatistics
+from harness.compression.compressor import BlockStatistics
 from harness.families.stack import Block
 from harness.statistics.gradients import Backward, collect_gradients
 from harness.statistics.observer import BlockObserver

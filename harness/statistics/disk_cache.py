@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from harness.compressor import BlockStatistics
+from harness.compression.compressor import BlockStatistics
 from harness.errors import InfrastructureError
 from harness.records.document import digest
 from harness.statistics.moments import Moments

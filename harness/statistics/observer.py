@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from harness.compressor import BlockStatistics
+from harness.compression.compressor import BlockStatistics
 from harness.errors import NonFiniteError, UsageError
 from harness.families.stack import Block
 from harness.layers.roles import SITE_OF_ROLE, Role, Site

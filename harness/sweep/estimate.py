@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from harness.compression import reads_original
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import reads_original
 from harness.families.family import family_of
 from harness.layers.roles import SITE_OF_ROLE, Site
 from harness.layers.weights import BlockWeights

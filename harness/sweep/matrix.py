@@ -14,7 +14,7 @@ from harness.calibration.sources import (
     names_prompts,
     prompt_calibration,
 )
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
 from harness.errors import UsageError
 from harness.evaluation.task import find_task
 from harness.plugins.options import configure

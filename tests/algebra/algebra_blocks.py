@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from algebra_oracles import Array, gaussian, moment, symmetric_root, tensor
 
-from harness.compressor import BlockStatistics
+from harness.compression.compressor import BlockStatistics
 from harness.layers.factors import Factor
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
 from harness.layers.weights import AttentionGeometry, BlockWeights, LinearWeights

@@ -15,7 +15,7 @@ from tensorly.decomposition import partial_tucker
 from compressors.latentllm import Config, plugin
 from harness.algebra import joint_qk
 from harness.algebra.rotary import rotations
-from harness.compressor import BlockStatistics
+from harness.compression.compressor import BlockStatistics
 from harness.layers.factors import Factor
 from harness.layers.roles import Role, Site
 from harness.layers.weights import BlockWeights, LinearWeights

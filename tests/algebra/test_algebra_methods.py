@@ -20,7 +20,7 @@ from algebra_blocks import (
 )
 from algebra_oracles import array, damped, squared, symmetric_root, tail, truncated
 
-from harness.compressor import Compressor, compressors
+from harness.compression.compressor import Compressor, compressors
 from harness.errors import NonFiniteError, UsageError
 from harness.layers.factors import Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
 from harness.layers.roles import SITE_OF_ROLE, Role

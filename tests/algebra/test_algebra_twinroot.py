@@ -15,8 +15,8 @@ from compressors import asvd_rootcov, twinroot
 from compressors.local import LocalConfig
 from harness.algebra.drift import Drift, Half
 from harness.algebra.neurons import Neurons
-from harness.compression import compress_model
-from harness.compressor import Ranking, compressors
+from harness.compression.compressor import Ranking, compressors
+from harness.compression.pipeline import compress_model
 from harness.errors import NonFiniteError, UsageError
 from harness.layers.factors import Dense
 from harness.layers.roles import SITE_OF_ROLE

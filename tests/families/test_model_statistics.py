@@ -10,8 +10,8 @@ from tiny_models import MODELS, random_calibration, random_model, stored_inputs
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from harness.calibration.text import TextCalibration
-from harness.compression import compress_model, share_copy
-from harness.compressor import BlockStatistics, compressors
+from harness.compression.compressor import BlockStatistics, compressors
+from harness.compression.pipeline import compress_model, share_copy
 from harness.errors import NonFiniteError
 from harness.families.family import family_of
 from harness.layers.roles import SITE_OF_ROLE

@@ -10,8 +10,8 @@ from tiny_vision_models import PROMPTS, VISION_MODELS, noise, tiny_vision_model
 from torch import nn
 
 from harness.calibration.prompts import PromptCalibration, draw_prompts
-from harness.compression import compress_model
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import compress_model
 from harness.errors import NonFiniteError, UsageError
 from harness.layers.factors import Factor
 from harness.layers.fused import FusedFactors

@@ -9,8 +9,8 @@ from tiny_models import CONTEXT, VOCABULARY, random_calibration, random_model, t
 from tiny_vision_models import PROMPTS, tiny_vision_model
 
 from harness.calibration.prompts import draw_prompts
-from harness.compression import compress_model, share_copy
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import compress_model, share_copy
 from harness.latent.install import with_latent_cache
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure

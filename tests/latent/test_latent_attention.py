@@ -16,7 +16,7 @@ from transformers import Cache, DynamicCache, QuantizedCache
 from transformers.cache_utils import DynamicLayer
 
 import harness
-from harness.compression import share_copy
+from harness.compression.pipeline import share_copy
 from harness.errors import UsageError
 from harness.latent import attention as latent_attention
 from harness.latent.attention import LatentAttention

@@ -11,8 +11,8 @@ from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 
 from harness.calibration.prompts import draw_prompts
 from harness.checkpoints.load import load_model
-from harness.compression import compress_model
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import compress_model
 from harness.models.generation import encode
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure

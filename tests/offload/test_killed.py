@@ -10,7 +10,7 @@ from compressing import compress, finished_blocks
 from forking import finished
 
 from harness.checkpoints.saved_record import read_artefact
-from harness.offload.staging import staging_beside
+from harness.compression.block_checkpoints import staging_beside
 
 BLOCKS = 6
 KILLED = -signal.SIGKILL

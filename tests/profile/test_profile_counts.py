@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
 
 from harness.algebra.ranks import Junction, factor_parameters
-from harness.compression import compress_model
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import compress_model
 from harness.errors import UsageError
 from harness.layers.factors import Factor, stored_bytes
 from harness.layers.shapes import Form, joined_form

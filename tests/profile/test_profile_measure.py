@@ -9,7 +9,7 @@ import torch
 from tiny_models import opt
 from transformers import RobertaConfig, ViTConfig
 
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
 from harness.errors import UsageError
 from harness.layers.factors import HeadIdentity, InputIdentity, stored_bytes
 from harness.profile.count import Workload, count

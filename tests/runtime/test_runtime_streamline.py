@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tiny_models import MODELS, random_calibration
 from tiny_vision_models import PROMPTS, tiny_vision_model
 
-from harness.compression import compress_model, share_copy
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import compress_model, share_copy
 from harness.latent.install import with_latent_cache
 from harness.layers.factors import (
     Dense,

@@ -10,8 +10,8 @@ from board_records import make_record
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.compression import compress_model
-from harness.compressor import compressors
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import compress_model
 from harness.errors import UsageError
 from harness.layers.factors import stored_bytes
 from harness.layers.macs import macs_per_token

@@ -17,7 +17,7 @@ from safetensors.torch import load
 from sweep_values import values
 
 from harness.algebra import preconditioners
-from harness.compressor import BlockStatistics
+from harness.compression.compressor import BlockStatistics
 from harness.errors import InfrastructureError
 from harness.recipe import read_recipe, requests
 from harness.records import store

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from harness.algebra.rank_allocation import allocate
 from harness.algebra.rank_curves import Offer
-from harness.compressor import BlockStatistics, RankedConfig, Ranking
+from harness.compression.compressor import BlockStatistics, RankedConfig, Ranking
 from harness.errors import HarnessError
 from harness.families.stack import Block
 from harness.layers.roles import Role

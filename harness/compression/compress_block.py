@@ -9,7 +9,14 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.algebra.blocked_products import energy
-from harness.compressor import BlockStatistics, Compensating, Compressor, CompressorConfig, Ranking
+from harness.compression.compressor import (
+    BlockStatistics,
+    Compensating,
+    Compressor,
+    CompressorConfig,
+    Ranking,
+)
+from harness.compression.sources import Drifting
 from harness.errors import HarnessError
 from harness.families.stack import Block
 from harness.layers.factors import Dense, Factor
@@ -17,7 +24,6 @@ from harness.layers.roles import SITE_OF_ROLE, Role
 from harness.layers.weights import LinearWeights
 from harness.records.record import LayerFacts
 from harness.statistics.moments import Moments
-from harness.turns import Drifting
 
 
 def compress_block(

@@ -12,30 +12,30 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.calibration.text import Calibration
-from harness.compressor import (
+from harness.compression.block_checkpoints import open_staging
+from harness.compression.compress_block import compress_block
+from harness.compression.compressor import (
     BlockStatistics,
     Compressor,
     CompressorConfig,
     RankedConfig,
     Ranking,
 )
+from harness.compression.rank_allocation import fisher_ranks
+from harness.compression.sources import drifts, turns
 from harness.errors import UsageError
 from harness.layers.factors import stored_bytes
 from harness.layers.macs import macs_per_token
 from harness.layers.roles import Role
 from harness.models.language_model import LanguageModel
 from harness.offload.hooks import is_offloaded
-from harness.offload.staging import open_staging
 from harness.plugins.options import label, spelled_out
-from harness.ranking import fisher_ranks
 from harness.records.provenance import Origin
 from harness.records.record import CompressionFacts, LayerFacts, ModelFacts
 from harness.records.spec import Dtype, MethodSpec, Scope, require_ratio
-from harness.replacement import compress_block
 from harness.statistics.collect import collect
 from harness.support.malloc import return_gaps
 from harness.support.progress import Tracker, silent
-from harness.turns import drifts, turns
 
 
 @torch.no_grad()

@@ -1,0 +1,1 @@
+"""From statistics to a model that runs in factor form, one block after the other."""
