@@ -32,7 +32,7 @@ from harness.plugins.options import configure, label
 from harness.profile.known import configuration
 from harness.profile.measure import materialised
 from harness.profile.skeleton import forms_of, skeleton
-from harness.runtime.layout import lay_out
+from harness.runtime.memory_layout import lay_out
 from harness.runtime.streamline import streamline
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {

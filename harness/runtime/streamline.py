@@ -3,9 +3,9 @@
 A block-identity layer reads its input in an order of its own. One gather brings it there, where
 the stored form takes two and an addition. The down projection needs none: neurons of an MLP may
 stand in any order, so that its order moves into the rows of the layers before it. Layers that a
-gather would slow down are written out (``harness.runtime.written``), inner dimensions are rounded
-up to what products are fast at (``harness.runtime.ordered``), and on a CPU matrices lie in memory
-as the product with one vector reads them fastest (``harness.runtime.layout``).
+gather would slow down are written out (``harness.runtime.materialize``), inner dimensions are rounded
+up to what products are fast at (``harness.runtime.single_gather``), and on a CPU matrices lie in memory
+as the product with one vector reads them fastest (``harness.runtime.memory_layout``).
 
 What cannot move: the order in which query, key, value, gate and up read the residual stream, since
 all blocks share it and each layer has its own order; and the order in which the output projection
@@ -33,9 +33,9 @@ from harness.layers.factors import (
 )
 from harness.layers.fused import FusedFactors, Part
 from harness.layers.roles import Role
-from harness.runtime.layout import lay_out
-from harness.runtime.ordered import ordered
-from harness.runtime.written import LowRankForm, cheapest
+from harness.runtime.materialize import LowRankForm, cheapest
+from harness.runtime.memory_layout import lay_out
+from harness.runtime.single_gather import ordered
 
 
 @torch.no_grad()

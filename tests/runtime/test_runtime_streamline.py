@@ -27,11 +27,11 @@ from harness.models.generation import encode
 from harness.plugins.options import configure
 from harness.profile.measure import materialised
 from harness.profile.skeleton import forms_of, skeleton
-from harness.runtime import written
-from harness.runtime.layout import lay_out
-from harness.runtime.ordered import STEP, OrderedIdentity, ordered
+from harness.runtime import materialize as written
+from harness.runtime.materialize import cheapest, compression, decompression
+from harness.runtime.memory_layout import lay_out
+from harness.runtime.single_gather import STEP, OrderedIdentity, ordered
 from harness.runtime.streamline import in_rows, quickest, streamline
-from harness.runtime.written import cheapest, compression, decompression
 
 CALIBRATION = random_calibration()
 CHOICES = [

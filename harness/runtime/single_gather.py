@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from harness.layers.factors import HeadIdentity, InputIdentity
-from harness.runtime.written import decompression, in_order
+from harness.runtime.materialize import decompression, in_order
 
 STEP = 8
 """Products are fastest where inner dimensions are multiples of it."""
