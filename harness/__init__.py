@@ -11,18 +11,18 @@ from harness.support.offline import go_offline, is_offline
 if TYPE_CHECKING:
     from harness.api import compress, evaluate, load, load_model, save
     from harness.evaluation.task import Conditions
+    from harness.experiments.runner import Request, run
     from harness.records.spec import CalibrationSpec
-    from harness.runner import Request, run
 
 _HOMES = {
     "CalibrationSpec": "harness.records.spec",
     "Conditions": "harness.evaluation.task",
-    "Request": "harness.runner",
+    "Request": "harness.experiments.runner",
     "compress": "harness.api",
     "evaluate": "harness.api",
     "load": "harness.api",
     "load_model": "harness.api",
-    "run": "harness.runner",
+    "run": "harness.experiments.runner",
     "save": "harness.api",
 }
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness.checkpoints.resolve import resolve_model
-from harness.plan import make_plan
+from harness.experiments.plan import make_plan
+from harness.experiments.request import Request
 from harness.records.spec import CalibrationSpec, TaskSpec
-from harness.request import Request
 
 Make = Callable[..., Request]
 

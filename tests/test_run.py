@@ -25,11 +25,11 @@ from harness.errors import (
     NonFiniteError,
     UsageError,
 )
-from harness.plan import make_plan
+from harness.experiments.plan import make_plan
+from harness.experiments.request import Request
+from harness.experiments.runner import run
 from harness.records import store
 from harness.records.spec import CalibrationSpec, TaskSpec
-from harness.request import Request
-from harness.runner import run
 from harness.statistics.collect import collect
 from harness.statistics.gradients import collect_gradients
 from tasks.text_perplexity import PreparedPerplexity
@@ -158,7 +158,7 @@ def test_calibration_is_shared_by_all_that_start_from_the_original(request_one, 
         calls.append(arguments)
         return collect(*arguments, **keywords)
 
-    monkeypatch.setattr("harness.runner.collect", counted)
+    monkeypatch.setattr("harness.experiments.runner.collect", counted)
     monkeypatch.setattr("harness.compression.pipeline.collect", counted)
     original, sequential = ({"propagation": one} for one in ("original", "sequential"))
     methods = {"svd": original, "latentllm": original, "asvd-l2": sequential}
@@ -169,7 +169,7 @@ def test_calibration_is_shared_by_all_that_start_from_the_original(request_one, 
 def test_a_second_run_touches_nothing(finished, monkeypatch):
     request, records = finished
     before = snapshot(request.output)
-    monkeypatch.setattr("harness.runner.load_model", None)
+    monkeypatch.setattr("harness.experiments.runner.load_model", None)
     assert run(request) == records
     assert snapshot(request.output) == before
 
@@ -241,7 +241,7 @@ def test_statistics_are_forgotten_before_the_last_model_that_needs_them_is_measu
         alive.append(sum(block() is not None for block in seen))
         raise InfrastructureError("enough")
 
-    monkeypatch.setattr("harness.runner.collect", remembered)
+    monkeypatch.setattr("harness.experiments.runner.collect", remembered)
     monkeypatch.setattr(PreparedPerplexity, "evaluate", evaluate)
     methods = {"svd": {"propagation": "original"}, "latentllm": {}, "asvd-l2": last}
     run(replace(request_one, methods=methods, tasks=request_one.tasks[:1]))
@@ -628,7 +628,7 @@ def test_a_folder_that_cannot_be_written_stops_the_run_before_the_work(request_o
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr("harness.records.store.tempfile.TemporaryFile", denied)
-    monkeypatch.setattr("harness.runner.load_model", None)
+    monkeypatch.setattr("harness.experiments.runner.load_model", None)
     with pytest.raises(InfrastructureError, match=r"Permission denied.*choose another folder"):
         run(request_one)
 

@@ -14,11 +14,11 @@ from tiny_vision_models import VISION_MODELS, tiny_vision_model
 from harness.calibration.sources import default_calibration, prompt_calibration
 from harness.cli.main import main
 from harness.errors import AssetError, UsageError
-from harness.plan import make_plan
+from harness.experiments.plan import make_plan
+from harness.experiments.request import Request
+from harness.experiments.runner import run
 from harness.records import store
 from harness.records.spec import CalibrationSpec, TaskSpec
-from harness.request import Request
-from harness.runner import run
 from harness.statistics.collect import collect
 from harness.zoo import mini_scienceqa
 
@@ -93,7 +93,7 @@ def test_each_task_is_calibrated_on_its_own_training_split(request_for, name):
 def test_original_propagation_collects_once_a_calibration(request_for, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "harness.runner.collect",
+        "harness.experiments.runner.collect",
         lambda *arguments, **keywords: calls.append(1) or collect(*arguments, **keywords),
     )
     methods = {name: {"propagation": "original"} for name in ("svd", "asvd-l2")}

@@ -67,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> int:
         require_counts,
     )
     from harness.compression.block_checkpoints import staging_beside  # noqa: PLC0415
-    from harness.runner import failures_explained  # noqa: PLC0415
+    from harness.experiments.runner import failures_explained  # noqa: PLC0415
 
     quiet_libraries()
     given = vars(arguments)
@@ -122,8 +122,8 @@ def _target(
     from harness.calibration.sources import resolve_calibration  # noqa: PLC0415
     from harness.checkpoints.destinations import save_targets  # noqa: PLC0415
     from harness.checkpoints.resolve import resolve_model  # noqa: PLC0415
-    from harness.lookups import method_of  # noqa: PLC0415
-    from harness.plan import Source, recipe_of  # noqa: PLC0415
+    from harness.experiments.plan import Source, recipe_of  # noqa: PLC0415
+    from harness.experiments.resolve import method_of  # noqa: PLC0415
 
     recipe = recipe_of(
         resolve_model(arguments.model),

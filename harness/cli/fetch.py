@@ -18,8 +18,8 @@ from harness.errors import AssetError, UsageError
 from harness.support.offline import is_offline
 
 if TYPE_CHECKING:
-    from harness.fetching import Outcome
-    from harness.request import Request
+    from harness.experiments.prefetch import Outcome
+    from harness.experiments.request import Request
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     if is_offline():
         raise UsageError("fetch cannot work offline; remove --offline, or unset HARNESS_OFFLINE")
-    from harness.fetching import fetched, needs  # noqa: PLC0415
+    from harness.experiments.prefetch import fetched, needs  # noqa: PLC0415
 
     wanted = needs(_requests(arguments))
     quiet_libraries()
@@ -86,8 +86,8 @@ def _requests(arguments: argparse.Namespace) -> Sequence[Request]:
 def _of_run(given: dict[str, Any]) -> Request:
     """What ``harness run`` would ask for."""
     from harness.calibration.sources import sources as calibration  # noqa: PLC0415
+    from harness.experiments.request import Request  # noqa: PLC0415
     from harness.records.spec import TaskSpec  # noqa: PLC0415
-    from harness.request import Request  # noqa: PLC0415
 
     text = given.get("calibration")
     return Request(

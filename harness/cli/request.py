@@ -19,9 +19,9 @@ from harness.cli.options import add_plugin_options, chosen, split_task
 from harness.compression.compressor import Compressor, compressors
 from harness.errors import UsageError
 from harness.evaluation.task import Task, plugin_name, tasks
+from harness.experiments.request import Request
 from harness.plugins.registry import Registry
 from harness.records.spec import CalibrationSpec, TaskSpec, require_ratio
-from harness.request import Request
 
 REGISTRIES: dict[Kind, Registry[Compressor] | Registry[Task]] = {
     "method": compressors,

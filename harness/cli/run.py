@@ -21,7 +21,7 @@ from harness.compression.compressor import compressors
 from harness.errors import IncompleteError
 
 if TYPE_CHECKING:
-    from harness.plan import Plan
+    from harness.experiments.plan import Plan
     from harness.records.record import RunRecord
 
 
@@ -79,8 +79,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.cli.display import console, quiet_libraries, result_table, tracker  # noqa: PLC0415
     from harness.cli.limited import blind_spots  # noqa: PLC0415
     from harness.cli.request import request  # noqa: PLC0415
-    from harness.plan import make_plan  # noqa: PLC0415
-    from harness.runner import run_plan  # noqa: PLC0415
+    from harness.experiments.plan import make_plan  # noqa: PLC0415
+    from harness.experiments.runner import run_plan  # noqa: PLC0415
 
     quiet_libraries()
     plan = make_plan(request(arguments))

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from harness.experiments.request import Request
+from harness.experiments.runner import run_plan
 from harness.recipe import Recipe, requests
 from harness.records import store
 from harness.records.record import RunRecord
-from harness.request import Request
-from harness.runner import run_plan
 from harness.support.progress import Tracker
 from harness.sweep.cell import plan_of
 
@@ -19,7 +19,7 @@ def run_recipe(recipe: Recipe, output: Path, track: Tracker, *, force: bool) -> 
     """Run each cell of ``recipe`` and yield its record; without ``force`` keep finished ones.
 
     Raises:
-        HarnessError: a cell could not even be planned; see ``harness.plan.make_plan``.
+        HarnessError: a cell could not even be planned; see ``harness.experiments.plan.make_plan``.
     """
     store.require_writable(output)
     cells: Sequence[Request] = requests(recipe, output)

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from harness.errors import HarnessError
-from harness.lookups import Lookups
-from harness.plan import Cell, Plan, make_plan
+from harness.experiments.plan import Cell, Plan, make_plan
+from harness.experiments.request import Request
+from harness.experiments.resolve import Lookups
+from harness.experiments.runner import failures_explained, run_plan
 from harness.records import store
-from harness.request import Request
-from harness.runner import failures_explained, run_plan
 from harness.support.locks import locked
 from harness.sweep.job import ANSWER, JOB, Answer, Job, answer_of
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
+from harness.experiments.request import Request
 from harness.records.record import RunRecord, Status
-from harness.request import Request
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from harness.calibration.sources import (
 from harness.compression.compressor import compressors
 from harness.errors import UsageError
 from harness.evaluation.task import find_task
+from harness.experiments.request import Request
 from harness.plugins.options import configure
 from harness.records.spec import DENSE, CalibrationSpec, TaskSpec
-from harness.request import Request
 from harness.sweep.documents import (
     CalibrationEntry,
     Change,

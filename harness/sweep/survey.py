@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import AssetError
-from harness.lookups import Lookups
-from harness.plan import Cell, spec_of
+from harness.experiments.plan import Cell, spec_of
+from harness.experiments.request import Request
+from harness.experiments.resolve import Lookups
 from harness.records import store
 from harness.records.record import RunRecord
 from harness.records.spec import DENSE, RunSpec
-from harness.request import Request
 from harness.sweep.cell import plan_of
 
 

@@ -245,7 +245,7 @@ def test_an_interrupt_is_no_traceback(cli, command, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.runner.run_plan", interrupt)
+    monkeypatch.setattr("harness.experiments.runner.run_plan", interrupt)
     outcome = cli(*command())
     assert outcome.code == 130
     assert outcome.err.count("\n") == 1

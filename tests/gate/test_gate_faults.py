@@ -14,15 +14,15 @@ import compressors.local
 import harness.algebra.junction
 import harness.algebra.preconditioners
 from harness.algebra.preconditioners import Preconditioner, damped
+from harness.experiments.plan import make_plan
+from harness.experiments.request import Request
+from harness.experiments.runner import run_plan
 from harness.gate.baseline import Baseline, observed
 from harness.gate.calibrate import calibrated
 from harness.gate.judge import compared, judge
-from harness.plan import make_plan
 from harness.records.paired_tests import Observations, compare_observed
 from harness.records.record import RunRecord
 from harness.records.spec import CalibrationSpec, TaskSpec
-from harness.request import Request
-from harness.runner import run_plan
 
 DRAWS = range(6)
 UNSEEN = (6, 7)

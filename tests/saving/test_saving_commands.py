@@ -10,10 +10,10 @@ import torch
 from saved_models import inputs_of, logits
 
 import harness
-from harness import runner
 from harness.checkpoints.model_card import model_card
 from harness.checkpoints.saved_record import read_artefact
 from harness.errors import NonFiniteError
+from harness.experiments import runner
 from harness.records import store
 
 USAGE = 2

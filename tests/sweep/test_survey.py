@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import lookups
 from harness.cli.main import main
 from harness.errors import AssetError
-from harness.lookups import Lookups, once
+from harness.experiments import resolve as lookups
+from harness.experiments.resolve import Lookups, once
 from harness.recipe import read_recipe, requests
 from harness.sweep.cell import plan_of
 from harness.sweep.survey import survey

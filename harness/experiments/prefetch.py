@@ -13,10 +13,10 @@ from harness.assets.kinds import TextAsset
 from harness.calibration.sources import resolve_calibration
 from harness.checkpoints.resolve import resolve_model
 from harness.errors import HarnessError
-from harness.lookups import prepared_task
+from harness.experiments.request import Request
+from harness.experiments.resolve import prepared_task
+from harness.experiments.runner import failures_explained
 from harness.records.spec import CalibrationSpec, TaskSpec
-from harness.request import Request
-from harness.runner import failures_explained
 from harness.support.offline import offline
 
 State = Literal["there already", "fetched", "failed"]

@@ -15,14 +15,14 @@ from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.saved_record import read_artefact
 from harness.errors import UsageError
 from harness.evaluation.task import PreparedTask
-from harness.lookups import Lookups, Method, NamedTask, method_of, spelled_out_task
+from harness.experiments.request import Request
+from harness.experiments.resolve import Lookups, Method, NamedTask, method_of, spelled_out_task
 from harness.models.prompt import PromptSource
 from harness.plugins.options import label
 from harness.records import store
 from harness.records.provenance import recipe_digest
 from harness.records.record import DataFacts, RunRecord
 from harness.records.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
-from harness.request import Request
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ from harness.compression.compressor import BlockStatistics
 from harness.compression.pipeline import compress_model, reads_original
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
 from harness.evaluation.task import Conditions
+from harness.experiments.plan import Cell, Plan, Source, Variant, make_plan
+from harness.experiments.request import Request
 from harness.models.language_model import LanguageModel
-from harness.plan import Cell, Plan, Source, Variant, make_plan
 from harness.records import store
 from harness.records.environment import describe, peak_memory
 from harness.records.record import RunRecord, Status
 from harness.records.results import TaskResult
 from harness.records.spec import CalibrationSpec
-from harness.request import Request
 from harness.statistics import disk_cache as saved
 from harness.statistics.collect import collect
 from harness.support.out_of_memory import out_of_memory

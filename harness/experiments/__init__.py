@@ -1,0 +1,1 @@
+"""From a request to records: names resolved, cells planned, run."""
