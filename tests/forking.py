@@ -16,7 +16,7 @@ PRELOADED = [
     "harness.sweep.running",
     "harness.sweep.display",
     "harness.sweep.worker",
-    "harness.recipe",
+    "harness.sweep.recipe_file",
     "compressors.latentllm",
     "compressors.svd",
     "tasks.wikitext2",

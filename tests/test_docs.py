@@ -18,9 +18,9 @@ from harness.errors import (
     NonFiniteError,
     UsageError,
 )
-from harness.recipe import parse_recipe, requests
 from harness.support.yaml_lines import YamlFile
-from harness.sweep import documents
+from harness.sweep import recipe as documents
+from harness.sweep.recipe_file import parse_recipe, requests
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))

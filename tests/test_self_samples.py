@@ -12,8 +12,8 @@ from harness.calibration.sources import draw, resolve_calibration
 from harness.checkpoints.load import load_model
 from harness.cli.main import main
 from harness.errors import UsageError
-from harness.recipe import read_recipe, requests
 from harness.records.spec import CalibrationSpec
+from harness.sweep.recipe_file import read_recipe, requests
 
 
 def spec_of(texts, written, seed=0):

@@ -70,7 +70,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _requests(arguments: argparse.Namespace) -> Sequence[Request]:
-    from harness.recipe import read_recipe, requests  # noqa: PLC0415
+    from harness.sweep.recipe_file import read_recipe, requests  # noqa: PLC0415
 
     given = vars(arguments)
     if arguments.recipe is None:

@@ -157,7 +157,7 @@ def _read(folder: Path) -> list[RunRecord]:
 
 def _run(arguments: argparse.Namespace) -> list[RunRecord]:
     from harness.gate.running import run_recipe  # noqa: PLC0415
-    from harness.recipe import read_recipe  # noqa: PLC0415
+    from harness.sweep.recipe_file import read_recipe  # noqa: PLC0415
 
     quiet_libraries()
     recipe = read_recipe(arguments.recipe)

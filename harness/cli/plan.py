@@ -18,7 +18,7 @@ from harness.support.offline import offline
 
 if TYPE_CHECKING:
     from harness.sweep.estimate import Estimate
-    from harness.sweep.survey import Entry
+    from harness.sweep.status import Entry
 
 HEADINGS = (
     "model", "method", "ratio", "seed", "task", "dtype", "parameters", "after", "MFLOPs/token",
@@ -41,10 +41,10 @@ def execute(arguments: argparse.Namespace) -> int:
     memory is that of weights and statistics, times are those of finished cells of the same
     model, method and task.
     """
-    from harness.recipe import read_recipe, requests  # noqa: PLC0415
     from harness.records import store  # noqa: PLC0415
     from harness.sweep.estimate import expected_seconds  # noqa: PLC0415
-    from harness.sweep.survey import survey  # noqa: PLC0415
+    from harness.sweep.recipe_file import read_recipe, requests  # noqa: PLC0415
+    from harness.sweep.status import survey  # noqa: PLC0415
 
     wanted = requests(read_recipe(arguments.recipe), arguments.output)
     if not wanted:

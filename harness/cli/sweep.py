@@ -48,11 +48,11 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     from harness.cli.display import quiet_libraries  # noqa: PLC0415
     from harness.plugins.options import configure  # noqa: PLC0415
-    from harness.recipe import read_recipe, requests  # noqa: PLC0415
     from harness.records import store  # noqa: PLC0415
     from harness.sweep.display import display  # noqa: PLC0415
+    from harness.sweep.recipe_file import read_recipe, requests  # noqa: PLC0415
     from harness.sweep.running import Workers, run_cells  # noqa: PLC0415
-    from harness.sweep.survey import survey  # noqa: PLC0415
+    from harness.sweep.status import survey  # noqa: PLC0415
 
     if arguments.workers < 1:
         raise UsageError(f"--workers must be at least 1, got {arguments.workers}")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from harness.experiments.request import Request
 from harness.experiments.runner import run_plan
-from harness.recipe import Recipe, requests
 from harness.records import store
 from harness.records.record import RunRecord
 from harness.support.progress import Tracker
 from harness.sweep.cell import plan_of
+from harness.sweep.recipe_file import Recipe, requests
 
 
 def run_recipe(recipe: Recipe, output: Path, track: Tracker, *, force: bool) -> Iterator[RunRecord]:

@@ -20,7 +20,7 @@ from harness.evaluation.task import find_task
 from harness.experiments.request import Request
 from harness.plugins.options import configure
 from harness.records.spec import DENSE, CalibrationSpec, TaskSpec
-from harness.sweep.documents import (
+from harness.sweep.recipe import (
     CalibrationEntry,
     Change,
     MethodEntry,

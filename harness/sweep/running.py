@@ -13,8 +13,8 @@ from harness.engines.engine import Ended, Engine, Started
 from harness.records import store
 from harness.records.record import RunRecord
 from harness.sweep.job import ANSWER, JOB, Job, headline
-from harness.sweep.shelf import shelf
-from harness.sweep.survey import Entry
+from harness.sweep.shared_folder import shelf
+from harness.sweep.status import Entry
 
 
 @dataclass(frozen=True)

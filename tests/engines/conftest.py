@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.engines.engine import Ended, Engine, Started
-from harness.recipe import read_recipe, requests
 from harness.support.locks import locked
 from harness.sweep.job import JOB, Job
+from harness.sweep.recipe_file import read_recipe, requests
 
 Run = Callable[..., Iterator[Started | Ended]]
 

@@ -8,8 +8,8 @@ import pytest
 
 from harness.cli.main import main
 from harness.errors import UsageError
-from harness.recipe import read_recipe, requests
 from harness.support.yaml_lines import MAX_BYTES
+from harness.sweep.recipe_file import read_recipe, requests
 
 GOOD = """
 models: [builtin:opt-tiny]

@@ -11,9 +11,9 @@ from harness.cli.main import main
 from harness.errors import AssetError
 from harness.experiments import resolve as lookups
 from harness.experiments.resolve import Lookups, once
-from harness.recipe import read_recipe, requests
 from harness.sweep.cell import plan_of
-from harness.sweep.survey import survey
+from harness.sweep.recipe_file import read_recipe, requests
+from harness.sweep.status import survey
 
 MORE = "seeds: [0, 1]"
 

@@ -19,7 +19,6 @@ from sweep_values import values
 from harness.algebra import preconditioners
 from harness.compression.compressor import BlockStatistics
 from harness.errors import InfrastructureError
-from harness.recipe import read_recipe, requests
 from harness.records import store
 from harness.statistics import disk_cache as saved
 from harness.statistics.moments import Moments
@@ -27,7 +26,8 @@ from harness.support.locks import locked
 from harness.sweep import cell
 from harness.sweep.cell import do_job
 from harness.sweep.job import ANSWER, JOB, Job
-from harness.sweep.shelf import PREFIX, shelf
+from harness.sweep.recipe_file import read_recipe, requests
+from harness.sweep.shared_folder import PREFIX, shelf
 
 ORIGIN = {"weights": "a", "data": "b"}
 

@@ -19,13 +19,13 @@ from harness.cli.main import main
 from harness.engines.engine import Ended, Started
 from harness.engines.local import LocalConfig, LocalEngine
 from harness.errors import UsageError
-from harness.recipe import read_recipe, requests
 from harness.sweep import cell
 from harness.sweep.cell import do_job
 from harness.sweep.display import Board
 from harness.sweep.job import ANSWER, JOB, Answer
+from harness.sweep.recipe_file import read_recipe, requests
 from harness.sweep.running import Change, Workers, run_cells
-from harness.sweep.survey import survey
+from harness.sweep.status import survey
 
 TASK = re.compile('"data":"([^"]+)"')
 

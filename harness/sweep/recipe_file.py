@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from harness.errors import UsageError, unknown
 from harness.records.document import Document
 from harness.support.yaml_lines import YamlFile, read_yaml
-from harness.sweep.documents import Recipe
 from harness.sweep.matrix import requests
+from harness.sweep.recipe import Recipe
 
 __all__ = ["Recipe", "parse_recipe", "read_recipe", "requests"]
 
