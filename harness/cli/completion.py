@@ -37,8 +37,8 @@ def _names() -> Mapping[str, Iterable[str]]:
     from harness.assets.aliases import MODELS, TEXTS  # noqa: PLC0415
     from harness.assets.builtin import builtin_models  # noqa: PLC0415
     from harness.compression.compressor import compressors  # noqa: PLC0415
-    from harness.engines.engine import engines  # noqa: PLC0415
     from harness.evaluation.task import FALLBACK, PREFIXED, tasks  # noqa: PLC0415
+    from harness.sweep.engines.engine import engines  # noqa: PLC0415
 
     measured = [name for name in tasks.names() if name not in (FALLBACK, PREFIXED)]
     return {

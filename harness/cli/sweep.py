@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.options import add_offline
-from harness.engines.engine import engines
 from harness.errors import IncompleteError, UsageError
+from harness.sweep.engines.engine import engines
 
 if TYPE_CHECKING:
     from harness.sweep.running import Change

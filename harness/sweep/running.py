@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.engines.engine import Ended, Engine, Started
 from harness.records import store
 from harness.records.record import RunRecord
+from harness.sweep.engines.engine import Ended, Engine, Started
 from harness.sweep.job import ANSWER, JOB, Job, headline
 from harness.sweep.shared_folder import shelf
 from harness.sweep.status import Entry

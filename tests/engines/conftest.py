@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.engines.engine import Ended, Engine, Started
 from harness.support.locks import locked
+from harness.sweep.engines.engine import Ended, Engine, Started
 from harness.sweep.job import JOB, Job
 from harness.sweep.recipe_file import read_recipe, requests
 
@@ -35,14 +35,14 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 
 def _local(_: pytest.MonkeyPatch) -> Iterator[Engine]:
-    from harness.engines.local import engine
+    from harness.sweep.engines.local import engine
 
     yield engine
 
 
 def _ray(_: pytest.MonkeyPatch) -> Iterator[Engine]:
     ray = pytest.importorskip("ray", reason="needs harness[ray]")
-    from harness.engines.ray import _cluster, engine
+    from harness.sweep.engines.ray import _cluster, engine
 
     with _cluster(2):
         assert ray.is_initialized()
@@ -51,7 +51,7 @@ def _ray(_: pytest.MonkeyPatch) -> Iterator[Engine]:
 
 def _slurm(patch: pytest.MonkeyPatch) -> Iterator[Engine]:
     core = pytest.importorskip("submitit.core.core", reason="needs harness[slurm]")
-    from harness.engines.slurm import SlurmEngine
+    from harness.sweep.engines.slurm import SlurmEngine
 
     # How long a slow file system may take to show a result.
     patch.setattr(core.Job, "_results_timeout_s", 0)

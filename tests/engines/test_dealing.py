@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engines.clusters import gpus_for, require_kinds
-from harness.engines.dealing import ATTEMPTS, Outcome, deal, last_line
-from harness.engines.engine import Ended, Started
 from harness.errors import UsageError
+from harness.sweep.engines.cluster_devices import gpus_for, require_kinds
+from harness.sweep.engines.engine import Ended, Started
+from harness.sweep.engines.scheduler import ATTEMPTS, Outcome, deal, last_line
 
 
 @dataclass

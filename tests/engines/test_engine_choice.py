@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from harness.cli.main import main
-from harness.engines.engine import engines
 from harness.errors import UsageError
+from harness.sweep.engines.engine import engines
 
 
 def test_the_engines_are_known_without_importing_one():

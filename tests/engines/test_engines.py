@@ -9,9 +9,9 @@ import psutil
 import pytest
 from sweep_values import values
 
-from harness.engines.engine import Ended, Started
 from harness.support.locks import locked
 from harness.sweep.cell import do_job, plan_of
+from harness.sweep.engines.engine import Ended, Started
 from harness.sweep.job import ANSWER, JOB
 
 ENOUGH = 180
@@ -69,7 +69,7 @@ def test_a_worker_killed_in_mid_cell_is_replaced_and_the_records_are_the_same(
 
 
 def test_a_worker_that_is_always_killed_fails_its_cell_alone(run, jobs, tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.engines.dealing.ATTEMPTS", 2)
+    monkeypatch.setattr("harness.sweep.engines.scheduler.ATTEMPTS", 2)
     work = [jobs(tmp_path / "results")[0], UNWORKABLE]
     path = lock_of(work[0])
     ends = {}

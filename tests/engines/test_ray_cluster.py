@@ -14,14 +14,14 @@ import pytest
 from harness.errors import InfrastructureError, UsageError
 
 ray = pytest.importorskip("ray", reason="needs harness[ray]")
-from harness.engines.ray import RayConfig, RayEngine  # noqa: E402
+from harness.sweep.engines.ray import RayConfig, RayEngine  # noqa: E402
 
 pytestmark = [pytest.mark.extras, pytest.mark.usefixtures("alone_on_ray")]
 
 SCRIPT = """
 import json, sys, psutil
 from pathlib import Path
-from harness.engines.ray import RayConfig, engine
+from harness.sweep.engines.ray import RayConfig, engine
 import ray
 
 events = list(engine.run(sys.argv[1:], 2, [], RayConfig(), Path()))
@@ -31,7 +31,7 @@ print(json.dumps([len(events), events[-1].reason, ray.is_initialized(),
 SEEN = """
 import json, sys, time, psutil
 from pathlib import Path
-from harness.engines import ray as own
+from harness.sweep.engines import ray as own
 import ray
 
 with own._cluster(2) as ours:

@@ -8,12 +8,12 @@ import fake_slurm
 import pytest
 
 from harness.cli.main import main
-from harness.engines.engine import Ended, Started
 from harness.errors import InfrastructureError, UsageError
+from harness.sweep.engines.engine import Ended, Started
 
 pytest.importorskip("submitit", reason="needs harness[slurm]")
-from harness.engines import slurm
-from harness.engines.slurm import SlurmConfig, SlurmEngine
+from harness.sweep.engines import slurm
+from harness.sweep.engines.slurm import SlurmConfig, SlurmEngine
 
 pytestmark = pytest.mark.extras
 

@@ -20,7 +20,7 @@ def sweep(recipe: Path, output: Path, *options: str) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     from harness.cli.main import main
-    from harness.engines import local
+    from harness.sweep.engines import local
 
     local.subprocess = SimpleNamespace(Popen=ForkedWorker, PIPE=None)
     code = main(arguments)

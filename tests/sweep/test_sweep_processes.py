@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.cli.main import main
-from harness.engines.local import LocalEngine
+from harness.sweep.engines.local import LocalEngine
 
 
 def test_a_failing_cell_fails_alone_and_only_retry_runs_it_again(

@@ -16,12 +16,12 @@ from rich.console import Console
 from sweep_values import leftovers, values
 
 from harness.cli.main import main
-from harness.engines.engine import Ended, Started
-from harness.engines.local import LocalConfig, LocalEngine
 from harness.errors import UsageError
 from harness.sweep import cell
 from harness.sweep.cell import do_job
 from harness.sweep.display import Board
+from harness.sweep.engines.engine import Ended, Started
+from harness.sweep.engines.local import LocalConfig, LocalEngine
 from harness.sweep.job import ANSWER, JOB, Answer
 from harness.sweep.recipe_file import read_recipe, requests
 from harness.sweep.running import Change, Workers, run_cells

@@ -21,10 +21,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.engines.clusters import gpus_for, require_kinds
-from harness.engines.dealing import Outcome, deal, last_line
-from harness.engines.engine import Ended, Started
 from harness.errors import InfrastructureError, UsageError
+from harness.sweep.engines.cluster_devices import gpus_for, require_kinds
+from harness.sweep.engines.engine import Ended, Started
+from harness.sweep.engines.scheduler import Outcome, deal, last_line
 
 try:
     import submitit
@@ -61,7 +61,7 @@ class SlurmConfig:
 
 @dataclass(frozen=True)
 class SlurmEngine:
-    """See ``harness.engines.engine.Engine``.
+    """See ``harness.sweep.engines.engine.Engine``.
 
     Attributes:
         cluster: submitit's name for where jobs go; its ``local`` stands in for Slurm in tests.
@@ -122,7 +122,7 @@ def _work(job: str, device: str | None) -> str:
 
 @dataclass(frozen=True)
 class _Jobs:
-    """See ``harness.engines.dealing.Pool``."""
+    """See ``harness.sweep.engines.scheduler.Pool``."""
 
     cluster: str
     folder: Path

@@ -26,11 +26,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from harness.engines.clusters import gpus_for, require_kinds
-from harness.engines.dealing import Outcome, deal
-from harness.engines.engine import Ended, Started
-from harness.engines.threads import threads_of_each
 from harness.errors import InfrastructureError, UsageError
+from harness.sweep.engines.cluster_devices import gpus_for, require_kinds
+from harness.sweep.engines.engine import Ended, Started
+from harness.sweep.engines.scheduler import Outcome, deal
+from harness.sweep.engines.threads import threads_of_each
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # Read when ray is imported: a cluster that it starts is not to be reached from outside.
@@ -65,7 +65,7 @@ class RayConfig:
 
 
 class RayEngine:
-    """See ``harness.engines.engine.Engine``."""
+    """See ``harness.sweep.engines.engine.Engine``."""
 
     summary = "processes on the machines of a Ray cluster"
     config = RayConfig
@@ -147,7 +147,7 @@ def _work(job: str, device: str | None, folder: str) -> str:
 
 
 class _Tasks:
-    """See ``harness.engines.dealing.Pool``."""
+    """See ``harness.sweep.engines.scheduler.Pool``."""
 
     def __init__(self, cpus: int, gpus: int | None) -> None:
         self._cpus = cpus

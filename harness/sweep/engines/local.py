@@ -14,9 +14,9 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO
 
-from harness.engines.dealing import Outcome, deal, last_line
-from harness.engines.engine import Ended, Started
-from harness.engines.threads import threads_of_each
+from harness.sweep.engines.engine import Ended, Started
+from harness.sweep.engines.scheduler import Outcome, deal, last_line
+from harness.sweep.engines.threads import threads_of_each
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class LocalConfig:
 
 
 class LocalEngine:
-    """See ``harness.engines.engine.Engine``."""
+    """See ``harness.sweep.engines.engine.Engine``."""
 
     summary = "processes on this machine"
     config = LocalConfig
@@ -77,7 +77,7 @@ class _Worker:
 
 @dataclass(frozen=True)
 class _Processes:
-    """See ``harness.engines.dealing.Pool``."""
+    """See ``harness.sweep.engines.scheduler.Pool``."""
 
     environment: dict[str, str]
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from harness.engines.engine import Ended, Started
+from harness.sweep.engines.engine import Ended, Started
 
 W = TypeVar("W")
 ATTEMPTS = 3
@@ -49,7 +49,7 @@ class _Turn:
 def deal(
     pool: Pool[W], jobs: Sequence[str], workers: int, devices: Sequence[str]
 ) -> Generator[Started | Ended]:
-    """Run all ``jobs``, at most ``workers`` at once; see ``harness.engines.engine.Engine``."""
+    """Run all ``jobs``, at most ``workers`` at once; see ``harness.sweep.engines.engine.Engine``."""
     waiting = deque((position, 1) for position in range(len(jobs)))
     free = deque(range(workers))
     running: dict[W, _Turn] = {}

@@ -49,7 +49,7 @@ class Engine(Protocol):
 
         Every job ends exactly once; one whose worker is killed is started again. When the
         generator is closed early, the workers still running end too.
-        ``harness.engines.dealing.deal`` does all of this for whoever can start a worker.
+        ``harness.sweep.engines.scheduler.deal`` does all of this for whoever can start a worker.
 
         Args:
             jobs: one line of JSON each.
