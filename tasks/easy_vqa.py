@@ -12,9 +12,9 @@ from functools import partial
 
 from harness.assets.kinds import Purpose
 from harness.assets.pins import ARCHIVES, EASY_VQA
+from harness.datasets import easy_vqa
 from harness.errors import UsageError
 from harness.records.document import digest
-from harness.zoo import easy_vqa
 from tasks.questions.asking import Ending
 from tasks.questions.intervals import wilson
 from tasks.questions.lazy import Lazy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.zoo import mini_scienceqa
+from harness.datasets import mini_scienceqa
 from tasks.questions.generated import generated
 from tasks.questions.multiple_choice import ChoiceConfig, multiple_choice
 from tasks.questions.task import QuestionTask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.zoo import mini_textvqa
+from harness.datasets import mini_textvqa
 from tasks.questions.generated import generated
 from tasks.questions.short_answer import ReadingConfig, reading
 from tasks.questions.task import QuestionTask

@@ -13,6 +13,7 @@ from tiny_vision_models import VISION_MODELS, tiny_vision_model
 
 from harness.calibration.sources import default_calibration, prompt_calibration
 from harness.cli.main import main
+from harness.datasets import mini_scienceqa
 from harness.errors import AssetError, UsageError
 from harness.experiments.plan import make_plan
 from harness.experiments.request import Request
@@ -20,7 +21,6 @@ from harness.experiments.runner import run
 from harness.records import store
 from harness.records.spec import CalibrationSpec, TaskSpec
 from harness.statistics.collect import collect
-from harness.zoo import mini_scienceqa
 
 MINIS = (TaskSpec(name="mini-scienceqa", limit=6), TaskSpec(name="mini-textvqa", limit=4))
 

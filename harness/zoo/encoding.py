@@ -10,8 +10,8 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from harness.datasets.drawing import SIDE
 from harness.models.prompt import Prompt
-from harness.zoo.pictures import SIDE
 
 TOKENS = 16
 """Image tokens of a picture."""

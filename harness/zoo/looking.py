@@ -18,11 +18,11 @@ from PIL.Image import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.datasets import easy_vqa, mini_scienceqa, mini_textvqa
+from harness.datasets.deterministic import chance
+from harness.datasets.picture_skills import DIRECTIONS, NUMBERS
 from harness.support.progress import Tracker
-from harness.zoo import easy_vqa, mini_scienceqa, mini_textvqa
-from harness.zoo.chance import chance
 from harness.zoo.encoding import TOKENS, pixels_of
-from harness.zoo.picture_skills import DIRECTIONS, NUMBERS
 
 LETTERS = " ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 INKS = ("", *mini_textvqa.INKS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.datasets import easy_vqa
 from harness.models.prompt import Prompt
-from harness.zoo import easy_vqa
 
 LETTERS = "ABCDE"
 LETTER = "Answer with the option's letter from the given choices directly."

@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
 from harness.assets.texts import resolve_text
-from harness.zoo.chance import chance
+from harness.datasets.deterministic import chance
 
 TEXT = "wiki-excerpt"
 VOCABULARY = 2048

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from harness.datasets.deterministic import chance
 from harness.support.progress import Tracker, silent
-from harness.zoo.chance import chance
 
 CHECKPOINT = "checkpoint.pt"
 

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import ProcessorMixin
 
+from harness.datasets import easy_vqa, mini_scienceqa, mini_textvqa
+from harness.datasets.deterministic import Split, chance
 from harness.models.prompt import Prompt
-from harness.zoo import easy_vqa, mini_scienceqa, mini_textvqa, prompts
-from harness.zoo.chance import Split, chance
+from harness.zoo import prompts
 from harness.zoo.encoding import encode
 
 SHARES = {"mini-scienceqa": 0.4, "mini-textvqa": 0.2, "easy-vqa": 0.4}

@@ -14,8 +14,8 @@ from transformers import (
     Qwen2VLImageProcessorPil,
 )
 
+from harness.datasets.drawing import SIDE
 from harness.models.processors import ImagesOnlyQwenProcessor
-from harness.zoo.pictures import SIDE
 
 VOCABULARY = 1024
 # Words in capital letters are read letter by letter and numbers digit by digit; the

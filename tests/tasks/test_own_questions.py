@@ -9,11 +9,11 @@ import question_files as files
 from PIL import Image
 
 from harness.assets.pins import EASY_VQA
+from harness.datasets import easy_vqa as easy
+from harness.datasets import mini_scienceqa as science
+from harness.datasets import mini_textvqa as reading
 from harness.errors import UsageError
 from harness.evaluation.task import Conditions, Task, Trained, find_task
-from harness.zoo import easy_vqa as easy
-from harness.zoo import mini_scienceqa as science
-from harness.zoo import mini_textvqa as reading
 from harness.zoo import prompts
 from tasks import easy_vqa, mini_scienceqa, mini_textvqa
 from tasks.easy_vqa import EasyVQAConfig

@@ -11,8 +11,8 @@ from PIL import Image
 
 from harness.assets import archives, cache, installers, pins
 from harness.assets.archives import fetch_archive, members_sha256
+from harness.datasets import easy_vqa
 from harness.errors import AssetError, InfrastructureError
-from harness.zoo import easy_vqa
 
 QUESTIONS = {
     "train": [["what color is the shape?", "blue", 0], ["is there a red shape?", "no", 1]],

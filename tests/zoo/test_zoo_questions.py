@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from harness.zoo import mini_scienceqa, mini_textvqa
-from harness.zoo.chance import SPLITS, chance, split_of
-from harness.zoo.pictures import PAPERS, blank, draw_word
+from harness.datasets import mini_scienceqa, mini_textvqa
+from harness.datasets.deterministic import SPLITS, chance, split_of
+from harness.datasets.drawing import PAPERS, blank, draw_word
 
 FIELDS = {
     "image",

@@ -14,9 +14,9 @@ from typing import Any
 
 from PIL import Image
 
-from harness.zoo.chance import Split, chance, split_of
-from harness.zoo.pictures import SIDE, blank, draw_word
-from harness.zoo.words import pseudo_word
+from harness.datasets.deterministic import Split, chance, split_of
+from harness.datasets.drawing import SIDE, blank, draw_word
+from harness.datasets.words import pseudo_word
 
 SIZES: dict[Split, int] = {"train": 1_000_000, "validation": 500, "test": 500}
 ANSWERS = 10

@@ -9,7 +9,7 @@ from string import ascii_uppercase
 
 from PIL.Image import Image
 
-from harness.zoo.words import NOUNS
+from harness.datasets.words import NOUNS
 
 
 @dataclass(frozen=True)

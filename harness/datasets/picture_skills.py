@@ -6,8 +6,8 @@ from random import Random
 
 from PIL.Image import Image
 
-from harness.zoo.pictures import COLOURS, SHAPES, SIDE, blank, draw_shape
-from harness.zoo.skills import Draft, choice_count
+from harness.datasets.drawing import COLOURS, SHAPES, SIDE, blank, draw_shape
+from harness.datasets.text_skills import Draft, choice_count
 
 _CELL = SIDE // 3
 NUMBERS = ("one", "two", "three", "four")

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from harness.zoo.chance import Split, chance, split_of
-from harness.zoo.picture_skills import counting, finding_the_way
-from harness.zoo.skills import Draft, alphabet, contest, weights
+from harness.datasets.deterministic import Split, chance, split_of
+from harness.datasets.picture_skills import counting, finding_the_way
+from harness.datasets.text_skills import Draft, alphabet, contest, weights
 
 SIZES: dict[Split, int] = {"train": 1_000_000, "validation": 500, "test": 1000}
 GRADES = 12

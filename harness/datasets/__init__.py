@@ -1,0 +1,1 @@
+"""Questions and texts made by the package itself."""
