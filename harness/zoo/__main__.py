@@ -16,9 +16,9 @@ from harness.assets.builtin import SHELF
 from harness.assets.cache import cache_root
 from harness.records.document import digest
 from harness.zoo import card, shelf
-from harness.zoo.looking import learn_to_see
 from harness.zoo.recipes import RECIPES
 from harness.zoo.training import CHECKPOINT, train
+from harness.zoo.vision_pretraining import learn_to_see
 
 T = TypeVar("T")
 console = Console(stderr=True)

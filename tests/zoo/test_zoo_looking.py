@@ -9,7 +9,8 @@ from tiny_vision_models import noise
 from harness.datasets import mini_scienceqa, mini_textvqa
 from harness.datasets.deterministic import chance
 from harness.support.progress import silent
-from harness.zoo import looking, models, prompts
+from harness.zoo import models, prompts
+from harness.zoo import vision_pretraining as looking
 from harness.zoo.vision import Answering, batch
 from harness.zoo.vision_processors import llava_processor, qwen_processor
 
