@@ -53,7 +53,8 @@ def compress(
         method: a registered method, e.g. ``latentllm``.
         ratio: share to remove, ``0 <= ratio < 1``.
         calibration: which data the activation statistics come from, e.g.
-            ``harness.calibration.sources.prompt_calibration("scienceqa")`` for questions with images.
+            ``harness.calibration.sources.prompt_calibration("scienceqa")`` for questions with
+            images.
         scope: which of the linear layers are compressed.
         batch_size: sequences per forward pass.
         cache: what a KV cache of the model stores; both give the same but for rounding, and

@@ -77,7 +77,7 @@ class PreparedPerplexity:
     max_windows: int | None
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
-        """Measure the token perplexity of ``subject``; see ``harness.evaluation.task.PreparedTask``.
+        """Measure the token perplexity of ``subject``; see ``task.PreparedTask``.
 
         Raises:
             UsageError: the text holds no whole window, or the model cannot see one.

@@ -13,7 +13,7 @@ from harness.checkpoints.format import NAME, read_layout
 class SavedConfig(PretrainedConfig):
     """Opens as the configuration of the architecture that was compressed.
 
-    The layout stays in its ``quantization_config``, from where ``harness.checkpoints.hf_quantizer`` builds
+    The layout stays in its ``quantization_config``, from where ``hf_quantizer`` builds
     the layers.
     """
 

@@ -85,7 +85,7 @@ def _requests(arguments: argparse.Namespace) -> Sequence[Request]:
 
 def _of_run(given: dict[str, Any]) -> Request:
     """What ``harness run`` would ask for."""
-    from harness.calibration.sources import sources as calibration  # noqa: PLC0415
+    from harness.calibration import sources  # noqa: PLC0415
     from harness.experiments.request import Request  # noqa: PLC0415
     from harness.records.spec import TaskSpec  # noqa: PLC0415
 
@@ -99,7 +99,7 @@ def _of_run(given: dict[str, Any]) -> Request:
             for name, data in map(split_task, given.get("tasks", DEFAULT_TASKS))
         ],
         model=given.get("model", DEFAULT_MODEL),
-        calibration=calibration.named(text) if text else calibration.default_calibration,
+        calibration=sources.named(text) if text else sources.default_calibration,
     )
 
 

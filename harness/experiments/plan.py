@@ -163,7 +163,7 @@ def _with_targets(
 def recipe_of(
     asset: ModelAsset, method: Method, ratio: float, source: Source, scope: Scope, dtype: Dtype
 ) -> str:
-    """The recipe (see ``harness.records.provenance.recipe_digest``) of a model that is yet to be made."""
+    """The recipe (see ``provenance.recipe_digest``) of a model that is yet to be made."""
     return recipe_digest(
         asset.fingerprint, method.spec, ratio, scope, dtype, source.spec, source.data.fingerprint
     )

@@ -19,7 +19,7 @@ class ModelFacts(Document):
     """The model as it was loaded. ``fingerprint`` is the content hash or hub commit.
 
     ``image_processor`` is the class that prepares its images, None for a model of text only.
-    ``macs`` are the multiply-accumulates of ``harness.layers.macs``, None where they were not counted.
+    ``macs`` are the multiply-accumulates of ``harness.layers.macs``, None if not counted.
     """
 
     reference: str

@@ -1,6 +1,6 @@
 """Records on disk: one file per cell, whole or absent, sealed with its digest.
 
-``python -m harness.records.store`` prints the published schema (``harness/records/record.schema.json``).
+``python -m harness.records.store`` prints the published schema (``record.schema.json`` beside it).
 """
 
 from __future__ import annotations

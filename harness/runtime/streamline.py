@@ -3,8 +3,8 @@
 A block-identity layer reads its input in an order of its own. One gather brings it there, where
 the stored form takes two and an addition. The down projection needs none: neurons of an MLP may
 stand in any order, so that its order moves into the rows of the layers before it. Layers that a
-gather would slow down are written out (``harness.runtime.materialize``), inner dimensions are rounded
-up to what products are fast at (``harness.runtime.single_gather``), and on a CPU matrices lie in memory
+gather would slow down are written out (``materialize``), inner dimensions are rounded
+up to what products are fast at (``single_gather``), and on a CPU matrices lie in memory
 as the product with one vector reads them fastest (``harness.runtime.memory_layout``).
 
 What cannot move: the order in which query, key, value, gate and up read the residual stream, since

@@ -48,7 +48,7 @@ def collect_gradients(
 ) -> list[Backward]:
     """What comes back to each of ``blocks`` from all predictions, over all tokens.
 
-    One sample at a time passes through the model and back (see ``harness.statistics.checkpointing`` for
+    One sample at a time passes through the model and back (see ``checkpointing`` for
     what it needs in memory), on its way there within ``watching``.
 
     Raises:

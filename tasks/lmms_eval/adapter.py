@@ -23,7 +23,7 @@ IMAGE_FILES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"
 
 
 class InMemory(lmms):  # type: ignore[misc]
-    """Answers by ``harness.models.generation``: every question with its own images and no other's."""
+    """Answers by ``models.generation``: every question with its own images and no other's."""
 
     is_simple = True
     accelerator = None

@@ -17,9 +17,9 @@ from harness.errors import HarnessError, UsageError
 from harness.evaluation.task import Conditions
 from harness.models.language_model import LanguageModel
 from tasks.lmms_eval.adapter import InMemory
+from tasks.lmms_eval.isolation import contained, replaced
 from tasks.lmms_eval.loading import leaves, one_line
 from tasks.lmms_eval.settings import Settings
-from tasks.lmms_eval.surroundings import contained, replaced
 
 
 def evaluate(

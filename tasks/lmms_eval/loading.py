@@ -17,7 +17,7 @@ from lmms_eval.utils import load_yaml_config
 
 from harness.errors import AssetError, HarnessError, UsageError
 from harness.support.offline import FIX
-from tasks.lmms_eval.surroundings import replaced
+from tasks.lmms_eval.isolation import replaced
 
 VIDEO = ("video", "From_YouTube")
 

@@ -17,8 +17,8 @@ NO_MATTER = ("image_aspect_ratio",)
 class Settings:
     """Generation settings of one task.
 
-    ``stop`` are texts that end an answer. ``options`` are keyword arguments of ``harness.models.generation``,
-    empty where the task is greedy. ``limit_is_ours`` where the task leaves ``max_new_tokens``
+    ``stop`` are texts that end an answer. ``options`` are keyword arguments of
+    ``harness.models.generation``, empty where the task is greedy. ``limit_is_ours`` where the task leaves ``max_new_tokens``
     open.
     """
 

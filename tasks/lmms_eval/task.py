@@ -47,7 +47,7 @@ class LmmsEvalTask:
             data: must be None.
             config: the options.
         """
-        from tasks.lmms_eval.surroundings import contained, require_installed  # noqa: PLC0415
+        from tasks.lmms_eval.isolation import contained, require_installed  # noqa: PLC0415
 
         asked = name.removeprefix(f"{PREFIXED}:")
         if not asked or asked == PREFIXED:
@@ -83,7 +83,7 @@ class PreparedLmmsEval:
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
         """Measure ``subject`` with lmms-eval; see ``harness.evaluation.task.PreparedTask``."""
         from tasks.backoff import largest_fitting_batch  # noqa: PLC0415
-        from tasks.lmms_eval.surroundings import contained  # noqa: PLC0415
+        from tasks.lmms_eval.isolation import contained  # noqa: PLC0415
 
         with contained():
             from tasks.lmms_eval.evaluation import evaluate  # noqa: PLC0415

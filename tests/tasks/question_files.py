@@ -70,7 +70,7 @@ def table(folder: Path, rows: Sequence[dict[str, object]]) -> datasets.Dataset:
 
 
 def answering(*answers: str):
-    """A fake of ``harness.models.generation.answer`` that says ``answers`` in turn and keeps the prompts."""
+    """A fake of ``generation.answer`` that says ``answers`` in turn and keeps the prompts."""
     left = list(answers)
     seen: list[list] = []
 

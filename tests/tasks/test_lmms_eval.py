@@ -22,8 +22,8 @@ from tiny_vision_models import noise, tiny_vision_model
 from harness.errors import AssetError, NonFiniteError, UsageError
 from harness.evaluation.task import Conditions, Task, find_task
 from tasks.lmms_eval import plugin
+from tasks.lmms_eval.isolation import contained
 from tasks.lmms_eval.settings import settings_of
-from tasks.lmms_eval.surroundings import contained
 from tasks.lmms_eval.task import LmmsEvalConfig
 
 pytest.importorskip("lmms_eval")

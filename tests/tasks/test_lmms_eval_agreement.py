@@ -152,7 +152,7 @@ def test_a_model_gets_the_same_scores(tmp_path, name) -> None:
 
 
 def test_answers_are_processed_the_same_way() -> None:
-    from tasks.lmms_eval.surroundings import contained
+    from tasks.lmms_eval.isolation import contained
 
     with contained():
         from lmms_eval.tasks._task_utils.vqa_eval_metric import EvalAIAnswerProcessor

@@ -49,7 +49,7 @@ class _Turn:
 def deal(
     pool: Pool[W], jobs: Sequence[str], workers: int, devices: Sequence[str]
 ) -> Generator[Started | Ended]:
-    """Run all ``jobs``, at most ``workers`` at once; see ``harness.sweep.engines.engine.Engine``."""
+    """Run all ``jobs``, at most ``workers`` at once; see ``engine.Engine``."""
     waiting = deque((position, 1) for position in range(len(jobs)))
     free = deque(range(workers))
     running: dict[W, _Turn] = {}

@@ -1,1 +1,0 @@
-"""Compressed models on disk: what is written, and how it is read back."""
