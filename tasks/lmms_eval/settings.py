@@ -18,8 +18,8 @@ class Settings:
     """Generation settings of one task.
 
     ``stop`` are texts that end an answer. ``options`` are keyword arguments of
-    ``harness.models.generation``, empty where the task is greedy. ``limit_is_ours`` where the task leaves ``max_new_tokens``
-    open.
+    ``harness.models.generation``, empty where the task is greedy. ``limit_is_ours`` where the
+    task leaves ``max_new_tokens`` open.
     """
 
     max_new_tokens: int
