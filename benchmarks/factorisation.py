@@ -26,10 +26,10 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from harness.algebra.junction import join
 from harness.algebra.lowrank import best_product, quadratic_loss
 from harness.algebra.preconditioners import damped, root_covariance
 from harness.algebra.ranks import rank_for
+from harness.layers.junction import join
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
 
 Shapes = dict[Role, tuple[int, int]]

@@ -32,11 +32,11 @@ from transformers import (
 )
 
 from harness.algebra.ranks import rank_for
-from harness.compression.pipeline import share_copy
 from harness.families.family import family_of
 from harness.latent.install import install
 from harness.latent.size import cache_bytes
 from harness.layers.factors import InputIdentity
+from harness.models.language_model import share_copy
 
 VOCABULARY = 2048
 

@@ -9,53 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from compressors import asvd_rootcov
+from compressors.joint.config import Config, Pair
 from compressors.joint.problem import Problem, rank_in_heads
 from compressors.joint.query_key import free_basis, query_key
 from compressors.joint.up_down import up_down
 from compressors.joint.value_output import value_output
-from compressors.local import DampedConfig, local_forms
-from harness.algebra.ranks import Junction, has_identity
-from harness.algebra.rotary import Window
-from harness.compression.compressor import BlockStatistics
+from compressors.local import local_forms
+from harness.algebra.ranks import has_identity
 from harness.layers.factors import Factor, HeadIdentity
 from harness.layers.roles import Role
 from harness.layers.shapes import Form
 from harness.layers.weights import BlockWeights
+from harness.statistics.block_statistics import BlockStatistics
 
-Pair = Literal["qk", "vo", "ud"]
 JOINT_ROLES: dict[Pair, tuple[Role, ...]] = {
     "qk": ("query", "key"),
     "vo": ("value", "output"),
     "ud": ("down",),
 }
 """Layers each joint problem solves for; UD starts from the local gate and up."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config(DampedConfig):
-    """Options of ``latentllm``.
-
-    Attributes:
-        joint: which pairs are compressed jointly.
-        iterations: rounds of each alternating optimisation after the first.
-        rope_window: relative offsets in tokens that rotary query and key are averaged over;
-            1 ignores the rotation, "all" is the limit of an infinite window.
-        vo_statistics: value and output jointly from the block's input alone, or the output
-            projection from what it really reads.
-        head_junction: store an identity block in each value head too, and without rotary
-            embedding in each key head (the paper's ``J_i``), and spend what that saves on rank.
-            Only with the block-identity junction.
-    """
-
-    junction: Junction = "block-identity"
-    joint: tuple[Pair, ...] = ("qk", "vo", "ud")
-    iterations: int = 4
-    rope_window: Window = 10
-    vo_statistics: Literal["input", "output"] = "output"
-    head_junction: bool = True
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,18 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.algebra.junction import join
 from harness.algebra.lowrank import best_product
 from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.rank_allocation import discarded
 from harness.algebra.rank_curves import Offer, named, offer
 from harness.algebra.ranks import has_identity, rank_for
-from harness.compression.compressor import (
-    BiasUpdate,
-    BlockStatistics,
-    CompressorConfig,
-    RankedConfig,
-)
+from harness.compression.compressor import BiasUpdate, CompressorConfig, RankedConfig
 from harness.layers.factors import Dense, Factor
+from harness.layers.junction import join
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
 from harness.layers.shapes import Form, dense_form, joined_form
 from harness.layers.weights import BlockWeights, LinearWeights
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 
 

@@ -21,19 +21,20 @@ from torch import Tensor
 
 from compressors.local import LocalConfig, dense, updated_bias, updates_bias
 from harness.algebra.drift import Drift, confirmed_change
-from harness.algebra.junction import join
 from harness.algebra.neurons import Neurons, Removal, dependence, refitted, removal
 from harness.algebra.preconditioners import Preconditioner, root_covariance
 from harness.algebra.rank_curves import Offer, either, named, offer, together, unit_offer
 from harness.algebra.ranks import Junction, rank_for
 from harness.algebra.two_sided import believed, output_metric, tails, two_sided_product
-from harness.compression.compressor import BlockStatistics, Propagation, Ranks
+from harness.compression.compressor import Propagation, Ranks
 from harness.errors import UsageError
 from harness.layers.factors import Factor
+from harness.layers.junction import join
 from harness.layers.pruned import KeptColumns, KeptRows
 from harness.layers.roles import SITE_OF_ROLE, WRITING_ROLES, Role, Site
 from harness.layers.shapes import Form, dense_form, joined_form, kept_form
 from harness.layers.weights import BlockWeights, LinearWeights
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 
 Shrinkage = float | Literal["held-out"]

@@ -25,10 +25,10 @@ from transformers import (
 
 from harness.assets.kinds import ModelAsset
 from harness.calibration.text import TextCalibration
-from harness.compression.compressor import BlockStatistics
 from harness.families.family import family_of
 from harness.models.language_model import LanguageModel
 from harness.records.record import DataFacts
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.collect import collect
 from harness.support.progress import silent
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from compressors.joint.config import Config
 from compressors.local import LayerInput, updated_bias, updates_bias
-from harness.algebra.junction import join, join_heads
 from harness.algebra.lowrank import Fit, Product
 from harness.algebra.preconditioners import root_covariance
 from harness.algebra.ranks import rank_for
 from harness.algebra.spectral import inverse_root
-from harness.compression.compressor import BlockStatistics
 from harness.layers.factors import Factor
+from harness.layers.junction import join, join_heads
 from harness.layers.roles import SITE_OF_ROLE, Role
 from harness.layers.weights import BlockWeights, LinearWeights
-
-if TYPE_CHECKING:
-    from compressors.latentllm import Config
+from harness.statistics.block_statistics import BlockStatistics
 
 DEFICIENT = 1e4
 """Condition number from which a head counts as of deficient rank."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 from harness.assets.aliases import DEFAULT_MODEL
 from harness.calibration.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
+from harness.cli.defaults import Kind
 from harness.cli.options import add_offload
 from harness.records.spec import Dtype, Scope
 
-DEFAULT_METHOD = "latentllm"
-DEFAULT_RATIO = 0.3
 HELP = ("-h", "--help")
 
-Kind = Literal["method", "task"]
 NAMED_BY: dict[Kind, str] = {"method": "--method", "task": "--tasks"}
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from rich.table import Table
 
 from harness.assets.aliases import DEFAULT_MODEL
-from harness.cli.compressing import DEFAULT_METHOD, add_options_of_plugins
+from harness.cli.compressing import add_options_of_plugins
+from harness.cli.defaults import DEFAULT_METHOD
 from harness.cli.display import console, quiet_libraries, tracker
 from harness.cli.options import chosen
 from harness.compression.compressor import Compressor, compressors

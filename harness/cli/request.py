@@ -14,7 +14,7 @@ from harness.calibration.presets import DEFAULT_TASKS, PRESETS, PROMPT_SAMPLES, 
 from harness.calibration.sources import default_calibration, names_prompts, prompt_calibration
 from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.resolve import resolve_model
-from harness.cli.compressing import DEFAULT_METHOD, DEFAULT_RATIO, Kind
+from harness.cli.defaults import DEFAULT_METHOD, DEFAULT_RATIO, Kind
 from harness.cli.options import add_plugin_options, chosen, split_task
 from harness.compression.compressor import Compressor, compressors
 from harness.errors import UsageError

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from harness.calibration.presets import DEFAULT_TASKS, PRESETS
 from harness.cli.compressing import (
-    DEFAULT_METHOD,
-    DEFAULT_RATIO,
     add_calibration_options,
     add_model_options,
     add_options_of_plugins,
 )
+from harness.cli.defaults import DEFAULT_METHOD, DEFAULT_RATIO
 from harness.cli.options import add_offline
 from harness.compression.compressor import compressors
 from harness.errors import IncompleteError

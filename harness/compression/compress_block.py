@@ -9,13 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.algebra.blocked_products import energy
-from harness.compression.compressor import (
-    BlockStatistics,
-    Compensating,
-    Compressor,
-    CompressorConfig,
-    Ranking,
-)
+from harness.compression.compressor import Compensating, Compressor, CompressorConfig, Ranking
 from harness.compression.sources import Drifting
 from harness.errors import HarnessError
 from harness.families.stack import Block
@@ -23,6 +17,7 @@ from harness.layers.factors import Dense, Factor
 from harness.layers.roles import SITE_OF_ROLE, Role
 from harness.layers.weights import LinearWeights
 from harness.records.record import LayerFacts
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,25 +13,20 @@ from transformers import PreTrainedModel
 from harness.calibration.text import Calibration
 from harness.compression.block_checkpoints import open_staging
 from harness.compression.compress_block import compress_block
-from harness.compression.compressor import (
-    BlockStatistics,
-    Compressor,
-    CompressorConfig,
-    RankedConfig,
-    Ranking,
-)
+from harness.compression.compressor import Compressor, CompressorConfig, RankedConfig, Ranking
 from harness.compression.rank_allocation import fisher_ranks
 from harness.compression.sources import drifts, turns
 from harness.errors import UsageError
 from harness.layers.factors import stored_bytes
 from harness.layers.macs import macs_per_token
 from harness.layers.roles import Role
-from harness.models.language_model import LanguageModel
+from harness.models.language_model import LanguageModel, share_copy
 from harness.offload.hooks import is_offloaded
 from harness.plugins.options import label, spelled_out
 from harness.records.provenance import Origin
 from harness.records.record import CompressionFacts, LayerFacts, ModelFacts
 from harness.records.spec import Dtype, MethodSpec, Scope, require_ratio
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.collect import collect
 from harness.support.malloc import return_gaps
 from harness.support.progress import Tracker, silent
@@ -162,12 +156,6 @@ def _require_suitable(
             "this method differentiates the whole model, of which --offload keeps one block in "
             "memory; leave out --offload, or choose a method or ranks without gradients"
         )
-
-
-def share_copy(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy of the module structure whose tensors are the original's own."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return copy.deepcopy(model, memo={id(tensor): tensor for tensor in tensors})
 
 
 def _facts(

@@ -9,10 +9,11 @@ from transformers import PreTrainedModel
 
 from harness.algebra.rank_allocation import allocate
 from harness.algebra.rank_curves import Offer
-from harness.compression.compressor import BlockStatistics, RankedConfig, Ranking
+from harness.compression.compressor import RankedConfig, Ranking
 from harness.errors import HarnessError
 from harness.families.stack import Block
 from harness.layers.roles import Role
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.packed_moments import unfolded
 from harness.support.progress import Tracker
 

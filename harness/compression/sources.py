@@ -13,12 +13,13 @@ from transformers import PreTrainedModel
 from harness.algebra.drift import Drift
 from harness.calibration.text import Calibration
 from harness.compression.block_checkpoints import Staging
-from harness.compression.compressor import BlockStatistics, CompressorConfig
+from harness.compression.compressor import CompressorConfig
 from harness.families.stack import Block
 from harness.layers.roles import Role
 from harness.layers.weights import LinearWeights
 from harness.models.language_model import LanguageModel
 from harness.records.spec import Scope
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.block_stream import BlockFlow
 from harness.statistics.drift import TwoStreams
 from harness.statistics.packed_moments import unfolded

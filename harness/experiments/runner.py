@@ -16,7 +16,6 @@ from harness.calibration.text import Calibration
 from harness.checkpoints.load import load_model
 from harness.checkpoints.save import save
 from harness.compression.block_checkpoints import staging_beside
-from harness.compression.compressor import BlockStatistics
 from harness.compression.pipeline import compress_model, reads_original
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
 from harness.evaluation.task import Conditions
@@ -29,6 +28,7 @@ from harness.records.record import RunRecord, Status
 from harness.records.results import TaskResult
 from harness.records.spec import CalibrationSpec
 from harness.statistics import disk_cache as saved
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.collect import collect
 from harness.support.out_of_memory import out_of_memory
 from harness.support.progress import Tracker, silent

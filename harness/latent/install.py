@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from harness.compression.pipeline import share_copy
 from harness.errors import UsageError
 from harness.families.family import Family
 from harness.families.stack import Stack
@@ -16,7 +15,7 @@ from harness.latent.attention import LatentAttention, latent_class
 from harness.latent.attention_spec import Wiring
 from harness.latent.size import full_numbers
 from harness.layers.factors import Bottleneck
-from harness.models.language_model import LanguageModel
+from harness.models.language_model import LanguageModel, share_copy
 from harness.offload.hooks import is_offloaded, read_together
 from harness.records.record import CacheFacts
 

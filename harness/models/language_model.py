@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
@@ -43,3 +44,9 @@ class LanguageModel:
             macs=macs_per_token(self.model),
             notes=self.asset.notes,
         )
+
+
+def share_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the module structure whose tensors are the original's own."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, memo={id(tensor): tensor for tensor in tensors})

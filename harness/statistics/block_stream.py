@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness.calibration.text import Calibration
-from harness.compression.compressor import BlockStatistics
 from harness.families.stack import Block
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.observer import BlockObserver
 from harness.statistics.packed_moments import unfolded
 

@@ -11,8 +11,8 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.calibration.text import Calibration, Inputs
-from harness.compression.compressor import BlockStatistics
 from harness.families.stack import Block
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.gradients import Backward, collect_gradients
 from harness.statistics.observer import BlockObserver
 from harness.support.malloc import return_gaps

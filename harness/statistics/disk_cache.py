@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from harness.compression.compressor import BlockStatistics
 from harness.errors import InfrastructureError
 from harness.records.document import digest
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 from harness.statistics.packed_moments import Folded, folded
 from harness.support.locks import locked

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from harness.compression.compressor import BlockStatistics
 from harness.errors import NonFiniteError, UsageError
 from harness.families.stack import Block
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import MomentAccumulator, widened
 from harness.statistics.packed_moments import Folded
 from harness.statistics.sample import TokenSample

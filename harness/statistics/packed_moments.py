@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from harness.algebra.packed import fold, unfold
-from harness.compression.compressor import BlockStatistics
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 
 K = TypeVar("K")

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from algebra_oracles import Array, gaussian, moment, symmetric_root, tensor
 
-from harness.compression.compressor import BlockStatistics
 from harness.layers.factors import Factor
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
 from harness.layers.weights import AttentionGeometry, BlockWeights, LinearWeights
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 
 TOKENS = 120

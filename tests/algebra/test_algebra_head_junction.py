@@ -14,10 +14,11 @@ from algebra_oracles import Array, array, gaussian, properties, tensor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressors.latentllm import Config, plugin
-from harness.algebra.junction import join_heads
+from compressors.joint.config import Config
+from compressors.latentllm import plugin
 from harness.algebra.lowrank import Product
 from harness.layers.factors import Factor, HeadIdentity, stored_bytes
+from harness.layers.junction import join_heads
 from harness.layers.roles import Role
 from harness.layers.weights import LinearWeights
 

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.algebra import preconditioners
-from harness.algebra.junction import interpolation_rows, join
+from harness.algebra.junction import interpolation_rows
 from harness.algebra.lowrank import Product, best_product
 from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.ranks import Junction, factor_parameters
 from harness.layers.factors import InputIdentity, LowRank, OutputIdentity, _BlockIdentity
+from harness.layers.junction import join
 
 PLAIN: list[Junction] = ["left", "right", "symmetric"]
 IDENTITY: list[Junction] = ["block-identity", "block-identity-output"]

@@ -12,13 +12,14 @@ from algebra_blocks import Sample, claimed, moments_of, sample
 from algebra_oracles import Array, array, damped, squared, symmetric_root, tensor
 from tensorly.decomposition import partial_tucker
 
-from compressors.latentllm import Config, plugin
+from compressors.joint.config import Config
+from compressors.latentllm import plugin
 from harness.algebra import joint_qk
 from harness.algebra.rotary import rotations
-from harness.compression.compressor import BlockStatistics
 from harness.layers.factors import Factor
 from harness.layers.roles import Role, Site
 from harness.layers.weights import BlockWeights, LinearWeights
+from harness.statistics.block_statistics import BlockStatistics
 
 
 def compress(subject: Sample, keep: float, **options: Any) -> dict[Role, Factor]:

@@ -10,12 +10,14 @@ from tiny_models import MODELS, random_calibration, random_model, stored_inputs
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from harness.calibration.text import TextCalibration
-from harness.compression.compressor import BlockStatistics, compressors
-from harness.compression.pipeline import compress_model, share_copy
+from harness.compression.compressor import compressors
+from harness.compression.pipeline import compress_model
 from harness.errors import NonFiniteError
 from harness.families.family import family_of
 from harness.layers.roles import SITE_OF_ROLE
+from harness.models.language_model import share_copy
 from harness.plugins.options import configure
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.block_stream import BlockFlow
 from harness.statistics.collect import collect
 from harness.statistics.moments import Moments

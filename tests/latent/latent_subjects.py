@@ -10,8 +10,9 @@ from tiny_vision_models import PROMPTS, tiny_vision_model
 
 from harness.calibration.prompts import draw_prompts
 from harness.compression.compressor import compressors
-from harness.compression.pipeline import compress_model, share_copy
+from harness.compression.pipeline import compress_model
 from harness.latent.install import with_latent_cache
+from harness.models.language_model import share_copy
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec

@@ -16,12 +16,12 @@ from transformers import Cache, DynamicCache, QuantizedCache
 from transformers.cache_utils import DynamicLayer
 
 import harness
-from harness.compression.pipeline import share_copy
 from harness.errors import UsageError
 from harness.latent import attention as latent_attention
 from harness.latent.attention import LatentAttention
 from harness.latent.install import install, with_latent_cache
 from harness.layers.factors import stored_bytes
+from harness.models.language_model import share_copy
 from harness.records.spec import CalibrationSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

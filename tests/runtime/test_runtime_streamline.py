@@ -12,7 +12,7 @@ from tiny_models import MODELS, random_calibration
 from tiny_vision_models import PROMPTS, tiny_vision_model
 
 from harness.compression.compressor import compressors
-from harness.compression.pipeline import compress_model, share_copy
+from harness.compression.pipeline import compress_model
 from harness.latent.install import with_latent_cache
 from harness.layers.factors import (
     Dense,
@@ -24,6 +24,7 @@ from harness.layers.factors import (
 )
 from harness.layers.shapes import Form
 from harness.models.generation import encode
+from harness.models.language_model import share_copy
 from harness.plugins.options import configure
 from harness.profile.measure import materialised
 from harness.profile.skeleton import forms_of, skeleton

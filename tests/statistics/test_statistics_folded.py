@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.algebra.packed import add_gram, fold, folded_zeros, unfold
-from harness.compression.compressor import BlockStatistics
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 from harness.statistics.packed_moments import Folded, folded, unfolded
 

@@ -17,10 +17,10 @@ from safetensors.torch import load
 from sweep_values import values
 
 from harness.algebra import preconditioners
-from harness.compression.compressor import BlockStatistics
 from harness.errors import InfrastructureError
 from harness.records import store
 from harness.statistics import disk_cache as saved
+from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 from harness.support.locks import locked
 from harness.sweep import cell
