@@ -62,6 +62,7 @@ def compress(folder: Path, options: argparse.Namespace) -> int:
     import harness
     from harness.calibration.text import TextCalibration
     from harness.compression.compressor import compressors
+    from harness.compression.job import CompressionJob
     from harness.compression.pipeline import compress_model
     from harness.plugins.options import configure
     from harness.records.record import DataFacts
@@ -75,12 +76,14 @@ def compress(folder: Path, options: argparse.Namespace) -> int:
     facts = DataFacts(reference="random", fingerprint="0" * 64)
     small = compress_model(
         subject,
-        options.method,
-        compressor,
-        configure(compressor.config, {}, options.method),
-        0.3,
-        TextCalibration(ids, torch.ones_like(ids), facts),
-        staging=folder / "staging",
+        CompressionJob(
+            options.method,
+            compressor,
+            configure(compressor.config, {}, options.method),
+            0.3,
+            TextCalibration(ids, torch.ones_like(ids), facts),
+        ),
+        block_checkpoints=folder / "staging",
     )
     harness.save(small, folder / "small")
     return dense

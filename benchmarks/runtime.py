@@ -31,7 +31,7 @@ from harness.compression.compressor import compressors
 from harness.plugins.options import configure, label
 from harness.profile.known import configuration
 from harness.profile.measure import materialised
-from harness.profile.skeleton import forms_of, skeleton
+from harness.profile.skeleton import shapes_of, skeleton
 from harness.runtime.memory_layout import lay_out
 from harness.runtime.streamline import streamline
 
@@ -57,13 +57,13 @@ def build(
     config: PretrainedConfig, method: str | None, ratio: float, *, quick: bool
 ) -> PreTrainedModel:
     subject = skeleton(config, "float32")
-    forms = {}
+    shapes = {}
     if method is not None:
         name, options = METHODS[method]
         plugin = compressors.get(name)
         options = configure(plugin.config, options, name)
-        forms = forms_of(subject, name, plugin, options, ratio, "language")
-    model = materialised(subject, forms, CPU)
+        shapes = shapes_of(subject, name, plugin, options, ratio, "language")
+    model = materialised(subject, shapes, CPU)
     return streamline(model, subject.family) if quick else model
 
 

@@ -37,9 +37,10 @@ from transformers import (
 from harness.assets.kinds import ModelAsset
 from harness.calibration.prompts import draw_prompts
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.families.family import family_of
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.models.generation import answer, encode
 from harness.models.language_model import LanguageModel
 from harness.models.processors import ImagesOnlyQwenProcessor
@@ -136,7 +137,7 @@ def dense_equivalent(subject: LanguageModel) -> PreTrainedModel:
     """The same matrices, multiplied out into ordinary linear layers."""
     model = copy.deepcopy(subject.model)
     for path, factor in list(model.named_modules()):
-        if isinstance(factor, Factor):
+        if isinstance(factor, CompressedLinear):
             matrix = factor.dense()
             linear = nn.Linear(*matrix.T.shape, bias=factor.bias is not None)
             linear.weight = nn.Parameter(matrix.to(subject.model.dtype))
@@ -201,13 +202,15 @@ def main() -> None:
     with stage(f"calibrate and compress {chosen.ratio:.0%}", device):
         small = compress_model(
             subject,
-            chosen.method,
-            compressor,
-            configure(compressor.config, {}, chosen.method),
-            chosen.ratio,
-            calibration,
-            scope=chosen.scope,
-            batch_size=chosen.batch_size,
+            CompressionJob(
+                chosen.method,
+                compressor,
+                configure(compressor.config, {}, chosen.method),
+                chosen.ratio,
+                calibration,
+                scope=chosen.scope,
+                batch_size=chosen.batch_size,
+            ),
         )
     asked = [Prompt(QUESTION, (picture(-1 - i),)) for i in range(chosen.batch_size)]
     for name, one in (("dense", subject), ("compressed", small)):

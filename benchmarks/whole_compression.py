@@ -38,12 +38,13 @@ import harness
 from harness.calibration.sources import draw, resolve_calibration
 from harness.calibration.text import Calibration
 from harness.compression.compressor import Compressor, Propagation, compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.compression.pipeline import pipeline as compression
 from harness.models.language_model import LanguageModel
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
-from harness.statistics.block_stream import BlockFlow
+from harness.statistics.block_stream import BlockStream
 
 Clock = Callable[[], float]
 
@@ -142,16 +143,19 @@ def race(
     before = forward(dense.model, calibration, options.batch, clock)
     with ExitStack() as stack:
         for owner, name, stage in (
-            (BlockFlow, "__init__", "enter"),
-            (BlockFlow, "measure", "measure"),
-            (BlockFlow, "advance", "advance"),
+            (BlockStream, "__init__", "enter"),
+            (BlockStream, "measure", "measure"),
+            (BlockStream, "advance", "advance"),
             (compression, "collect", "collect"),
             (type(compressor), "compress", "compress"),
         ):
             stack.enter_context(watch.watching(owner, name, stage))
         start = clock()
         small = compress_model(
-            dense, method, compressor, config, options.ratio, calibration, batch_size=options.batch
+            dense,
+            CompressionJob(
+                method, compressor, config, options.ratio, calibration, batch_size=options.batch
+            ),
         )
         whole = clock() - start
     watch.seconds["rest"] = whole - sum(watch.seconds.values())

@@ -16,11 +16,11 @@ from compressors.joint.problem import Problem, rank_in_heads
 from compressors.joint.query_key import free_basis, query_key
 from compressors.joint.up_down import up_down
 from compressors.joint.value_output import value_output
-from compressors.local import local_forms
+from compressors.local import local_shapes
 from harness.algebra.ranks import has_identity
-from harness.layers.factors import Factor, HeadIdentity
+from harness.layers.factors import CompressedLinear, HeadIdentity
 from harness.layers.roles import Role
-from harness.layers.shapes import Form
+from harness.layers.shapes import LayerShape
 from harness.layers.weights import BlockWeights
 from harness.statistics.block_statistics import BlockStatistics
 
@@ -45,7 +45,7 @@ class LatentLLM:
 
     def compress(
         self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: Config
-    ) -> Mapping[Role, Factor]:
+    ) -> Mapping[Role, CompressedLinear]:
         """Compress one block (see ``Compressor.compress``)."""
         if keep == 1 and not has_identity(config.junction):
             return asvd_rootcov.plugin.compress(block, statistics, keep, config)
@@ -63,12 +63,12 @@ class LatentLLM:
             factors |= up_down(problem, factors)
         return factors
 
-    def forms(self, block: BlockWeights, keep: float, config: Config) -> Mapping[Role, Form]:
-        """What ``compress`` will return (see ``Foreseeable``).
+    def shapes(self, block: BlockWeights, keep: float, config: Config) -> Mapping[Role, LayerShape]:
+        """What ``compress`` will return (see ``PredictsShapes``).
 
         Weights with a head of deficient rank get a plain block identity instead of one per head.
         """
-        forms = local_forms(block, keep, config)
+        shapes = local_shapes(block, keep, config)
         heads = block.attention.kv_heads
         read_by_head: dict[Pair, tuple[Role, bool]] = {
             "qk": ("key", free_basis(block)),
@@ -78,8 +78,8 @@ class LatentLLM:
             shape = block.layers[role].weight.shape
             rank = rank_in_heads(shape, heads, keep, config) if free else None
             if pair in config.joint and rank is not None:
-                forms[role] = replace(forms[role], form=HeadIdentity.form, rank=rank, heads=heads)
-        return forms
+                shapes[role] = replace(shapes[role], form=HeadIdentity.form, rank=rank, heads=heads)
+        return shapes
 
 
 plugin = LatentLLM()

@@ -11,13 +11,13 @@ from torch import Tensor
 from harness.algebra.lowrank import best_product
 from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.rank_allocation import discarded
-from harness.algebra.rank_curves import Offer, named, offer
+from harness.algebra.rank_curves import RankCurve, rank_curve, shared_by
 from harness.algebra.ranks import has_identity, rank_for
 from harness.compression.compressor import BiasUpdate, CompressorConfig, RankedConfig
-from harness.layers.factors import Dense, Factor
+from harness.layers.factors import CompressedLinear, DenseLinear
 from harness.layers.junction import join
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
-from harness.layers.shapes import Form, dense_form, joined_form
+from harness.layers.shapes import LayerShape, dense_shape, joined_shape
 from harness.layers.weights import BlockWeights, LinearWeights
 from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
@@ -57,39 +57,39 @@ class Local:
 
     def compress(
         self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: Any
-    ) -> Mapping[Role, Factor]:
+    ) -> Mapping[Role, CompressedLinear]:
         """Compress every layer of ``block`` by itself (see ``Compressor.compress``)."""
         if _keeps_all(keep, config):
             return {role: dense(layer) for role, layer in block.layers.items()}
         return {
             role: compress_layer(
-                layer, one, rank_for(layer.weight.shape, keep, config.junction), config
+                layer, read, rank_for(layer.weight.shape, keep, config.junction), config
             )
-            for role, layer, one in self._inputs(block, statistics, config)
+            for role, layer, read in self._inputs(block, statistics, config)
         }
 
-    def forms(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, Form]:
-        """What ``compress`` will return (see ``Foreseeable``)."""
-        return local_forms(block, keep, config)
+    def shapes(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, LayerShape]:
+        """What ``compress`` will return (see ``PredictsShapes``)."""
+        return local_shapes(block, keep, config)
 
-    def offers(
+    def rank_curves(
         self, block: BlockWeights, statistics: BlockStatistics, config: Any
-    ) -> Sequence[Offer[Mapping[Role, int]]]:
-        """Mean squared output gradient times the output error (see ``Ranking.offers``).
+    ) -> Sequence[RankCurve[Mapping[Role, int]]]:
+        """Mean squared output gradient times the output error (see ``Ranking.rank_curves``).
 
         The error at each rank is that of the directions which the method itself would discard.
         """
-        assert statistics.gradients is not None
-        found = []
-        for role, layer, one in self._inputs(block, statistics, config):
+        assert statistics.backward is not None
+        curves = []
+        for role, layer, read in self._inputs(block, statistics, config):
             W = layer.weight.double()
-            directions = best_product(W, one.preconditioner, min(W.shape)).A
-            gradients = statistics.gradients[role]
+            directions = best_product(W, read.preconditioner, min(W.shape)).A
+            gradients = statistics.backward.gradients[role]
             weight = gradients.count * gradients.second.diagonal().mean()
-            losses = weight * discarded(((directions @ one.C) * directions).sum(1))
-            one_role = offer(losses, W.shape, config.junction, config.multiple)
-            found.append(named(one_role, role))
-        return found
+            losses = weight * discarded(((directions @ read.C) * directions).sum(1))
+            curve = rank_curve(losses, W.shape, config.junction, config.multiple)
+            curves.append(shared_by(curve, role))
+        return curves
 
     def compress_to(
         self,
@@ -97,13 +97,13 @@ class Local:
         statistics: BlockStatistics,
         ranks: Mapping[Role, int],
         config: Any,
-    ) -> Mapping[Role, Factor]:
+    ) -> Mapping[Role, CompressedLinear]:
         """Compress every layer of ``block`` by itself (see ``Ranking.compress_to``)."""
         return {
             role: dense(layer)
             if ranks[role] == min(layer.weight.shape)
-            else compress_layer(layer, one, ranks[role], config)
-            for role, layer, one in self._inputs(block, statistics, config)
+            else compress_layer(layer, read, ranks[role], config)
+            for role, layer, read in self._inputs(block, statistics, config)
         }
 
     def _inputs(
@@ -129,17 +129,19 @@ class LayerInput:
     preconditioner: Preconditioner
 
 
-def dense(layer: LinearWeights) -> Factor:
+def dense(layer: LinearWeights) -> CompressedLinear:
     """The layer as it is."""
-    return Dense(layer.weight.double(), layer.bias)
+    return DenseLinear(layer.weight.double(), layer.bias)
 
 
-def local_forms(block: BlockWeights, keep: float, config: CompressorConfig) -> dict[Role, Form]:
-    """The forms of layers that are compressed each by itself."""
+def local_shapes(
+    block: BlockWeights, keep: float, config: CompressorConfig
+) -> dict[Role, LayerShape]:
+    """The shapes of layers that are compressed each by itself."""
     if _keeps_all(keep, config):
-        return {role: dense_form(layer) for role, layer in block.layers.items()}
+        return {role: dense_shape(layer) for role, layer in block.layers.items()}
     return {
-        role: joined_form(
+        role: joined_shape(
             layer,
             keep,
             config.junction,
@@ -150,13 +152,13 @@ def local_forms(block: BlockWeights, keep: float, config: CompressorConfig) -> d
 
 
 def compress_layer(
-    layer: LinearWeights, one: LayerInput, rank: int, config: CompressorConfig
-) -> Factor:
+    layer: LinearWeights, read: LayerInput, rank: int, config: CompressorConfig
+) -> CompressedLinear:
     """Best form of one layer with the given rank."""
     W = layer.weight.double()
-    product = best_product(W, one.preconditioner, rank)
-    bias = updated_bias(layer, W, product.dense(), one.mean, config.bias_update)
-    return join(product, one.preconditioner, config.junction, bias)
+    product = best_product(W, read.preconditioner, rank)
+    bias = updated_bias(layer, W, product.dense(), read.mean, config.bias_update)
+    return join(product, read.preconditioner, config.junction, bias)
 
 
 def _keeps_all(keep: float, config: CompressorConfig) -> bool:

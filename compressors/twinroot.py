@@ -23,18 +23,25 @@ from compressors.local import LocalConfig, dense, updated_bias, updates_bias
 from harness.algebra.drift import Drift, confirmed_change
 from harness.algebra.neurons import Neurons, Removal, dependence, refitted, removal
 from harness.algebra.preconditioners import Preconditioner, root_covariance
-from harness.algebra.rank_curves import Offer, either, named, offer, together, unit_offer
+from harness.algebra.rank_curves import (
+    RankCurve,
+    pointwise_best,
+    rank_curve,
+    shared_by,
+    sum_curves,
+    unit_curve,
+)
 from harness.algebra.ranks import Junction, rank_for
 from harness.algebra.two_sided import believed, output_metric, tails, two_sided_product
 from harness.compression.compressor import Propagation, Ranks
 from harness.errors import UsageError
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.layers.junction import join
 from harness.layers.pruned import KeptColumns, KeptRows
 from harness.layers.roles import SITE_OF_ROLE, WRITING_ROLES, Role, Site
-from harness.layers.shapes import Form, dense_form, joined_form, kept_form
+from harness.layers.shapes import LayerShape, dense_shape, joined_shape, kept_shape
 from harness.layers.weights import BlockWeights, LinearWeights
-from harness.statistics.block_statistics import BlockStatistics
+from harness.statistics.block_statistics import BackwardStatistics, BlockStatistics
 from harness.statistics.moments import Moments
 
 Shrinkage = float | Literal["held-out"]
@@ -97,7 +104,7 @@ class _Layer:
     missing: Tensor
     output: Preconditioner
 
-    def factor(self, metric: Preconditioner, rank: int, config: Config) -> Factor:
+    def factor(self, metric: Preconditioner, rank: int, config: Config) -> CompressedLinear:
         """Of low rank; ``metric`` is that of ``C``."""
         product = two_sided_product(self.W, self.output, metric, rank)
         return join(product, metric, config.junction, self._bias(product.dense(), config))
@@ -107,10 +114,9 @@ class _Layer:
     ) -> Removal:
         """Of the neurons that it reads, all but ``count`` of them; ``metric`` is that of ``C``."""
         weights = self.weights.weight.double()
-        assert statistics.gradients is not None
-        assert statistics.influence is not None
-        G, inputs = statistics.gradients["down"].second, statistics.moments["mlp_inner"].second
-        more = dependence(statistics.influence, weights, G, inputs)
+        backward, inputs = _backward(statistics), statistics.moments["mlp_inner"].second
+        G = backward.gradients["down"].second
+        more = dependence(backward.influence, weights, G, inputs)
         return removal(self.W * more.sqrt(), self.output, metric.metric, count)
 
     def fewer(
@@ -120,13 +126,13 @@ class _Layer:
         statistics: BlockStatistics,
         count: int,
         config: Config,
-    ) -> dict[Role, Factor]:
+    ) -> dict[Role, CompressedLinear]:
         """The down projection and the layers before it with ``count`` neurons left."""
         C = metric.metric
         kept = self.removal(metric, statistics, count).kept(count)
         down = KeptColumns(refitted(self.W, C, kept), kept, len(C), None)
         bias = self._bias(down.dense(), config)
-        found: dict[Role, Factor] = {"down": KeptColumns(down.weight, kept, len(C), bias)}
+        found: dict[Role, CompressedLinear] = {"down": KeptColumns(down.weight, kept, len(C), bias)}
         for role in _mlp(block):
             if role != "down":
                 layer = block.layers[role]
@@ -154,31 +160,31 @@ class Twinroot:
         """Moments suffice."""
         return False
 
-    def offers(
+    def rank_curves(
         self, block: BlockWeights, statistics: BlockStatistics, config: Config
-    ) -> Sequence[Offer[Mapping[Role, int]]]:
-        """Discarded eigenvalues, and what removed neurons cost (see ``Ranking.offers``)."""
-        assert statistics.gradients is not None
-        found: dict[Role, Offer[Mapping[Role, int]]] = {}
+    ) -> Sequence[RankCurve[Mapping[Role, int]]]:
+        """Discarded eigenvalues, and what removed neurons cost (see ``Ranking.rank_curves``)."""
+        gradients = _backward(statistics).gradients
+        curves: dict[Role, RankCurve[Mapping[Role, int]]] = {}
         for role, layer, metric in _layers(block, statistics, config):
-            tokens = _tokens(statistics.gradients[role])
+            tokens = _tokens(gradients[role])
             losses = tokens * tails(layer.W, layer.output, metric)
-            ranks = offer(losses, layer.W.shape, config.junction, config.multiple)
-            found[role] = named(ranks, role)
+            ranks = rank_curve(losses, layer.W.shape, config.junction, config.multiple)
+            curves[role] = shared_by(ranks, role)
             if role == "down" and config.neurons:
                 lost = tokens * layer.removal(metric, statistics).losses
         if not config.neurons:
-            return list(found.values())
+            return list(curves.values())
         mlp = _mlp(block)
-        price = sum(block.layers[role].weight.numel() for role in mlp) // (len(lost) - 1)
-        counts = unit_offer(lost, price, config.multiple)
+        size = sum(block.layers[role].weight.numel() for role in mlp) // (len(lost) - 1)
+        counts = unit_curve(lost, size, config.multiple)
         counts = replace(counts, ranks=tuple(Neurons(count) for count in counts.ranks))
-        ranked = together([found.pop(role) for role in mlp])
-        return [*found.values(), either(ranked, named(counts, *mlp))]
+        ranked = sum_curves([curves.pop(role) for role in mlp])
+        return [*curves.values(), pointwise_best(ranked, shared_by(counts, *mlp))]
 
     def compress(
         self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: Config
-    ) -> Mapping[Role, Factor]:
+    ) -> Mapping[Role, CompressedLinear]:
         """The same share of every layer (see ``Compressor.compress``)."""
         ranks = self.uniform_ranks(block, keep, config)
         return self.compress_to(block, statistics, ranks, config)
@@ -197,22 +203,22 @@ class Twinroot:
             raise UsageError(f"{keep:g} of an MLP are not even one neuron; use a smaller --ratio")
         return ranks | dict.fromkeys(_mlp(block), Neurons(count))
 
-    def forms(self, block: BlockWeights, keep: float, config: Config) -> Mapping[Role, Form]:
-        """What ``compress`` will return (see ``Foreseeable``)."""
-        forms: dict[Role, Form] = {}
+    def shapes(self, block: BlockWeights, keep: float, config: Config) -> Mapping[Role, LayerShape]:
+        """What ``compress`` will return (see ``PredictsShapes``)."""
+        shapes: dict[Role, LayerShape] = {}
         for role, rank in self.uniform_ranks(block, keep, config).items():
             layer = block.layers[role]
             bias = layer.bias is not None
             written = bias or updates_bias(layer, config.bias_update)
             if _stays(layer, rank):
-                forms[role] = dense_form(layer)
+                shapes[role] = dense_shape(layer)
             elif not isinstance(rank, Neurons):
-                forms[role] = joined_form(layer, keep, config.junction, bias=written)
+                shapes[role] = joined_shape(layer, keep, config.junction, bias=written)
             elif role == "down":
-                forms[role] = kept_form(KeptColumns.form, layer, rank, bias=written)
+                shapes[role] = kept_shape(KeptColumns.form, layer, rank, bias=written)
             else:
-                forms[role] = kept_form(KeptRows.form, layer, rank, bias=bias)
-        return forms
+                shapes[role] = kept_shape(KeptRows.form, layer, rank, bias=bias)
+        return shapes
 
     def compress_to(
         self,
@@ -220,9 +226,9 @@ class Twinroot:
         statistics: BlockStatistics,
         ranks: Mapping[Role, int],
         config: Config,
-    ) -> Mapping[Role, Factor]:
+    ) -> Mapping[Role, CompressedLinear]:
         """Two-sided fits of the given ranks (see ``Ranking.compress_to``)."""
-        found: dict[Role, Factor] = {}
+        found: dict[Role, CompressedLinear] = {}
         for role, layer, metric in _layers(block, statistics, config):
             rank = ranks[role]
             if _stays(layer.weights, rank):
@@ -251,9 +257,8 @@ class Twinroot:
         drift: Drift,
         rank: int,
         config: Config,
-    ) -> Mapping[Role, Factor]:
+    ) -> Mapping[Role, CompressedLinear]:
         """Two-sided fit to the inputs as they are now (see ``Compensating.compensate``)."""
-        assert statistics.agreement is not None
         weights = block.layers[role]
         output = _output_metric(role, statistics, config)
         whole, halves = drift.whole(), drift.halves
@@ -263,7 +268,7 @@ class Twinroot:
         change = confirmed_change(
             halves if counts else [half.centred() for half in halves], fitted, output.root
         )
-        share = _share(config.shrinkage, statistics.agreement[SITE_OF_ROLE[role]])
+        share = _share(config.shrinkage, _backward(statistics).confirmed[SITE_OF_ROLE[role]])
         layer = _Layer(
             weights,
             weights.weight.double() + change,
@@ -285,13 +290,13 @@ def _layers(
     block: BlockWeights, statistics: BlockStatistics, config: Config
 ) -> Iterator[tuple[Role, _Layer, Preconditioner]]:
     """Every layer, with the metric of its inputs, which may be shared."""
-    assert statistics.agreement is not None
+    confirmed = _backward(statistics).confirmed
     known: dict[tuple[Site, bool], tuple[Tensor, Preconditioner]] = {}
     for role, weights in block.layers.items():
         site = SITE_OF_ROLE[role]
         moments, centred = statistics.moments[site], updates_bias(weights, config.bias_update)
         if (site, centred) not in known:
-            share = _share(config.shrinkage, statistics.agreement[site])
+            share = _share(config.shrinkage, confirmed[site])
             C = believed(moments.covariance(), None if centred else moments.mean, share)
             known[site, centred] = C, root_covariance(C, config.damping)
         C, metric = known[site, centred]
@@ -314,11 +319,15 @@ def _tokens(gradients: Moments) -> int:
 
 
 def _output_metric(role: Role, statistics: BlockStatistics, config: Config) -> Preconditioner:
-    assert statistics.gradients is not None
-    assert statistics.agreement is not None
-    share = _share(config.gradient_shrinkage, statistics.agreement[role])
-    return output_metric(statistics.gradients[role].second, share, config.gradient_damping)
+    backward = _backward(statistics)
+    share = _share(config.gradient_shrinkage, backward.confirmed[role])
+    return output_metric(backward.gradients[role].second, share, config.gradient_damping)
 
 
-def _share(shrinkage: Shrinkage, agreement: float) -> float:
-    return 1 - agreement if shrinkage == "held-out" else float(shrinkage)
+def _backward(statistics: BlockStatistics) -> BackwardStatistics:
+    assert statistics.backward is not None
+    return statistics.backward
+
+
+def _share(shrinkage: Shrinkage, confirmed: float) -> float:
+    return 1 - confirmed if shrinkage == "held-out" else float(shrinkage)

@@ -19,6 +19,7 @@ from harness.calibration.sources import draw, resolve_calibration
 from harness.checkpoints.load import load, load_model
 from harness.checkpoints.save import save
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.errors import unknown
 from harness.evaluation.task import Conditions, find_task
@@ -41,7 +42,7 @@ def compress(
     scope: Scope = "language",
     batch_size: int = 8,
     cache: CacheForm = "expanded",
-    staging: Path | None = None,
+    block_checkpoints: Path | None = None,
     track: Tracker = silent,
     **options: Any,
 ) -> LanguageModel:
@@ -59,9 +60,9 @@ def compress(
         batch_size: sequences per forward pass.
         cache: what a KV cache of the model stores; both give the same but for rounding, and
             exactly the same without a cache.
-        staging: folder for finished blocks, only for a model opened with ``offload``: that model
-            is compressed in place, and interrupted, the same call goes on where it stopped. The
-            result reads its blocks from there; remove the folder once it is saved.
+        block_checkpoints: folder for finished blocks, only for a model opened with ``offload``:
+            that model is compressed in place, and interrupted, the same call goes on where it
+            stopped. The result reads its blocks from there; remove the folder once it is saved.
         track: progress.
         options: the method's own, e.g. ``junction="block-identity"``.
 
@@ -75,14 +76,16 @@ def compress(
     source = resolve_calibration(calibration)
     small = compress_model(
         subject,
-        method,
-        compressor,
-        config,
-        ratio,
-        draw(source, subject, calibration, batch_size=batch_size, track=track),
-        scope=scope,
-        batch_size=batch_size,
-        staging=staging,
+        CompressionJob(
+            method,
+            compressor,
+            config,
+            ratio,
+            draw(source, subject, calibration, batch_size=batch_size, track=track),
+            scope=scope,
+            batch_size=batch_size,
+        ),
+        block_checkpoints=block_checkpoints,
         track=track,
     )
     return with_latent_cache(small) if cache == "latent" else small

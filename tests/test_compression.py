@@ -16,9 +16,10 @@ from harness.algebra.ranks import Junction
 from harness.assets.kinds import TextAsset
 from harness.calibration.text import draw_text as draw
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.errors import NonFiniteError, UsageError
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.layers.pruned import KeptColumns, KeptRows
 from harness.layers.roles import SITE_OF_ROLE
 from harness.plugins.options import configure
@@ -41,7 +42,9 @@ def small(subject, method, ratio=0.4, *, statistics=None, propagation="original"
     config = configure(compressor.config, options | {"propagation": propagation}, method)
     given = None if statistics is None else list(statistics)
     return compress_model(
-        subject, method, compressor, config, ratio, CALIBRATION, statistics=given, batch_size=4
+        subject,
+        CompressionJob(method, compressor, config, ratio, CALIBRATION, batch_size=4),
+        statistics=given,
     )
 
 
@@ -55,8 +58,8 @@ def deviation(found, expected):
     return ((found - expected).norm() / expected.norm()).item()
 
 
-def factors(subject) -> Iterator[tuple[str, Factor]]:
-    return ((n, m) for n, m in subject.model.named_modules() if isinstance(m, Factor))
+def factors(subject) -> Iterator[tuple[str, CompressedLinear]]:
+    return ((n, m) for n, m in subject.model.named_modules() if isinstance(m, CompressedLinear))
 
 
 @pytest.mark.parametrize("junction", JUNCTIONS)
@@ -119,7 +122,9 @@ def test_given_statistics_are_used_up_block_by_block(tiny):
     plugin = compressors.get("svd")
     config = configure(plugin.config, {"propagation": "original"}, "svd")
     watching = Watching(plugin.summary, plugin.config, plugin.precondition)
-    compress_model(subject, "svd", watching, config, 0.3, CALIBRATION, statistics=given)
+    compress_model(
+        subject, CompressionJob("svd", watching, config, 0.3, CALIBRATION), statistics=given
+    )
     assert left == [1, 0]
 
 

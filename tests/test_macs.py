@@ -9,6 +9,7 @@ from tiny_vision_models import VISION_MODELS, tiny_vision_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.layers.macs import macs_per_token
 from harness.plugins.options import configure
@@ -46,7 +47,9 @@ def test_a_compressed_model_costs_what_torch_counts(name, method, options, tiny)
     compressor = compressors.get(method)
     config = configure(compressor.config, options, method)
     dense = tiny(name)
-    small = compress_model(dense, method, compressor, config, 0.4, random_calibration())
+    small = compress_model(
+        dense, CompressionJob(method, compressor, config, 0.4, random_calibration())
+    )
     assert small.compression.macs == macs_per_token(small.model) == counted(small.model)
     removed = sum(
         d * e - layer.parameters for layer in small.compression.layers for d, e in [layer.shape]

@@ -14,7 +14,7 @@ from harness.algebra.lowrank import Fit, Product
 from harness.algebra.preconditioners import root_covariance
 from harness.algebra.ranks import rank_for
 from harness.algebra.spectral import inverse_root
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.layers.junction import join, join_heads
 from harness.layers.roles import SITE_OF_ROLE, Role
 from harness.layers.weights import BlockWeights, LinearWeights
@@ -83,13 +83,13 @@ class Problem:
         bias = updated_bias(layer, W, W_hat, read.mean, self.config.bias_update)
         return Fit(product, bias, read.preconditioner)
 
-    def joined(self, fit: Fit) -> Factor:
+    def joined(self, fit: Fit) -> CompressedLinear:
         """``fit`` in the form that the options ask for."""
         return join(fit.product, fit.preconditioner, self.config.junction, fit.bias)
 
     def joined_in_heads(
         self, by_head: Fit, reader: Fit, turned: Callable[[Tensor], Fit]
-    ) -> tuple[Factor, Factor]:
+    ) -> tuple[CompressedLinear, CompressedLinear]:
         """``by_head`` with an identity block in each head, and ``reader`` in the heads' new bases.
 
         ``turned`` gives the latter for the transposed bases ``[h, d_h, d_h]``.

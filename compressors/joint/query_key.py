@@ -10,13 +10,13 @@ from torch import Tensor
 from compressors.joint.problem import Problem, split, turn
 from harness.algebra.joint_qk import HeadMaps, joint_query_key
 from harness.algebra.lowrank import Fit, Product
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.layers.roles import Role
 from harness.layers.weights import BlockWeights
 from harness.statistics.block_statistics import BlockStatistics
 
 
-def query_key(problem: Problem) -> dict[Role, Factor]:
+def query_key(problem: Problem) -> dict[Role, CompressedLinear]:
     """Both factors (see ``harness.algebra.joint_qk``)."""
     block, config = problem.block, problem.config
     geometry = block.attention

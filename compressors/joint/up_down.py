@@ -14,12 +14,14 @@ from transformers.activations import ACT2FN
 from compressors.joint.problem import Problem
 from harness.algebra.joint_ud import joint_relu, regress
 from harness.algebra.lowrank import Fit
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.layers.roles import Role
 from harness.layers.weights import LinearWeights
 
 
-def up_down(problem: Problem, local: Mapping[Role, Factor]) -> dict[Role, Factor]:
+def up_down(
+    problem: Problem, local: Mapping[Role, CompressedLinear]
+) -> dict[Role, CompressedLinear]:
     """Down, and up where it moved (see ``harness.algebra.joint_ud``).
 
     ``local`` are up and gate as they were compressed by themselves.
@@ -34,7 +36,7 @@ def up_down(problem: Problem, local: Mapping[Role, Factor]) -> dict[Role, Factor
         damping, rank = problem.config.damping, problem.rank(role)
         return regress(targets, inputs, prior, centred, damping, rank)
 
-    def factor(role: Role, fitted: Fit) -> Factor:
+    def factor(role: Role, fitted: Fit) -> CompressedLinear:
         bias = layers[role].bias
         if fitted.bias is not None:
             bias = fitted.bias if bias is None else bias.to(fitted.bias) + fitted.bias
@@ -52,7 +54,7 @@ def up_down(problem: Problem, local: Mapping[Role, Factor]) -> dict[Role, Factor
             lambda targets, inputs: fit("down", targets, inputs),
             problem.config.iterations,
         )
-        moved: dict[Role, Factor] = {"up": factor("up", fitted_up)} if fitted_up else {}
+        moved: dict[Role, CompressedLinear] = {"up": factor("up", fitted_up)} if fitted_up else {}
         return {"down": factor("down", fitted_down), **moved}
     if "gate" in layers:
         inner = activation(_apply(layers["gate"], X)) * _apply(up, X)
@@ -66,6 +68,6 @@ def _apply(layer: LinearWeights, x: Tensor) -> Tensor:
     return linear(x, layer.weight.to(x), None if layer.bias is None else layer.bias.to(x))
 
 
-def _run(factor: Factor, x: Tensor) -> Tensor:
+def _run(factor: CompressedLinear, x: Tensor) -> Tensor:
     y: Tensor = copy.deepcopy(factor).to(x.dtype)(x)
     return y

@@ -10,11 +10,11 @@ from torch import Tensor
 from compressors.joint.problem import Problem, split, turn
 from harness.algebra.joint_vo import joint_value_output, value_basis
 from harness.algebra.lowrank import Fit, Product, best_product
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.layers.roles import Role
 
 
-def value_output(problem: Problem) -> dict[Role, Factor]:
+def value_output(problem: Problem) -> dict[Role, CompressedLinear]:
     """Both factors (see ``harness.algebra.joint_vo``)."""
     layers, geometry, config = problem.block.layers, problem.block.attention, problem.config
     read, reader = problem.seen("value"), problem.seen("output")

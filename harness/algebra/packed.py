@@ -17,12 +17,12 @@ Seen = Callable[[slice, Tensor], None]
 """Shown some rows of a symmetric matrix, each from its diagonal element on and zero before it."""
 
 
-def folded_zeros(size: int, device: torch.device) -> Tensor:
-    """A folded ``[size, size]`` matrix of zeros, in float64."""
+def packed_zeros(size: int, device: torch.device) -> Tensor:
+    """A packed ``[size, size]`` matrix of zeros, in float64."""
     return torch.zeros(size // 2 + 1, size, dtype=torch.float64, device=device)
 
 
-def fold(S: Tensor) -> Tensor:
+def pack(S: Tensor) -> Tensor:
     """Symmetric ``S: [d, d]`` as a rectangle, ``[d // 2 + 1, d]``."""
     rest = (len(S) - 1) // 2
     upper = len(S) - rest
@@ -31,8 +31,8 @@ def fold(S: Tensor) -> Tensor:
     return rectangle
 
 
-def unfold(rectangle: Tensor) -> Tensor:
-    """The matrix that was folded, equal to the last bit."""
+def unpack(rectangle: Tensor) -> Tensor:
+    """The matrix that was packed, equal to the last bit."""
     upper, size = rectangle.shape
     rest = size - upper
     S = torch.zeros(size, size, dtype=rectangle.dtype, device=rectangle.device)
@@ -42,7 +42,7 @@ def unfold(rectangle: Tensor) -> Tensor:
 
 
 def add_gram(rectangle: Tensor, x: Tensor, seen: Seen | None = None) -> None:
-    """Add ``x^T x`` of ``x: [n, d]`` to a folded matrix, in place; ``seen`` is shown it."""
+    """Add ``x^T x`` of ``x: [n, d]`` to a packed matrix, in place; ``seen`` is shown it."""
     upper, size = rectangle.shape
     for strip, product in gram_rows(x.T):
         start, rows = strip.start, product.triu_()

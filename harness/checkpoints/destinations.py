@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.checkpoints.atomic_folder import require_free
 from harness.checkpoints.manifest import is_saved
-from harness.checkpoints.saved_record import read_artefact
+from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import UsageError
 from harness.records.spec import CacheForm
 
@@ -23,7 +23,7 @@ def save_targets(
 
     Args:
         folder: of the model if there is one, else of their folders.
-        models: name and recipe (see ``harness.records.provenance.recipe_digest``) of each.
+        models: name and digest (see ``harness.records.provenance.compression_digest``) of each.
         force: replace saved models, the same ones too.
         cache: what their KV caches are to store.
 
@@ -41,16 +41,16 @@ def save_targets(
         raise UsageError(f"{folder} is a file; pass a folder")
     places = [folder / re.sub(r"[^\w.=+]+", "-", name).strip("-") for name, _ in models]
     return [
-        _target(place, recipe, force, cache)
-        for place, (_, recipe) in zip(places, models, strict=True)
+        _target(place, digest, force, cache)
+        for place, (_, digest) in zip(places, models, strict=True)
     ]
 
 
-def _target(folder: Path, recipe: str, force: bool, cache: CacheForm) -> Path | None:
+def _target(folder: Path, digest: str, force: bool, cache: CacheForm) -> Path | None:
     if not force and is_saved(folder):
-        there = read_artefact(folder)
+        there = read_saved_record(folder)
         latent = there.compression.cache is not None
-        if there.origin.recipe == recipe and latent == (cache == "latent"):
+        if there.origin.compression_digest == digest and latent == (cache == "latent"):
             return None
     require_free(folder, force)
     return folder

@@ -16,9 +16,9 @@ from harness.checkpoints.finalize import make_runnable
 from harness.checkpoints.save import plain_configuration, write_companions
 from harness.checkpoints.shards import SHARD_BYTES
 from harness.errors import UsageError
-from harness.layers.factors import Factor, stored_bytes
+from harness.layers.factors import CompressedLinear, stored_bytes
 from harness.layers.fused import FusedFactors
-from harness.layers.shapes import form_of
+from harness.layers.shapes import shape_of
 from harness.models.language_model import LanguageModel
 from harness.offload.hooks import value_of
 
@@ -97,15 +97,15 @@ class _Tensors(dict[str, Tensor]):
         if kind == "weight":
             return torch.cat([part.dense() for part in loaded]).to(self.model.dtype)
         biases = [
-            torch.zeros(form_of(part).d_out) if bias is None else bias
+            torch.zeros(shape_of(part).d_out) if bias is None else bias
             for part, bias in ((part, part.dense_bias()) for part in loaded)
         ]
         return torch.cat(biases).to(self.model.dtype)
 
-    def _loaded(self, path: str, part: Factor) -> Factor:
+    def _loaded(self, path: str, part: CompressedLinear) -> CompressedLinear:
         """A copy in memory, in float64."""
         with torch.device("meta"):
-            made = form_of(part).random()
+            made = shape_of(part).random()
         values = {name: self._stored(f"{path}.{name}") for name in part.state_dict()}
         made.load_state_dict(
             {
@@ -121,11 +121,11 @@ class _Tensors(dict[str, Tensor]):
         return value_of(self.model, name, self.model.get_parameter_or_buffer(name))
 
 
-def _parts(model: PreTrainedModel, path: str) -> dict[str, Factor]:
+def _parts(model: PreTrainedModel, path: str) -> dict[str, CompressedLinear]:
     """The factors by their paths that stand in the place of one linear layer."""
     module = model.get_submodule(path)
     if isinstance(module, FusedFactors):
         paths = {f"{path}.{name}": part for name, part in module.items()}
     else:
         paths = {path: module}
-    return {place: part for place, part in paths.items() if isinstance(part, Factor)}
+    return {place: part for place, part in paths.items() if isinstance(part, CompressedLinear)}

@@ -17,11 +17,11 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from harness.checkpoints.finalize import make_runnable
 from harness.checkpoints.format import NAME, read_layout
-from harness.checkpoints.layer_formats import install
+from harness.checkpoints.layer_formats import install_layers
 from harness.errors import AssetError, UsageError
 
 
-class FactorConfig(QuantizationConfigMixin):
+class LayoutConfig(QuantizationConfigMixin):
     """The layout as transformers carries it: the same keys as attributes."""
 
     def __init__(self, **content: Any) -> None:
@@ -36,10 +36,10 @@ class FactorConfig(QuantizationConfigMixin):
         yield from self.to_dict().items()
 
 
-class FactorReader(HfQuantizer):
+class LayoutQuantizer(HfQuantizer):
     """Swaps layers on the meta device; derives what is not stored once tensors are there."""
 
-    quantization_config: FactorConfig
+    quantization_config: LayoutConfig
     is_trainable = False
     is_compileable = True
 
@@ -50,7 +50,7 @@ class FactorReader(HfQuantizer):
             if Path(file).suffix != ".safetensors":
                 raise AssetError(f"{file} is no safetensors file; copy the saved model again")
         layout = self.quantization_config.layout
-        install(model, layout.layers)
+        install_layers(model, layout.layers)
         if layout.cache == "latent":
             # Only now: this module is imported while transformers still is.
             from harness.families.family import family_of  # noqa: PLC0415
@@ -75,5 +75,5 @@ class FactorReader(HfQuantizer):
 
 def register() -> None:
     """Tell transformers which layouts this module reads."""
-    AUTO_QUANTIZATION_CONFIG_MAPPING[NAME] = FactorConfig
-    AUTO_QUANTIZER_MAPPING[NAME] = FactorReader
+    AUTO_QUANTIZATION_CONFIG_MAPPING[NAME] = LayoutConfig
+    AUTO_QUANTIZER_MAPPING[NAME] = LayoutQuantizer

@@ -9,9 +9,9 @@ from torch import nn
 
 from harness.checkpoints.format import SavedLayer
 from harness.errors import UsageError
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.layers.fused import FusedFactors
-from harness.layers.shapes import Form, form_of
+from harness.layers.shapes import LayerShape, shape_of
 
 
 def saved_layers(model: nn.Module) -> tuple[SavedLayer, ...]:
@@ -21,13 +21,13 @@ def saved_layers(model: nn.Module) -> tuple[SavedLayer, ...]:
         UsageError: a form that is not of this package.
     """
     return tuple(
-        SavedLayer(path=path, **asdict(form_of(module)))
+        SavedLayer(path=path, **asdict(shape_of(module)))
         for path, module in model.named_modules()
-        if isinstance(module, Factor)
+        if isinstance(module, CompressedLinear)
     )
 
 
-def install(model: nn.Module, layers: Iterable[SavedLayer]) -> None:
+def install_layers(model: nn.Module, layers: Iterable[SavedLayer]) -> None:
     """Put factors whose values are yet to come in the place of dense layers.
 
     They are made on the default device and of the default dtype.
@@ -40,15 +40,15 @@ def install(model: nn.Module, layers: Iterable[SavedLayer]) -> None:
     for layer in layers:
         projection, _, part = layer.path.rpartition(".")
         if layer.path in paths:
-            model.set_submodule(layer.path, form_in(layer).random())
+            model.set_submodule(layer.path, shape_in(layer).random())
         elif projection in paths:
-            fused.setdefault(projection, FusedFactors())[part] = form_in(layer).random()
+            fused.setdefault(projection, FusedFactors())[part] = shape_in(layer).random()
         else:
             raise UsageError(f"{type(model).__name__} has no layer '{layer.path}'")
     for path, parts in fused.items():
         model.set_submodule(path, parts)
 
 
-def form_in(layer: SavedLayer) -> Form:
+def shape_in(layer: SavedLayer) -> LayerShape:
     """The form and the sizes that ``layer`` tells."""
-    return Form(**layer.model_dump(exclude={"path"}))
+    return LayerShape(**layer.model_dump(exclude={"path"}))

@@ -22,13 +22,13 @@ from transformers.utils import logging
 
 from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.resolve import resolve_model
-from harness.checkpoints.saved_record import read_artefact
+from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import AssetError, HarnessError, UsageError
 from harness.families.family import Family, family_of
 from harness.latent.install import read_together_in
 from harness.models.language_model import LanguageModel
 from harness.models.processors import load_processor
-from harness.offload.device_map import Places, blocks_on_disk
+from harness.offload.device_map import DeviceMap, blocks_on_disk
 from harness.offload.hooks import is_offloaded, misshapen
 from harness.records.spec import Dtype
 from harness.support.malloc import return_freed_tensors
@@ -109,13 +109,13 @@ def load_model(
     subject = LanguageModel(model.eval(), tokenizer, family, asset, processor)
     if not is_saved(asset.folder):
         return subject
-    known = read_artefact(asset.folder)
+    known = read_saved_record(asset.folder)
     return replace(subject, compression=known.compression, origin=known.origin)
 
 
 def _placement(
     opener: Any, config: PretrainedConfig, family: Family, device: str, offload: bool
-) -> Places | str | None:
+) -> DeviceMap | str | None:
     """The ``device_map`` for transformers, None to load into host memory."""
     if not offload:
         return "auto" if device == "auto" else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.checkpoints.saved_record import Artefact
+from harness.checkpoints.saved_record import SavedRecord
 from harness.records.record import RunRecord
 from harness.records.spec import CalibrationSpec
 
@@ -49,9 +49,9 @@ The weights are derived from `{model}`, whose licence applies to them and to wha
 """
 
 
-def model_card(artefact: Artefact) -> str:
+def model_card(saved: SavedRecord) -> str:
     """Markdown with the front matter that model hubs read."""
-    origin, done = artefact.origin, artefact.compression
+    origin, done = saved.origin, saved.compression
     samples = "" if origin.calibration is None else f"{_samples(origin.calibration)} of "
     return _TEXT.format(
         model=origin.model.reference,
@@ -59,7 +59,7 @@ def model_card(artefact: Artefact) -> str:
         family=origin.model.family,
         label=done.label,
         ratio=origin.ratio,
-        version=artefact.environment.harness,
+        version=saved.environment.harness,
         before=origin.model.parameters,
         after=done.parameters,
         ratio_model=done.ratio_model,
@@ -70,7 +70,7 @@ def model_card(artefact: Artefact) -> str:
         scope=origin.scope,
         dtype=origin.dtype,
         calibration=f"{samples}`{origin.data.reference}`",
-        results=_results(artefact.records),
+        results=_results(saved.records),
         auto="AutoModelForImageTextToText"
         if origin.model.image_processor
         else "AutoModelForCausalLM",

@@ -16,7 +16,7 @@ from harness.assets.kinds import ModelAsset
 from harness.assets.paths import existing_path
 from harness.assets.wheels import SCHEME, fetch_wheel_file
 from harness.checkpoints.manifest import check_saved, is_saved
-from harness.checkpoints.saved_record import read_artefact
+from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import UsageError, unknown
 
 HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
@@ -70,4 +70,4 @@ def _check(folder: Path) -> tuple[str, ...]:
     if not is_saved(folder):
         return check_folder(folder)
     check_saved(folder)
-    return read_artefact(folder).origin.model.notes
+    return read_saved_record(folder).origin.model.notes

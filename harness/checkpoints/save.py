@@ -18,7 +18,7 @@ from harness.checkpoints.format import NAME, Layout
 from harness.checkpoints.layer_formats import saved_layers
 from harness.checkpoints.manifest import CARD, write_manifest
 from harness.checkpoints.model_card import model_card
-from harness.checkpoints.saved_record import RECORD, Artefact
+from harness.checkpoints.saved_record import RECORD, SavedRecord
 from harness.checkpoints.shards import SHARD_BYTES, write_shards
 from harness.errors import UsageError
 from harness.layers.factors import stored_bytes
@@ -60,13 +60,13 @@ def save(
         InfrastructureError: there is not enough space, or the folder cannot be written.
     """
     target = Path(folder).expanduser().resolve()
-    artefact = _artefact(subject, records)
+    saved = _saved_record(subject, records)
     with filled_aside(target, stored_bytes(subject.model), force) as aside:
         write_shards(stored_tensors(subject.model), aside, shard_bytes or _shard_bytes(subject))
         _write_json(aside / "config.json", configuration(subject))
         write_companions(subject, aside)
-        (aside / RECORD).write_text(artefact.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        (aside / CARD).write_text(model_card(artefact), encoding="utf-8")
+        (aside / RECORD).write_text(saved.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (aside / CARD).write_text(model_card(saved), encoding="utf-8")
         write_manifest(aside)
     return target
 
@@ -125,13 +125,13 @@ def configuration(subject: LanguageModel) -> dict[str, Any]:
     }
 
 
-def _artefact(subject: LanguageModel, records: Sequence[RunRecord]) -> Artefact:
+def _saved_record(subject: LanguageModel, records: Sequence[RunRecord]) -> SavedRecord:
     if subject.compression is None or subject.origin is None:
         raise UsageError(
             f"{subject.asset.reference} is not compressed, so there is nothing to save; "
             "compress it first"
         )
-    return Artefact(
+    return SavedRecord(
         origin=subject.origin,
         compression=subject.compression,
         records=tuple(records),

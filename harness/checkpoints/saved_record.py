@@ -16,7 +16,7 @@ from harness.records.record import CompressionFacts, Environment, RunRecord
 RECORD = "record.json"
 
 
-class Artefact(Document):
+class SavedRecord(Document):
     """All that is known about a saved model.
 
     ``records`` are its evaluations at the time it was saved, with every sample; ``created`` is
@@ -31,14 +31,14 @@ class Artefact(Document):
     created: str
 
 
-def read_artefact(folder: Path) -> Artefact:
+def read_saved_record(folder: Path) -> SavedRecord:
     """The record of the saved model in ``folder``.
 
     Raises:
         AssetError: it is missing or damaged.
     """
     try:
-        return Artefact.model_validate_json((folder / RECORD).read_bytes())
+        return SavedRecord.model_validate_json((folder / RECORD).read_bytes())
     except FileNotFoundError as error:
         raise AssetError(f"{folder} lacks {RECORD}; copy the saved model again") from error
     except ValidationError as error:

@@ -65,7 +65,7 @@ def execute(arguments: argparse.Namespace) -> int:
         placement,
         require_counts,
     )
-    from harness.compression.block_checkpoints import staging_beside  # noqa: PLC0415
+    from harness.compression.block_checkpoints import block_checkpoints_beside  # noqa: PLC0415
     from harness.experiments.runner import failures_explained  # noqa: PLC0415
 
     quiet_libraries()
@@ -81,16 +81,16 @@ def execute(arguments: argparse.Namespace) -> int:
     target = _target(arguments, options, calibration)
     if target is None:
         if arguments.offload:
-            with staging_beside(arguments.save.expanduser().resolve()):
+            with block_checkpoints_beside(arguments.save.expanduser().resolve()):
                 pass  # a kill after saving left it
         sys.stdout.write(f"{arguments.save}: this very model is saved already\n")
         return 0
     subject = load_model(arguments.model, arguments.dtype, device, offload=arguments.offload)
     with ExitStack() as stack:
-        staging = None
+        checkpoints = None
         if arguments.offload:
-            staging = stack.enter_context(staging_beside(target))
-            require_space(staging, _still_to_write(subject, arguments, staging))
+            checkpoints = stack.enter_context(block_checkpoints_beside(target))
+            require_space(checkpoints, _still_to_write(subject, arguments, checkpoints))
         with failures_explained(f"method '{method}'"):
             small = compress(
                 subject,
@@ -100,7 +100,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 scope=arguments.scope,
                 batch_size=arguments.batch_size,
                 cache=arguments.cache,
-                staging=staging,
+                block_checkpoints=checkpoints,
                 track=tracker(),
                 **options,
             )
@@ -121,10 +121,10 @@ def _target(
     from harness.calibration.sources import resolve_calibration  # noqa: PLC0415
     from harness.checkpoints.destinations import save_targets  # noqa: PLC0415
     from harness.checkpoints.resolve import resolve_model  # noqa: PLC0415
-    from harness.experiments.plan import Source, recipe_of  # noqa: PLC0415
+    from harness.experiments.plan import Source, compression_digest_of  # noqa: PLC0415
     from harness.experiments.resolve import method_of  # noqa: PLC0415
 
-    recipe = recipe_of(
+    digest = compression_digest_of(
         resolve_model(arguments.model),
         method_of(arguments.method, options),
         arguments.ratio,
@@ -132,17 +132,19 @@ def _target(
         arguments.scope,
         arguments.dtype,
     )
-    models = [(arguments.method, recipe)]
+    models = [(arguments.method, digest)]
     (target,) = save_targets(arguments.save, models, arguments.force, arguments.cache)
     return target
 
 
-def _still_to_write(subject: LanguageModel, arguments: argparse.Namespace, staging: Path) -> int:
+def _still_to_write(
+    subject: LanguageModel, arguments: argparse.Namespace, checkpoints: Path
+) -> int:
     """About how many bytes: finished blocks that are not there yet, then the model."""
     from harness.layers.factors import stored_bytes  # noqa: PLC0415
 
     dense = subject.family.blocks(subject.model, arguments.scope)
     blocks = sum(stored_bytes(block.module) for block in dense)
     removed = int(arguments.ratio * blocks)
-    there = sum(path.stat().st_size for path in staging.iterdir())
+    there = sum(path.stat().st_size for path in checkpoints.iterdir())
     return stored_bytes(subject.model) - removed + max(blocks - removed - there, 0)

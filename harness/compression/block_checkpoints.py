@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from pydantic import ValidationError
@@ -15,74 +16,51 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from harness.assets.hashing import content_sha256
-from harness.checkpoints import layer_formats as forms
 from harness.checkpoints.atomic_folder import held
 from harness.checkpoints.finalize import make_runnable
 from harness.checkpoints.format import SavedLayer
+from harness.checkpoints.layer_formats import install_layers, saved_layers
 from harness.errors import InfrastructureError, UsageError
 from harness.families.stack import Block
 from harness.offload.hooks import bring_in, send_out
 from harness.records.document import Document
 from harness.records.record import LayerFacts
 
-PURPOSE = "staging.json"
+PURPOSE = "purpose.json"
 PARTIAL = ".partial"
 
 _log = logging.getLogger(__name__)
 
 
 class Purpose(Document):
-    """All that can change a digit of the blocks in a folder; ``recipe`` as in ``Origin``."""
+    """All that can change a digit of the blocks in a folder."""
 
-    recipe: str
+    compression_digest: str
     batch_size: int
     device: str
     versions: tuple[str, ...]
 
 
-class StagedBlock(Document):
+class BlockCheckpoint(Document):
     """What is known about a finished block, and the SHA-256 of the file of its tensors.
 
-    The paths of ``forms`` start at the block.
+    The paths of ``layers`` start at the block.
     """
 
     sha256: str
     facts: tuple[LayerFacts, ...]
-    forms: tuple[SavedLayer, ...]
+    layers: tuple[SavedLayer, ...]
 
 
-@dataclass(frozen=True)
-class Staging:
-    """A folder of finished blocks, each with its tensors and a ``StagedBlock``.
+class Checkpoints(Protocol):
+    """Where finished blocks are kept, so that a compression can be stopped."""
 
-    The latter is written last and whole: a block that has one is finished.
-    """
+    @property
+    def pending(self) -> Collection[str]:
+        """Names of the blocks that are not finished."""
 
-    folder: Path
-    device: torch.device
-
-    def holds(self, block: Block) -> bool:
-        """Whether ``block`` is finished and its files are as they were written."""
-        path = self._facts(block)
-        if not path.is_file():
-            return False
-        try:
-            known = StagedBlock.model_validate_json(path.read_bytes())
-            whole = content_sha256(self._tensors(block)) == known.sha256
-        except (OSError, ValidationError):
-            whole = False
-        if not whole:
-            _log.warning("%s of %s is damaged; compressing it again", block.name, self.folder)
-            path.unlink()
-        return whole
-
-    @contextmanager
-    def visit(self, block: Block) -> Iterator[None]:
-        """Have ``block`` in memory; what was put in its place is read from here afterwards."""
-        bring_in(block.module)
-        block.require_finite()
-        yield
-        send_out(block.module, self._tensors(block), self.device)
+    def visit(self, block: Block) -> AbstractContextManager[FinishedBlock | None]:
+        """Have ``block`` in memory; gives its finished form if there is one."""
 
     def put(self, block: Block, facts: Sequence[LayerFacts]) -> None:
         """Keep the compressed ``block``.
@@ -90,40 +68,87 @@ class Staging:
         Raises:
             InfrastructureError: it cannot be written.
         """
-        path = self._tensors(block)
-        tensors = {name: one.contiguous() for name, one in block.module.state_dict().items()}
+
+
+@dataclass(frozen=True)
+class FinishedBlock:
+    """A block that was compressed before: its tensors and what is known about it."""
+
+    tensors: Path
+    facts: Path
+    device: torch.device
+
+    def install(self, block: Block) -> tuple[LayerFacts, ...]:
+        """Put it in the place of the dense ``block``."""
+        known = BlockCheckpoint.model_validate_json(self.facts.read_bytes())
+        with torch.device("meta"):
+            install_layers(block.module, known.layers)
+        tensors = load_file(self.tensors, device=str(self.device))
+        block.module.load_state_dict(tensors, assign=True)
+        make_runnable(block.module)
+        return known.facts
+
+
+class NoCheckpoints:
+    """For a model in memory: no block is finished, none is kept."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        self.pending = frozenset(block.name for block in blocks)
+
+    def visit(self, block: Block) -> AbstractContextManager[None]:  # noqa: ARG002
+        """See ``Checkpoints``."""
+        return nullcontext()
+
+    def put(self, block: Block, facts: Sequence[LayerFacts]) -> None:
+        """See ``Checkpoints``."""
+
+
+@dataclass(frozen=True)
+class BlockCheckpoints:
+    """A folder of finished blocks, each with its tensors and a ``BlockCheckpoint``.
+
+    The latter is written last and whole: a block that has one is finished.
+    """
+
+    folder: Path
+    device: torch.device
+    pending: frozenset[str]
+
+    @contextmanager
+    def visit(self, block: Block) -> Iterator[FinishedBlock | None]:
+        """See ``Checkpoints``; what was put in its place is read from here afterwards."""
+        bring_in(block.module)
+        block.require_finite()
+        tensors, facts = _files(self.folder, block)
+        yield None if block.name in self.pending else FinishedBlock(tensors, facts, self.device)
+        send_out(block.module, tensors, self.device)
+
+    def put(self, block: Block, facts: Sequence[LayerFacts]) -> None:
+        """See ``Checkpoints``."""
+        path, facts_path = _files(self.folder, block)
+        tensors = {name: t.contiguous() for name, t in block.module.state_dict().items()}
         try:
             save_file(tensors, _aside(path))
             _aside(path).replace(path)
-            done = StagedBlock(
+            done = BlockCheckpoint(
                 sha256=content_sha256(path),
                 facts=tuple(facts),
-                forms=forms.saved_layers(block.module),
+                layers=saved_layers(block.module),
             )
-            _write(self._facts(block), done)
+            _write(facts_path, done)
         except (OSError, SafetensorError) as error:
             raise InfrastructureError(
                 f"cannot write {path} ({error}); free some space and run again to go on"
             ) from error
 
-    def install(self, block: Block) -> tuple[LayerFacts, ...]:
-        """Put the finished block in the place of the dense one."""
-        known = StagedBlock.model_validate_json(self._facts(block).read_bytes())
-        with torch.device("meta"):
-            forms.install(block.module, known.forms)
-        tensors = load_file(self._tensors(block), device=str(self.device))
-        block.module.load_state_dict(tensors, assign=True)
-        make_runnable(block.module)
-        return known.facts
 
-    def _tensors(self, block: Block) -> Path:
-        return self.folder / f"{block.name}.safetensors"
-
-    def _facts(self, block: Block) -> Path:
-        return self.folder / f"{block.name}.json"
-
-
-def open_staging(folder: Path, recipe: str, batch_size: int, device: torch.device) -> Staging:
+def open_block_checkpoints(
+    folder: Path,
+    compression_digest: str,
+    blocks: Iterable[Block],
+    batch_size: int,
+    device: torch.device,
+) -> BlockCheckpoints:
     """The finished blocks of the same compression in ``folder``; those of another are removed.
 
     Raises:
@@ -131,24 +156,30 @@ def open_staging(folder: Path, recipe: str, batch_size: int, device: torch.devic
         InfrastructureError: it cannot be written.
     """
     versions = tuple(f"{name} {version(name)}" for name in ("harness", "torch", "transformers"))
-    purpose = Purpose(recipe=recipe, batch_size=batch_size, device=device.type, versions=versions)
+    purpose = Purpose(
+        compression_digest=compression_digest,
+        batch_size=batch_size,
+        device=device.type,
+        versions=versions,
+    )
     try:
-        if found := _content(folder):
-            if found == purpose:
-                return Staging(folder, device)
-            _log.warning("%s holds blocks of another compression; starting afresh", folder)
-            _clear(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / PURPOSE, purpose)
+        content = _content(folder)
+        if content != purpose:
+            if content:
+                _log.warning("%s holds blocks of another compression; starting afresh", folder)
+                _clear(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(folder / PURPOSE, purpose)
     except OSError as error:
         raise InfrastructureError(
             f"cannot write {folder} ({error}); free some space or choose another folder"
         ) from error
-    return Staging(folder, device)
+    pending = frozenset(block.name for block in blocks if not _holds(folder, block))
+    return BlockCheckpoints(folder, device, pending)
 
 
 @contextmanager
-def staging_beside(target: Path) -> Iterator[Path]:
+def block_checkpoints_beside(target: Path) -> Iterator[Path]:
     """A hidden folder for the finished blocks of the model that goes to ``target``.
 
     It is removed if the block ends well, else kept for the next time.
@@ -172,6 +203,27 @@ def staging_beside(target: Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):  # it has content
                 folder.rmdir()
+
+
+def _holds(folder: Path, block: Block) -> bool:
+    """Whether ``block`` is finished and its files are as they were written."""
+    tensors, facts = _files(folder, block)
+    if not facts.is_file():
+        return False
+    try:
+        known = BlockCheckpoint.model_validate_json(facts.read_bytes())
+        whole = content_sha256(tensors) == known.sha256
+    except (OSError, ValidationError):
+        whole = False
+    if not whole:
+        _log.warning("%s of %s is damaged; compressing it again", block.name, folder)
+        facts.unlink()
+    return whole
+
+
+def _files(folder: Path, block: Block) -> tuple[Path, Path]:
+    """Where the tensors of a block are, and what is known about it."""
+    return folder / f"{block.name}.safetensors", folder / f"{block.name}.json"
 
 
 def _clear(folder: Path) -> None:

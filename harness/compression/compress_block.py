@@ -2,79 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from transformers import PreTrainedModel
 
 from harness.algebra.blocked_products import energy
-from harness.compression.compressor import Compensating, Compressor, CompressorConfig, Ranking
-from harness.compression.sources import Drifting
+from harness.compression.compressor import Compensating, Ranking
+from harness.compression.drift import BlockDrift
+from harness.compression.job import CompressionJob
 from harness.errors import HarnessError
 from harness.families.stack import Block
-from harness.layers.factors import Dense, Factor
+from harness.layers.factors import CompressedLinear, DenseLinear
 from harness.layers.roles import SITE_OF_ROLE, Role
-from harness.layers.weights import LinearWeights
+from harness.layers.weights import BlockWeights, LinearWeights
 from harness.records.record import LayerFacts
 from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 
+Budget = Mapping[Role, int] | float
+"""Ranks of all layers, or the share of each layer's parameters that may remain."""
+
 
 def compress_block(
-    block: Block,
-    seen: BlockStatistics,
     model: PreTrainedModel,
-    compressor: Compressor,
-    config: CompressorConfig,
-    budget: Mapping[Role, int] | float,
-    drifting: Drifting | None,
+    block: Block,
+    statistics: BlockStatistics,
+    drift: BlockDrift | None,
+    budget: Budget,
+    job: CompressionJob,
 ) -> list[LayerFacts]:
-    """Put factors in the place of the block's layers: of given ranks, or within a share."""
+    """Put factors in the place of the block's layers.
+
+    Raises:
+        HarnessError: as the method raises it; names the block.
+    """
     weights = block.weights(model)
-    facts: dict[Role, LayerFacts] = {}
-
-    def settle(role: Role, factor: Factor) -> Factor:
-        layer, moments = weights.layers[role], seen.moments[SITE_OF_ROLE[role]]
-        facts[role] = _layer_facts(block.layer_name(role), layer, factor, moments)
-        factor.equivalent = None
-        return factor.to(layer.weight.dtype)
-
+    replaced = _Replaced(block, weights, statistics)
     try:
-        waiting: Mapping[Role, Collection[Role]] = {}
-        if drifting is not None:
-            assert isinstance(compressor, Compensating)
-            if not isinstance(budget, Mapping):
-                budget = compressor.uniform_ranks(weights, budget, config)
-            waiting = compressor.waiting(weights, budget)
-        later = {role for together in waiting.values() for role in together}
-        now = replace(
-            weights, layers={r: one for r, one in weights.layers.items() if r not in later}
-        )
-        if isinstance(budget, Mapping):
-            assert isinstance(compressor, Ranking)
-            factors = compressor.compress_to(now, seen, budget, config)
+        if drift is None:
+            replaced.put(_factors(weights, statistics, budget, job))
         else:
-            factors = compressor.compress(now, seen, budget, config)
-        installed = {
-            role: Dense(layer.weight, layer.bias) if role in later else settle(role, factors[role])
-            for role, layer in weights.layers.items()
-        }
-        block.install(installed)
-        for role in waiting:
-            assert drifting is not None
-            assert isinstance(compressor, Compensating)
-            assert isinstance(budget, Mapping)
-            drift = drifting(role, weights.layers[role])
-            fitted = compressor.compensate(role, weights, seen, drift, budget[role], config)
-            installed |= {one: settle(one, factor) for one, factor in fitted.items()}
-            block.install(installed)
+            _compensate(replaced, drift, budget, job)
     except HarnessError as error:
         raise type(error)(f"{block.name}: {error}") from error
-    return [facts[role] for role in weights.layers]
+    return [replaced.facts[role] for role in weights.layers]
 
 
-def _layer_facts(name: str, layer: LinearWeights, factor: Factor, moments: Moments) -> LayerFacts:
+def _factors(
+    weights: BlockWeights, statistics: BlockStatistics, budget: Budget, job: CompressionJob
+) -> Mapping[Role, CompressedLinear]:
+    if not isinstance(budget, Mapping):
+        return job.compressor.compress(weights, statistics, budget, job.config)
+    assert isinstance(job.compressor, Ranking)
+    return job.compressor.compress_to(weights, statistics, budget, job.config)
+
+
+def _compensate(
+    replaced: _Replaced, drift: BlockDrift, budget: Budget, job: CompressionJob
+) -> None:
+    """Fit layers that write to the residual stream last, to what really enters them then."""
+    compressor, weights, statistics = job.compressor, replaced.weights, replaced.statistics
+    assert isinstance(compressor, Compensating)
+    if isinstance(budget, Mapping):
+        ranks = budget
+    else:
+        ranks = compressor.uniform_ranks(weights, budget, job.config)
+    waiting = compressor.waiting(weights, ranks)
+    later = {role for roles in waiting.values() for role in roles}
+    now = {role: layer for role, layer in weights.layers.items() if role not in later}
+    replaced.put(_factors(replace(weights, layers=now), statistics, ranks, job))
+    for role in waiting:
+        measured = drift.measure(role, weights.layers[role])
+        replaced.put(
+            compressor.compensate(role, weights, statistics, measured, ranks[role], job.config)
+        )
+
+
+@dataclass
+class _Replaced:
+    """A block whose layers are replaced step by step; those that wait run as they were."""
+
+    block: Block
+    weights: BlockWeights
+    statistics: BlockStatistics
+    facts: dict[Role, LayerFacts] = field(default_factory=dict)
+    factors: dict[Role, CompressedLinear] = field(default_factory=dict)
+
+    def put(self, factors: Mapping[Role, CompressedLinear]) -> None:
+        """Install ``factors``, in the dtype of the layers, and keep their facts."""
+        for role, factor in factors.items():
+            layer = self.weights.layers[role]
+            moments = self.statistics.moments[SITE_OF_ROLE[role]]
+            self.facts[role] = _layer_facts(self.block.layer_name(role), layer, factor, moments)
+            factor.equivalent = None
+            self.factors[role] = factor.to(layer.weight.dtype)
+        waiting = {
+            role: DenseLinear(layer.weight, layer.bias)
+            for role, layer in self.weights.layers.items()
+            if role not in self.factors
+        }
+        self.block.install(self.factors | waiting)
+
+
+def _layer_facts(
+    name: str, layer: LinearWeights, factor: CompressedLinear, moments: Moments
+) -> LayerFacts:
     d_out, d_in = layer.weight.shape
     approximation = factor.equivalent or LinearWeights(factor.dense(), factor.dense_bias())
     return LayerFacts(

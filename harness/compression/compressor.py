@@ -13,8 +13,8 @@ from harness.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from harness.algebra.drift import Drift
-    from harness.algebra.rank_curves import Offer
-    from harness.layers.factors import Factor
+    from harness.algebra.rank_curves import RankCurve
+    from harness.layers.factors import CompressedLinear
     from harness.layers.weights import BlockWeights
     from harness.statistics.block_statistics import BlockStatistics
 
@@ -42,8 +42,13 @@ class CompressorConfig:
 
     @property
     def reads_gradients(self) -> bool:
-        """Whether the method needs ``BlockStatistics.gradients``, those of the untouched model."""
+        """Whether the method needs ``BlockStatistics.backward``, that of the untouched model."""
         return False
+
+    @property
+    def reads_original(self) -> bool:
+        """Whether the method needs statistics of the untouched model."""
+        return self.propagation == "original" or self.reads_gradients
 
     @property
     def compensates(self) -> bool:
@@ -98,7 +103,7 @@ class Compressor(Protocol):
 
     def compress(
         self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: Any
-    ) -> Mapping[Role, Factor]:
+    ) -> Mapping[Role, CompressedLinear]:
         """Factors for every layer of ``block`` within ``keep`` of its parameters.
 
         Args:
@@ -117,13 +122,13 @@ class Compressor(Protocol):
 class Ranking(Protocol):
     """A compressor whose config is a ``RankedConfig``: its ranks may differ from layer to layer."""
 
-    def offers(
+    def rank_curves(
         self, block: BlockWeights, statistics: BlockStatistics, config: Any
-    ) -> Sequence[Offer[Mapping[Role, int]]]:
+    ) -> Sequence[RankCurve[Mapping[Role, int]]]:
         """What each rank of a layer, or the ranks of several together, cost and lose.
 
         Returns:
-            An offer for each layer, or for several together; the last choice of each are the
+            A curve for each layer, or for several together; the last choice of each are the
             layers as they are. Losses are in one unit for all blocks.
 
         Raises:
@@ -136,10 +141,10 @@ class Ranking(Protocol):
         statistics: BlockStatistics,
         ranks: Mapping[Role, int],
         config: Any,
-    ) -> Mapping[Role, Factor]:
+    ) -> Mapping[Role, CompressedLinear]:
         """Factors of the given ranks for every layer of ``block``.
 
-        Those of the last rank that is on offer are the layers themselves.
+        Those of the last rank of a curve are the layers themselves.
 
         Raises:
             NonFiniteError: weights or statistics hold NaN or infinity.
@@ -175,7 +180,7 @@ class Compensating(Ranking, Protocol):
         drift: Drift,
         rank: int,
         config: Any,
-    ) -> Mapping[Role, Factor]:
+    ) -> Mapping[Role, CompressedLinear]:
         """Factors of rank ``rank`` for ``role`` and all that is fitted with it.
 
         Args:

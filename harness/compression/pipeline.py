@@ -10,22 +10,23 @@ from typing import cast
 import torch
 from transformers import PreTrainedModel
 
-from harness.calibration.text import Calibration
-from harness.compression.block_checkpoints import open_staging
+from harness.compression.block_checkpoints import Checkpoints, NoCheckpoints, open_block_checkpoints
 from harness.compression.compress_block import compress_block
-from harness.compression.compressor import Compressor, CompressorConfig, RankedConfig, Ranking
+from harness.compression.compressor import RankedConfig, Ranking
+from harness.compression.drift import open_drift
+from harness.compression.job import CompressionJob
 from harness.compression.rank_allocation import fisher_ranks
-from harness.compression.sources import drifts, turns
+from harness.compression.sources import open_source
 from harness.errors import UsageError
+from harness.families.stack import Block
 from harness.layers.factors import stored_bytes
 from harness.layers.macs import macs_per_token
 from harness.layers.roles import Role
 from harness.models.language_model import LanguageModel, share_copy
 from harness.offload.hooks import is_offloaded
-from harness.plugins.options import label, spelled_out
 from harness.records.provenance import Origin
 from harness.records.record import CompressionFacts, LayerFacts, ModelFacts
-from harness.records.spec import Dtype, MethodSpec, Scope, require_ratio
+from harness.records.spec import Dtype
 from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.collect import collect
 from harness.support.malloc import return_gaps
@@ -35,142 +36,148 @@ from harness.support.progress import Tracker, silent
 @torch.no_grad()
 def compress_model(
     subject: LanguageModel,
-    method: str,
-    compressor: Compressor,
-    config: CompressorConfig,
-    ratio: float,
-    calibration: Calibration,
+    job: CompressionJob,
     *,
-    scope: Scope = "language",
     statistics: list[BlockStatistics] | None = None,
-    staging: Path | None = None,
-    batch_size: int = 8,
+    block_checkpoints: Path | None = None,
     track: Tracker = silent,
 ) -> LanguageModel:
     """A compressed copy of ``subject``; what is not compressed is shared with it.
 
+    One block after the other: its statistics, its factors within its ranks, the factors in its
+    place, and the calibration sent on through it.
+
     A model whose blocks are on disk (``load_model`` with ``offload``) is compressed in place, one
-    block in memory at a time. Finished blocks are kept in ``staging``, from where the result reads
-    them; after an interruption the same call goes on from there to the same result.
+    block in memory at a time. Finished blocks are kept in ``block_checkpoints``, from where the
+    result reads them; after an interruption the same call goes on from there to the same result.
 
     Args:
         subject: the dense model; left untouched unless its blocks are on disk.
-        method: registered name of ``compressor``, for the label.
-        compressor: the method.
-        config: its options.
-        ratio: share of the compressed layers' parameters to remove, ``0 <= ratio < 1``.
-        calibration: what the statistics are taken over.
-        scope: which of the model's linear layers are compressed.
+        job: what is to be done.
         statistics: already collected from the untouched model in memory, one a block; read only
-            where ``reads_original`` says so, and then taken out of the list as blocks are done.
-        staging: folder for finished blocks, only for a model whose blocks are on disk.
-        batch_size: sequences per forward pass.
+            where the method ``reads_original``, and then taken out of the list as blocks are done.
+        block_checkpoints: folder for finished blocks, only for a model whose blocks are on disk.
         track: progress.
 
     Raises:
         NonFiniteError: weights or activations hold NaN or infinity; names the layer.
-        UsageError: the ratio is outside its range, a rank rounds to zero, the model is compressed
-            already or has no layers in ``scope``, the method reads gradients of a model on disk,
-            or ``staging`` is missing or something else.
+        UsageError: a rank rounds to zero, the model is compressed already or has no layers in the
+            scope, the method reads gradients of a model on disk, or ``block_checkpoints`` is
+            missing or something else.
         InfrastructureError: a finished block cannot be written.
     """
-    require_ratio(ratio)
-    _require_suitable(subject, config, staging)
-    dense = subject.facts()
-    origin = Origin(
-        model=dense,
-        method=MethodSpec(name=method, options=spelled_out(config, method)),
-        ratio=ratio,
-        scope=scope,
-        dtype=cast("Dtype", str(subject.model.dtype).removeprefix("torch.")),
-        calibration=calibration.spec,
-        data=calibration.facts,
-    )
-    model = subject.model if staging else share_copy(subject.model)
-    blocks = subject.family.blocks(model, scope)
-    staged = open_staging(staging, origin.recipe, batch_size, model.device) if staging else None
-    tokens = compressor.needs_mlp_tokens(config)
+    _require_suitable(subject, job, block_checkpoints)
+    origin = _origin(subject, job)
+    model = subject.model if block_checkpoints else share_copy(subject.model)
+    blocks = subject.family.blocks(model, job.scope)
+    checkpoints: Checkpoints
     original: list[BlockStatistics] = []
-    if staged is None:
-        for block in blocks:
-            block.require_finite()
-        if reads_original(config):
-            original = statistics or collect(
-                model,
-                blocks,
-                calibration,
-                batch_size=batch_size,
-                keep_mlp_tokens=tokens,
-                gradients=config.reads_gradients,
-                track=track,
-            )
-    ranks: Sequence[Mapping[Role, int] | None] = [None] * len(blocks)
-    if isinstance(config, RankedConfig) and config.ranks == "fisher":
-        assert isinstance(compressor, Ranking)
-        ranks = fisher_ranks(compressor, config, model, blocks, original, 1 - ratio, track)
-    taken = turns(
-        model,
-        blocks,
-        original,
-        calibration,
-        config,
-        keep_mlp_tokens=tokens,
-        batch_size=batch_size,
-        staged=staged,
-    )
-    drifting = drifts(config, subject, model, scope, calibration, batch_size)
+    if block_checkpoints:
+        checkpoints = open_block_checkpoints(
+            block_checkpoints, origin.compression_digest, blocks, job.batch_size, model.device
+        )
+    else:
+        checkpoints = NoCheckpoints(blocks)
+        original = _original_statistics(model, blocks, statistics, job, track)
+    ranks = _ranks(model, blocks, original, job, track)
+    source = open_source(model, blocks, original, checkpoints.pending, job)
+    drift = open_drift(subject, model, job)
     layers: list[LayerFacts] = []
-    for (block, look), chosen, drift in track(
-        zip(taken, ranks, drifting, strict=True), f"compressing with {method}", len(blocks)
+    for block, budget in track(
+        zip(blocks, ranks, strict=True), f"compressing with {job.method}", len(blocks)
     ):
-        if look is None:
-            assert staged is not None
-            layers += staged.install(block)
-            continue
-        budget = chosen or 1 - ratio
-        facts = compress_block(block, look(), model, compressor, config, budget, drift)
-        if staged:
-            staged.put(block, facts)
-        layers += facts
+        with checkpoints.visit(block) as finished:
+            if finished:
+                source.skip(block)
+                layers += finished.install(block)
+            else:
+                seen = source.statistics(block)
+                facts = compress_block(model, block, seen, drift.enter(block), budget, job)
+                checkpoints.put(block, facts)
+                layers += facts
+            source.advance(block)
+            drift.leave(block)
     return_gaps()
-    made = _facts(dense, model, label(method, config), ratio, layers)
+    made = _facts(origin.model, model, job, layers)
     return replace(subject, model=model, compression=made, origin=origin)
 
 
-def reads_original(config: CompressorConfig) -> bool:
-    """Whether a method needs statistics of the untouched model."""
-    return config.propagation == "original" or config.reads_gradients
-
-
 def _require_suitable(
-    subject: LanguageModel, config: CompressorConfig, staging: Path | None
+    subject: LanguageModel, job: CompressionJob, block_checkpoints: Path | None
 ) -> None:
     if subject.compression is not None:
         raise UsageError(
             f"{subject.asset.reference} is compressed already; compress the original model"
         )
-    if is_offloaded(subject.model) != (staging is not None):
-        raise UsageError("a model opened with offload needs a staging folder, no other model does")
-    if staging and config.reads_gradients:
+    if is_offloaded(subject.model) != (block_checkpoints is not None):
+        raise UsageError(
+            "a model opened with offload needs a folder for block checkpoints, no other model does"
+        )
+    if block_checkpoints and job.config.reads_gradients:
         raise UsageError(
             "this method differentiates the whole model, of which --offload keeps one block in "
             "memory; leave out --offload, or choose a method or ranks without gradients"
         )
 
 
-def _facts(
-    dense: ModelFacts,
+def _origin(subject: LanguageModel, job: CompressionJob) -> Origin:
+    return Origin(
+        model=subject.facts(),
+        method=job.spec,
+        ratio=job.ratio,
+        scope=job.scope,
+        dtype=cast("Dtype", str(subject.model.dtype).removeprefix("torch.")),
+        calibration=job.calibration.spec,
+        data=job.calibration.facts,
+    )
+
+
+def _original_statistics(
     model: PreTrainedModel,
-    method_label: str,
-    ratio: float,
-    layers: list[LayerFacts],
+    blocks: Sequence[Block],
+    collected: list[BlockStatistics] | None,
+    job: CompressionJob,
+    track: Tracker,
+) -> list[BlockStatistics]:
+    """Those of the untouched model, as far as the method reads them."""
+    for block in blocks:
+        block.require_finite()
+    if not job.config.reads_original:
+        return []
+    return collected or collect(
+        model,
+        blocks,
+        job.calibration,
+        batch_size=job.batch_size,
+        keep_mlp_tokens=job.keeps_mlp_tokens,
+        gradients=job.config.reads_gradients,
+        track=track,
+    )
+
+
+def _ranks(
+    model: PreTrainedModel,
+    blocks: Sequence[Block],
+    original: Sequence[BlockStatistics],
+    job: CompressionJob,
+    track: Tracker,
+) -> Sequence[Mapping[Role, int] | float]:
+    """The ranks of every block, or the share of its parameters that it keeps."""
+    if isinstance(job.config, RankedConfig) and job.config.ranks == "fisher":
+        assert isinstance(job.compressor, Ranking)
+        return fisher_ranks(job.compressor, job.config, model, blocks, original, job.keep, track)
+    return [job.keep] * len(blocks)
+
+
+def _facts(
+    dense: ModelFacts, model: PreTrainedModel, job: CompressionJob, layers: list[LayerFacts]
 ) -> CompressionFacts:
     before = sum(layer.shape[0] * layer.shape[1] for layer in layers)
     after = sum(layer.parameters for layer in layers)
     parameters = sum(p.numel() for p in model.parameters())
     return CompressionFacts(
-        label=method_label,
-        ratio_requested=ratio,
+        label=job.label,
+        ratio_requested=job.ratio,
         ratio_layers=1 - after / before,
         ratio_model=1 - parameters / dense.parameters,
         parameters=parameters,

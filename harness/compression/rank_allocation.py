@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from transformers import PreTrainedModel
 
 from harness.algebra.rank_allocation import allocate
-from harness.algebra.rank_curves import Offer
+from harness.algebra.rank_curves import RankCurve
 from harness.compression.compressor import RankedConfig, Ranking
 from harness.errors import HarnessError
 from harness.families.stack import Block
 from harness.layers.roles import Role
 from harness.statistics.block_statistics import BlockStatistics
-from harness.statistics.packed_moments import unfolded
+from harness.statistics.packed_moments import unpacked
 from harness.support.progress import Tracker
 
 
@@ -35,17 +35,17 @@ def fisher_ranks(
         NonFiniteError: weights or statistics hold NaN or infinity; names the block.
         UsageError: the budget does not buy the lowest rank of every layer.
     """
-    offers: dict[tuple[int, int], Offer[Mapping[Role, int]]] = {}
+    curves: dict[tuple[int, int], RankCurve[Mapping[Role, int]]] = {}
     pairs = zip(blocks, statistics, strict=True)
     for index, (block, seen) in enumerate(track(pairs, "choosing ranks", len(blocks))):
         weights = block.weights(model)
         try:
-            found = compressor.offers(weights, unfolded(seen), config)
+            of_block = compressor.rank_curves(weights, unpacked(seen), config)
         except HarnessError as error:
             raise type(error)(f"{block.name}: {error}") from error
-        offers |= {(index, number): one for number, one in enumerate(found)}
-    dense = sum(one.prices[-1] for one in offers.values())
+        curves |= {(index, number): curve for number, curve in enumerate(of_block)}
+    dense = sum(curve.parameters[-1] for curve in curves.values())
     ranks: list[dict[Role, int]] = [{} for _ in blocks]
-    for (index, _), chosen in allocate(offers, math.floor(keep * dense + 1e-6)).items():
+    for (index, _), chosen in allocate(curves, math.floor(keep * dense + 1e-6)).items():
         ranks[index] |= chosen
     return ranks

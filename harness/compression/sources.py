@@ -1,155 +1,180 @@
-"""The turns in which blocks are compressed, and what is known of each when its turn has come."""
+"""Sources of statistics: what is known of each block when it is about to be compressed.
+
+``statistics`` is asked for once before a block is compressed, ``skip`` is called instead before
+the finished form of a block is put in its place, and ``advance`` after either.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
+from typing import Protocol
 
 from transformers import PreTrainedModel
 
-from harness.algebra.drift import Drift
-from harness.calibration.text import Calibration
-from harness.compression.block_checkpoints import Staging
-from harness.compression.compressor import CompressorConfig
+from harness.compression.job import CompressionJob
 from harness.families.stack import Block
-from harness.layers.roles import Role
-from harness.layers.weights import LinearWeights
-from harness.models.language_model import LanguageModel
-from harness.records.spec import Scope
-from harness.statistics.block_statistics import BlockStatistics
-from harness.statistics.block_stream import BlockFlow
-from harness.statistics.drift import TwoStreams
-from harness.statistics.packed_moments import unfolded
+from harness.statistics.block_statistics import BackwardStatistics, BlockStatistics
+from harness.statistics.block_stream import BlockStream
+from harness.statistics.packed_moments import unpacked
 from harness.support.malloc import return_gaps
 
-Look = Callable[[], BlockStatistics]
-"""Takes the statistics of a block when its turn has come."""
 
-Drifting = Callable[[Role, LinearWeights], Drift]
-"""Looks at what a layer of the block receives now, and lacks."""
+class StatisticsSource(Protocol):
+    """Hands out the statistics of one block after the other, in the model's order."""
 
-Turn = tuple[Block, Look | None]
-"""A block, and its statistics unless it is compressed already."""
+    def statistics(self, block: Block) -> BlockStatistics:
+        """Of ``block``, which is still dense.
+
+        Raises:
+            NonFiniteError: an activation is NaN or infinite; names the layer.
+            UsageError: nothing in the calibration reaches the block.
+        """
+
+    def skip(self, block: Block) -> None:
+        """``block``, still dense, was compressed before and is about to be replaced."""
+
+    def advance(self, block: Block) -> None:
+        """``block`` is in its compressed form."""
 
 
-def turns(
+def open_source(
     model: PreTrainedModel,
     blocks: Sequence[Block],
     original: list[BlockStatistics],
-    calibration: Calibration,
-    config: CompressorConfig,
-    *,
-    keep_mlp_tokens: bool,
-    batch_size: int,
-    staged: Staging | None,
-) -> Iterator[Turn]:
-    """Each of ``blocks`` when the consumer may compress it.
+    pending: Collection[str],
+    job: CompressionJob,
+) -> StatisticsSource:
+    """The source that the job's propagation asks for.
 
     Args:
         model: what is being compressed.
         blocks: all that will be.
-        original: statistics of the untouched model, as far as ``config`` reads them; taken out of
-            the list as blocks are done.
-        calibration: what further statistics are taken over.
-        config: options of the method.
-        keep_mlp_tokens: whether those hold tokens for a refit of the MLP.
-        batch_size: sequences per forward pass.
-        staged: finished blocks, of a model whose blocks are on disk.
+        original: statistics of the untouched model, as far as the method reads them; taken out
+            of the list as blocks are done.
+        pending: names of the blocks that are not finished.
+        job: how.
     """
-    dense = config.propagation == "original"
-    if staged is None and dense:
-        taken = _drain(original)
-        return ((block, partial(next, taken)) for block in blocks)
-    runs = _stacks(blocks)
-    flows: Iterable[BlockFlow] = (BlockFlow(model, run, calibration, batch_size) for run in runs)
-    if dense:
-        flows = list(flows)  # before the first tower changes what the next one sees
-    found = _in_turn(flows, staged, keep_mlp_tokens, dense=dense)
-    if not config.reads_gradients:
-        return found
-    return (
-        (block, look and partial(_with_backward, look, one))
-        for (block, look), one in zip(found, _drain(_backward(original)), strict=True)
-    )
+    dense = job.config.propagation == "original"
+    if dense and original:
+        return CollectedOnce(original)
+    streams = BlockByBlock(model, blocks, pending, job, dense=dense)
+    return WithBackward(streams, original) if job.config.reads_gradients else streams
 
 
-def drifts(
-    config: CompressorConfig,
-    subject: LanguageModel,
-    model: PreTrainedModel,
-    scope: Scope,
-    calibration: Calibration,
-    batch_size: int,
-) -> Iterator[Drifting | None]:
-    """For each block, what looks at its layers between the dense and the compressed stream."""
-    blocks = subject.family.blocks(model, scope)
-    if not config.compensates:
-        yield from [None] * len(blocks)
-        return
-    dense = subject.family.blocks(subject.model, scope)
-    for run, dense_run in zip(_stacks(blocks), _stacks(dense), strict=True):
-        streams = TwoStreams(
-            BlockFlow(subject.model, dense_run, calibration, batch_size),
-            BlockFlow(model, run, calibration, batch_size),
-        )
-        for index in range(len(run)):
-            streams.enter(index)
-            yield partial(streams.look, index)
-            streams.leave(index)
+class CollectedOnce:
+    """Statistics of the untouched model, all collected before."""
 
+    def __init__(self, collected: list[BlockStatistics]) -> None:
+        """``collected`` is emptied block by block, so that memory shrinks as factors grow."""
+        self._waiting = collected
+        self._waiting.reverse()
 
-def _drain(statistics: list[BlockStatistics]) -> Iterator[BlockStatistics]:
-    """Hand out statistics and forget them, so that memory shrinks as factors grow."""
-    statistics.reverse()
-    while statistics:
+    def statistics(self, block: Block) -> BlockStatistics:  # noqa: ARG002
+        """See ``StatisticsSource``."""
         return_gaps()  # of the block before
-        yield unfolded(statistics.pop())
+        return unpacked(self._waiting.pop())
+
+    def skip(self, block: Block) -> None:
+        """Nothing streams."""
+
+    def advance(self, block: Block) -> None:
+        """Nothing streams."""
 
 
-def _in_turn(
-    flows: Iterable[BlockFlow], staged: Staging | None, keep_mlp_tokens: bool, *, dense: bool
-) -> Iterator[Turn]:
-    """Each block when the consumer may compress it, None for statistics if that is done already.
+class BlockByBlock:
+    """Statistics of each block on the hidden states that the blocks before it give.
 
-    Hidden states come from the ``dense`` blocks, else from what the consumer made of them. No
-    block is sent through that nobody waits behind.
+    Those come from the dense blocks, else from the compressed ones. No block is sent through that
+    nobody waits behind.
     """
-    for flow in flows:
-        run = flow.blocks
-        left = [i for i, block in enumerate(run) if staged is None or not staged.holds(block)]
-        for index, block in enumerate(run):
-            awaited = index < max(left, default=0)
-            with staged.visit(block) if staged else nullcontext():
-                if index in left:
-                    on = dense and awaited
-                    yield block, partial(flow.measure, index, keep_mlp_tokens, advance=on)
-                else:
-                    if dense and awaited:
-                        flow.advance(index)
-                    yield block, None
-                if awaited and not dense:
-                    flow.advance(index)
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        blocks: Sequence[Block],
+        pending: Collection[str],
+        job: CompressionJob,
+        *,
+        dense: bool,
+    ) -> None:
+        self._model, self._job, self._dense = model, job, dense
+        self._stacks = {stack[0].stack.blocks: stack for stack in stacks(blocks)}
+        self._last_pending = {
+            path: max((i for i, block in enumerate(stack) if block.name in pending), default=0)
+            for path, stack in self._stacks.items()
+        }
+        self._index = {
+            block.name: i for stack in self._stacks.values() for i, block in enumerate(stack)
+        }
+        self._streams: dict[str, BlockStream] = {}
+        if dense:  # before the first tower changes what the next one sees
+            self._streams = {path: self._open(stack) for path, stack in self._stacks.items()}
+
+    def statistics(self, block: Block) -> BlockStatistics:
+        """See ``StatisticsSource``; from dense blocks the stream passes while it is measured."""
+        on = self._dense and self._awaited(block)
+        stream = self._stream(block)
+        return stream.measure(self._index[block.name], self._job.keeps_mlp_tokens, advance=on)
+
+    def skip(self, block: Block) -> None:
+        """See ``StatisticsSource``."""
+        if self._dense:
+            self._pass(block)
+
+    def advance(self, block: Block) -> None:
+        """See ``StatisticsSource``."""
+        if not self._dense:
+            self._pass(block)
+        path = block.stack.blocks
+        if self._index[block.name] + 1 == len(self._stacks[path]):
+            self._streams.pop(path, None)
+
+    def _pass(self, block: Block) -> None:
+        if self._awaited(block):
+            self._stream(block).advance(self._index[block.name])
+
+    def _awaited(self, block: Block) -> bool:
+        """Whether a block behind it is still to be compressed."""
+        return self._index[block.name] < self._last_pending[block.stack.blocks]
+
+    def _stream(self, block: Block) -> BlockStream:
+        path = block.stack.blocks
+        if path not in self._streams:
+            self._streams[path] = self._open(self._stacks[path])
+        return self._streams[path]
+
+    def _open(self, stack: Sequence[Block]) -> BlockStream:
+        return BlockStream(self._model, stack, self._job.calibration, self._job.batch_size)
 
 
-def _backward(original: list[BlockStatistics]) -> list[BlockStatistics]:
-    """What the backward pass has seen, without the moments, which are forgotten."""
-    kept = [replace(seen, moments={}, mlp_tokens=None) for seen in original]
-    original.clear()
-    return kept
+class WithBackward:
+    """Another source, with what the backward pass through the untouched model has seen."""
+
+    def __init__(self, forward: StatisticsSource, original: list[BlockStatistics]) -> None:
+        """``original`` is emptied; its moments are forgotten."""
+        self._forward = forward
+        self._waiting: list[BackwardStatistics | None] = [seen.backward for seen in original]
+        original.clear()
+        self._waiting.reverse()
+
+    def statistics(self, block: Block) -> BlockStatistics:
+        """See ``StatisticsSource``."""
+        seen = self._forward.statistics(block)
+        return_gaps()  # of the block before
+        return unpacked(replace(seen, backward=self._waiting.pop()))
+
+    def skip(self, block: Block) -> None:
+        """See ``StatisticsSource``."""
+        self._forward.skip(block)
+        self._waiting.pop()
+
+    def advance(self, block: Block) -> None:
+        """See ``StatisticsSource``."""
+        self._forward.advance(block)
 
 
-def _with_backward(look: Look, backward: BlockStatistics) -> BlockStatistics:
-    return replace(
-        look(),
-        gradients=backward.gradients,
-        agreement=backward.agreement,
-        influence=backward.influence,
-    )
-
-
-def _stacks(blocks: Sequence[Block]) -> list[list[Block]]:
+def stacks(blocks: Iterable[Block]) -> list[list[Block]]:
     """The blocks of each stack by themselves."""
     return [list(stack) for _, stack in groupby(blocks, key=lambda block: block.stack.blocks)]

@@ -12,15 +12,15 @@ from pydantic import ValidationError
 from harness.assets.kinds import ModelAsset, TextAsset
 from harness.checkpoints.destinations import save_targets
 from harness.checkpoints.manifest import is_saved
-from harness.checkpoints.saved_record import read_artefact
+from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import UsageError
 from harness.evaluation.task import PreparedTask
 from harness.experiments.request import Request
-from harness.experiments.resolve import Lookups, Method, NamedTask, method_of, spelled_out_task
+from harness.experiments.resolve import Method, NamedTask, Resolver, method_of, spelled_out_task
 from harness.models.prompt import PromptSource
 from harness.plugins.options import label
 from harness.records import store
-from harness.records.provenance import recipe_digest
+from harness.records.provenance import compression_digest
 from harness.records.record import DataFacts, RunRecord
 from harness.records.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
 
@@ -92,7 +92,7 @@ class _Making:
     scope: Scope = "language"
 
 
-def make_plan(request: Request, lookups: Lookups | None = None) -> Plan:
+def make_plan(request: Request, lookups: Resolver | None = None) -> Plan:
     """Resolve assets and data, check every option, and look up finished cells.
 
     ``lookups`` are shared by those who make many plans.
@@ -102,7 +102,7 @@ def make_plan(request: Request, lookups: Lookups | None = None) -> Plan:
             a compressed model is to be compressed again, or a folder to save to is taken.
         AssetError: a model or data cannot be had.
     """
-    lookups = lookups or Lookups()
+    lookups = lookups or Resolver()
     methods = [method_of(name, options) for name, options in request.methods.items()]
     named = [lookups.task(task) for task in request.tasks]
     asset = lookups.model(request.model)
@@ -126,7 +126,7 @@ def _as_it_is(request: Request, asset: ModelAsset, named: Sequence[NamedTask]) -
     """Dense, or as a saved model says it was made."""
     if not is_saved(asset.folder):
         return _Making(MethodSpec(name=DENSE))
-    origin = read_artefact(asset.folder).origin
+    origin = read_saved_record(asset.folder).origin
     if request.methods:
         raise UsageError(
             f"{request.model} is compressed already and can only be measured; leave out methods, "
@@ -152,19 +152,19 @@ def _with_targets(
         name = f"{label(variant.method.spec.name, variant.method.config)}-{variant.ratio:g}"
         if several:
             name = f"{name}-{variant.source.data.reference}"
-        recipe = recipe_of(
+        digest = compression_digest_of(
             asset, variant.method, variant.ratio, variant.source, request.scope, request.dtype
         )
-        names.append((name, recipe))
+        names.append((name, digest))
     targets = save_targets(request.save, names, request.force)
     return [replace(one, save=target) for one, target in zip(variants, targets, strict=True)]
 
 
-def recipe_of(
+def compression_digest_of(
     asset: ModelAsset, method: Method, ratio: float, source: Source, scope: Scope, dtype: Dtype
 ) -> str:
-    """The recipe (see ``provenance.recipe_digest``) of a model that is yet to be made."""
-    return recipe_digest(
+    """The ``compression_digest`` of a model that is yet to be made."""
+    return compression_digest(
         asset.fingerprint, method.spec, ratio, scope, dtype, source.spec, source.data.fingerprint
     )
 
@@ -186,7 +186,7 @@ def spec_of(request: Request) -> RunSpec:
 
 
 def _sources(
-    request: Request, named: Sequence[NamedTask], lookups: Lookups
+    request: Request, named: Sequence[NamedTask], lookups: Resolver
 ) -> list[tuple[Source, list[int]]]:
     """Each calibration with the positions of the tasks it serves."""
     members: dict[CalibrationSpec, list[int]] = {}

@@ -67,7 +67,7 @@ def spelled_out_task(task: TaskSpec) -> tuple[TaskSpec, Task, Any]:
 
 
 @dataclass(frozen=True)
-class Lookups:
+class Resolver:
     """How the names of a request become assets: each name is looked up once."""
 
     model: Callable[[str], ModelAsset] = field(default_factory=lambda: once(resolve_model))

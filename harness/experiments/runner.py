@@ -15,8 +15,9 @@ from harness.calibration.sources import draw
 from harness.calibration.text import Calibration
 from harness.checkpoints.load import load_model
 from harness.checkpoints.save import save
-from harness.compression.block_checkpoints import staging_beside
-from harness.compression.pipeline import compress_model, reads_original
+from harness.compression.block_checkpoints import block_checkpoints_beside
+from harness.compression.job import CompressionJob
+from harness.compression.pipeline import compress_model
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
 from harness.evaluation.task import Conditions
 from harness.experiments.plan import Cell, Plan, Source, Variant, make_plan
@@ -159,25 +160,27 @@ class _Job:
         if self.calibrated_on != variant.source.spec:
             self.calibrated_on = variant.source.spec
             self.collected.clear()
-        dense, staging, statistics = self.dense, None, None
+        dense, checkpoints, statistics = self.dense, None, None
         if request.offload:
             place = variant.save or request.output.resolve() / variant.cells[0].run_id
-            staging = stack.enter_context(staging_beside(place))
+            checkpoints = stack.enter_context(block_checkpoints_beside(place))
             dense = self._load()  # is compressed in place
-        elif reads_original(method.config):
+        elif method.config.reads_original:
             statistics = self._statistics(variant, variant.source, calibration)
         with self._timed("compress"), failures_explained(f"method '{method.spec.name}'"):
             return compress_model(
                 dense,
-                method.spec.name,
-                method.compressor,
-                method.config,
-                variant.ratio,
-                calibration,
-                scope=request.scope,
+                CompressionJob(
+                    method.spec.name,
+                    method.compressor,
+                    method.config,
+                    variant.ratio,
+                    calibration,
+                    scope=request.scope,
+                    batch_size=request.batch_size,
+                ),
                 statistics=statistics,
-                staging=staging,
-                batch_size=request.batch_size,
+                block_checkpoints=checkpoints,
                 track=self.track,
             )
 
@@ -199,7 +202,7 @@ class _Job:
         if not any(
             other.source
             and other.source.spec == self.calibrated_on
-            and reads_original(other.method.config)
+            and other.method.config.reads_original
             and other.method.config.reads_gradients == gradients
             for other in self.waiting
         ):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from harness.errors import NonFiniteError, UsageError
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.layers.fused import FusedFactors, Part
 from harness.layers.roles import Role
 from harness.layers.weights import AttentionGeometry, BlockWeights, LinearWeights
@@ -130,7 +130,7 @@ class Block:
             else (f"{self.name}.{layer}")
         )
 
-    def install(self, factors: Mapping[Role, Factor]) -> None:
+    def install(self, factors: Mapping[Role, CompressedLinear]) -> None:
         """Put ``factors`` in the place of the dense layers."""
         fused: dict[str, FusedFactors] = {}
         for role, layer in self.stack.layers.items():

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from harness.latent.attention_spec import Wiring, uses_sdpa
+from harness.latent.attention_spec import AttentionSpec, uses_sdpa
 from harness.latent.heads import HeadMap
 from harness.latent.online_softmax import Part, attend
 from harness.latent.rotations import Rotation, remember, remember_rotation, rotate, turns
@@ -36,7 +36,7 @@ SHORTEST = 256
 class LatentAttention(nn.Module):
     """What the subclasses made by ``latent_class`` add to a transformers attention."""
 
-    wiring: Wiring
+    wiring: AttentionSpec
     config: Any
     head_dim: int
     scaling: float

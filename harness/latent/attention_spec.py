@@ -9,7 +9,7 @@ from harness.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Wiring:
+class AttentionSpec:
     """Names of the submodules of an attention and how its rows split into heads.
 
     ``layers`` is the number of layers of the decoder, and so of a cache.

@@ -12,7 +12,7 @@ from harness.errors import UsageError
 from harness.families.family import Family
 from harness.families.stack import Stack
 from harness.latent.attention import LatentAttention, latent_class
-from harness.latent.attention_spec import Wiring
+from harness.latent.attention_spec import AttentionSpec
 from harness.latent.size import full_numbers
 from harness.layers.factors import Bottleneck
 from harness.models.language_model import LanguageModel, share_copy
@@ -94,12 +94,12 @@ def _obstacle(stack: Stack, block: nn.Module) -> str | None:
     return None
 
 
-def _wiring(model: PreTrainedModel, stack: Stack, layers: int) -> Wiring:
+def _wiring(model: PreTrainedModel, stack: Stack, layers: int) -> AttentionSpec:
     config = stack.own_config(model)
     query, key, value, output = (
         _child(stack, stack.path(role)) for role in ("query", "key", "value", "output")
     )
-    return Wiring(
+    return AttentionSpec(
         query=query,
         key=key,
         value=value,

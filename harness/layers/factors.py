@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 from harness.layers.weights import LinearWeights
 
 
-class Factor(nn.Module, ABC):
+class CompressedLinear(nn.Module, ABC):
     """A linear layer in factor form; weights are frozen.
 
     ``equivalent`` is the map in the dense layer's own basis where the factor computes in
@@ -53,7 +53,7 @@ class Factor(nn.Module, ABC):
         return None if self.bias is None else self.bias.detach()
 
 
-class Dense(Factor):
+class DenseLinear(CompressedLinear):
     """A layer left as it is."""
 
     form = "dense"
@@ -76,7 +76,7 @@ class Dense(Factor):
         return self.weight.detach()
 
 
-class Bottleneck(Factor):
+class Bottleneck(CompressedLinear):
     """A low-rank layer as two maps: ``x`` to its latent ``z: [..., r]``, and ``z`` to ``y``.
 
     ``z`` is what a latent KV cache stores. The maps ``B_i: [d_h, r]`` from it to single heads can

@@ -9,7 +9,13 @@ from harness.algebra.junction import interpolation_rows
 from harness.algebra.lowrank import Product, canonical
 from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.ranks import Junction
-from harness.layers.factors import Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
+from harness.layers.factors import (
+    CompressedLinear,
+    HeadIdentity,
+    InputIdentity,
+    LowRank,
+    OutputIdentity,
+)
 
 UNSEEN = 1e-7
 """Singular values below this share of the largest are rounding errors of a Gram matrix."""
@@ -17,7 +23,7 @@ UNSEEN = 1e-7
 
 def join(
     product: Product, preconditioner: Preconditioner, junction: Junction, bias: Tensor | None
-) -> Factor:
+) -> CompressedLinear:
     """Store ``product`` in the form ``junction``; the map ``W_hat`` is the same for all.
 
     ``left`` puts the singular values into ``B`` (rows of ``A P`` orthonormal), ``right`` into

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 from transformers import PreTrainedModel
 
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 
 
 def macs_per_token(model: PreTrainedModel) -> int:
@@ -20,6 +20,6 @@ def macs_per_token(model: PreTrainedModel) -> int:
 
 
 def _macs(module: nn.Module) -> int:
-    if isinstance(module, Factor):
+    if isinstance(module, CompressedLinear):
         return module.weight_parameters()
     return module.weight.numel() if isinstance(module, nn.Linear) else 0

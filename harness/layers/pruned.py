@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from harness.layers.factors import Factor, frozen
+from harness.layers.factors import CompressedLinear, frozen
 
 
-class _Selected(Factor):
+class _Pruned(CompressedLinear):
     """``kept: [k]`` says which of ``size`` neurons the weight is for, in ascending order."""
 
     kept: Tensor
@@ -30,7 +30,7 @@ class _Selected(Factor):
         return F.linear(x, self.weight, self.bias)
 
 
-class KeptRows(_Selected):
+class KeptRows(_Pruned):
     """``y = weight x + bias`` for the neurons in ``kept`` alone, ``weight: [k, d_in]``.
 
     The neurons that are gone were given nothing to do: their rows count as zero.
@@ -51,7 +51,7 @@ class KeptRows(_Selected):
         return whole.index_copy_(0, self.kept.long(), self.bias.detach())
 
 
-class KeptColumns(_Selected):
+class KeptColumns(_Pruned):
     """``y = weight x + bias`` from the neurons in ``kept`` alone, ``weight: [d_out, k]``."""
 
     form = "kept-columns"

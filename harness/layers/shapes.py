@@ -12,8 +12,8 @@ from torch import Tensor
 from harness.algebra.ranks import Junction, has_identity, rank_for
 from harness.errors import UsageError
 from harness.layers.factors import (
-    Dense,
-    Factor,
+    CompressedLinear,
+    DenseLinear,
     HeadIdentity,
     InputIdentity,
     LowRank,
@@ -28,11 +28,11 @@ SPREAD = 0.02
 
 
 @dataclass(frozen=True)
-class Form:
+class LayerShape:
     """A factor without values.
 
     Attributes:
-        form: ``Factor.form``.
+        form: ``CompressedLinear.form``.
         d_out, d_in: sizes of the layer.
         rank: inner dimension, or neurons that are kept; of a dense layer the largest it can have.
         bias: whether it has one.
@@ -46,7 +46,7 @@ class Form:
     bias: bool
     heads: int | None = None
 
-    def random(self) -> Factor:
+    def random(self) -> CompressedLinear:
         """A factor of this form with random weights and permutations.
 
         It is made on the default device and of the default dtype; on the meta device it takes no
@@ -62,11 +62,11 @@ class Form:
 
 
 @runtime_checkable
-class Foreseeable(Protocol):
-    """A compressor whose factors' forms depend on shapes alone, so that they can be told before."""
+class PredictsShapes(Protocol):
+    """A compressor whose factors' shapes depend on those of the layers alone."""
 
-    def forms(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, Form]:
-        """The forms of the factors that ``compress`` will return.
+    def shapes(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, LayerShape]:
+        """The shapes of the factors that ``compress`` will return.
 
         Args:
             block: weights of which only shapes are read; they may be on the meta device.
@@ -78,7 +78,7 @@ class Foreseeable(Protocol):
         """
 
 
-def form_of(factor: Factor) -> Form:
+def shape_of(factor: CompressedLinear) -> LayerShape:
     """The form and the sizes of a factor.
 
     Raises:
@@ -86,7 +86,7 @@ def form_of(factor: Factor) -> Form:
     """
     heads = None
     match factor:
-        case Dense():
+        case DenseLinear():
             d_out, d_in = factor.weight.shape
         case LowRank():
             d_out, d_in = len(factor.B), factor.A.shape[1]
@@ -103,16 +103,18 @@ def form_of(factor: Factor) -> Form:
             heads = len(factor.head_kept)
         case _:
             raise UsageError(f"a {type(factor).__name__} is a form that cannot be described")
-    return Form(factor.form, d_out, d_in, factor.rank, factor.bias is not None, heads)
+    return LayerShape(factor.form, d_out, d_in, factor.rank, factor.bias is not None, heads)
 
 
-def dense_form(layer: LinearWeights) -> Form:
+def dense_shape(layer: LinearWeights) -> LayerShape:
     """The form of a layer that stays as it is."""
     d_out, d_in = layer.weight.shape
-    return Form(Dense.form, d_out, d_in, min(d_out, d_in), layer.bias is not None)
+    return LayerShape(DenseLinear.form, d_out, d_in, min(d_out, d_in), layer.bias is not None)
 
 
-def joined_form(layer: LinearWeights, keep: float, junction: Junction, *, bias: bool) -> Form:
+def joined_shape(
+    layer: LinearWeights, keep: float, junction: Junction, *, bias: bool
+) -> LayerShape:
     """The form of a layer that is compressed within its own budget.
 
     Raises:
@@ -120,59 +122,59 @@ def joined_form(layer: LinearWeights, keep: float, junction: Junction, *, bias: 
     """
     d_out, d_in = layer.weight.shape
     form = junction if has_identity(junction) else LowRank.form
-    return Form(form, d_out, d_in, rank_for((d_out, d_in), keep, junction), bias)
+    return LayerShape(form, d_out, d_in, rank_for((d_out, d_in), keep, junction), bias)
 
 
-def kept_form(form: str, layer: LinearWeights, count: int, *, bias: bool) -> Form:
+def kept_shape(form: str, layer: LinearWeights, count: int, *, bias: bool) -> LayerShape:
     """The form of a layer of an MLP of which ``count`` neurons are kept."""
     d_out, d_in = layer.weight.shape
-    return Form(form, d_out, d_in, count, bias)
+    return LayerShape(form, d_out, d_in, count, bias)
 
 
-def _dense(form: Form, bias: Tensor | None) -> Factor:
-    return Dense(_weights(form.d_out, form.d_in), bias)
+def _dense(shape: LayerShape, bias: Tensor | None) -> CompressedLinear:
+    return DenseLinear(_weights(shape.d_out, shape.d_in), bias)
 
 
-def _low_rank(form: Form, bias: Tensor | None) -> Factor:
-    return LowRank(_weights(form.d_out, form.rank), _weights(form.rank, form.d_in), bias)
+def _low_rank(shape: LayerShape, bias: Tensor | None) -> CompressedLinear:
+    return LowRank(_weights(shape.d_out, shape.rank), _weights(shape.rank, shape.d_in), bias)
 
 
-def _input_identity(form: Form, bias: Tensor | None) -> Factor:
-    F, T = _weights(form.d_out, form.rank), _weights(form.rank, form.d_in - form.rank)
-    return InputIdentity(F, T, *_split(form.d_in, form.rank), bias)
+def _input_identity(shape: LayerShape, bias: Tensor | None) -> CompressedLinear:
+    F, T = _weights(shape.d_out, shape.rank), _weights(shape.rank, shape.d_in - shape.rank)
+    return InputIdentity(F, T, *_split(shape.d_in, shape.rank), bias)
 
 
-def _output_identity(form: Form, bias: Tensor | None) -> Factor:
-    F, T = _weights(form.rank, form.d_in), _weights(form.d_out - form.rank, form.rank)
-    return OutputIdentity(F, T, *_split(form.d_out, form.rank), bias)
+def _output_identity(shape: LayerShape, bias: Tensor | None) -> CompressedLinear:
+    F, T = _weights(shape.rank, shape.d_in), _weights(shape.d_out - shape.rank, shape.rank)
+    return OutputIdentity(F, T, *_split(shape.d_out, shape.rank), bias)
 
 
-def _head_identity(form: Form, bias: Tensor | None) -> Factor:
-    assert form.heads is not None
-    size = form.d_out // form.heads
-    heads = [_split(form.rank, size) for _ in range(form.heads)]
+def _head_identity(shape: LayerShape, bias: Tensor | None) -> CompressedLinear:
+    assert shape.heads is not None
+    size = shape.d_out // shape.heads
+    heads = [_split(shape.rank, size) for _ in range(shape.heads)]
     return HeadIdentity(
-        _weights(form.rank, form.d_in - form.rank),
-        _weights(form.heads, size, form.rank - size),
-        _split(form.d_in, form.rank),
+        _weights(shape.rank, shape.d_in - shape.rank),
+        _weights(shape.heads, size, shape.rank - size),
+        _split(shape.d_in, shape.rank),
         (torch.stack([kept for kept, _ in heads]), torch.stack([rest for _, rest in heads])),
         bias,
     )
 
 
-def _kept_rows(form: Form, bias: Tensor | None) -> Factor:
-    kept = _split(form.d_out, form.rank)[0].sort().values
-    rows = None if bias is None else bias[: form.rank]
-    return KeptRows(_weights(form.rank, form.d_in), kept, form.d_out, rows)
+def _kept_rows(shape: LayerShape, bias: Tensor | None) -> CompressedLinear:
+    kept = _split(shape.d_out, shape.rank)[0].sort().values
+    rows = None if bias is None else bias[: shape.rank]
+    return KeptRows(_weights(shape.rank, shape.d_in), kept, shape.d_out, rows)
 
 
-def _kept_columns(form: Form, bias: Tensor | None) -> Factor:
-    kept = _split(form.d_in, form.rank)[0].sort().values
-    return KeptColumns(_weights(form.d_out, form.rank), kept, form.d_in, bias)
+def _kept_columns(shape: LayerShape, bias: Tensor | None) -> CompressedLinear:
+    kept = _split(shape.d_in, shape.rank)[0].sort().values
+    return KeptColumns(_weights(shape.d_out, shape.rank), kept, shape.d_in, bias)
 
 
-_MAKERS: Mapping[str, Callable[[Form, Tensor | None], Factor]] = {
-    Dense.form: _dense,
+_MAKERS: Mapping[str, Callable[[LayerShape, Tensor | None], CompressedLinear]] = {
+    DenseLinear.form: _dense,
     LowRank.form: _low_rank,
     InputIdentity.form: _input_identity,
     OutputIdentity.form: _output_identity,

@@ -9,11 +9,11 @@ from transformers import PreTrainedModel
 
 from harness.families.family import Family
 
-Places = dict[str, str]
+DeviceMap = dict[str, str]
 """A device or ``disk`` by dotted path of module or tensor, as transformers' ``device_map``."""
 
 
-def blocks_on_disk(model: PreTrainedModel, family: Family, device: str) -> Places:
+def blocks_on_disk(model: PreTrainedModel, family: Family, device: str) -> DeviceMap:
     """Every block of every stack on disk, all else on ``device``; ``model`` needs no values."""
     blocks = {block.name for block in family.all_blocks(model)}
 

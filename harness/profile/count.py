@@ -26,9 +26,9 @@ import torch
 from harness.layers.factors import stored_bytes
 from harness.layers.macs import macs_per_token
 from harness.layers.roles import Role
-from harness.layers.shapes import Form
+from harness.layers.shapes import LayerShape
 from harness.layers.weights import LinearWeights
-from harness.profile.skeleton import Forms, Skeleton
+from harness.profile.skeleton import LayerShapes, Skeleton
 
 CACHED: tuple[Role, ...] = ("key", "value")
 
@@ -76,29 +76,29 @@ class Count:
         return 2 * self.attention_macs
 
 
-def count(subject: Skeleton, forms: Forms, workload: Workload) -> Count:
-    """Count the model with the layers in ``forms`` in factor form, and all others as they are."""
+def count(subject: Skeleton, shapes: LayerShapes, workload: Workload) -> Count:
+    """Count the model with the layers in ``shapes`` in factor form, and all others as they are."""
     dtype = subject.model.dtype
     parameters = sum(p.numel() for p in subject.model.parameters())
     size = stored_bytes(subject.model)
     for block in subject.family.all_blocks(subject.model):
         weights = block.weights(subject.model)
-        for role, form in forms.get(block.name, {}).items():
-            taken, freed = _sizes(form, dtype), _numel(weights.layers[role])
+        for role, shape in shapes.get(block.name, {}).items():
+            taken, freed = _sizes(shape, dtype), _numel(weights.layers[role])
             parameters += taken.parameters - freed
             size += taken.bytes - freed * dtype.itemsize
     macs = macs_per_token(subject.model)
     attention = cached = latents = 0
     for block, weights in subject.blocks():
-        shapes = {role: layer.weight.shape for role, layer in weights.layers.items()}
-        found = forms.get(block.name, {})
-        for role, form in found.items():
-            macs += _sizes(form, dtype).macs - shapes[role].numel()
+        dense = {role: layer.weight.shape for role, layer in weights.layers.items()}
+        compressed = shapes.get(block.name, {})
+        for role, shape in compressed.items():
+            macs += _sizes(shape, dtype).macs - dense[role].numel()
         attention += 2 * weights.attention.heads * weights.attention.head_size
         for role in CACHED:
-            width = shapes[role][0]
+            width = dense[role][0]
             cached += width
-            latents += min(found[role].rank, width) if role in found else width
+            latents += min(compressed[role].rank, width) if role in compressed else width
     keeps = 0 if subject.head is None else workload.tokens * dtype.itemsize
     return Count(
         parameters=parameters,
@@ -110,11 +110,11 @@ def count(subject: Skeleton, forms: Forms, workload: Workload) -> Count:
     )
 
 
-def removed_share(forms: Forms) -> float:
-    """Share of their layers' weights that ``forms`` do without."""
-    layers = [form for block in forms.values() for form in block.values()]
-    before = sum(form.d_out * form.d_in for form in layers)
-    return 1 - sum(_sizes(form, torch.float32).macs for form in layers) / before
+def removed_share(shapes: LayerShapes) -> float:
+    """Share of their layers' weights that ``shapes`` do without."""
+    layers = [shape for block in shapes.values() for shape in block.values()]
+    before = sum(shape.d_out * shape.d_in for shape in layers)
+    return 1 - sum(_sizes(shape, torch.float32).macs for shape in layers) / before
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ class _Sizes:
 
 
 @cache
-def _sizes(form: Form, dtype: torch.dtype) -> _Sizes:
+def _sizes(shape: LayerShape, dtype: torch.dtype) -> _Sizes:
     with torch.device("meta"):
-        factor = form.random().to(dtype)
+        factor = shape.random().to(dtype)
     return _Sizes(
         parameters=sum(p.numel() for p in factor.parameters()),
         bytes=stored_bytes(factor),

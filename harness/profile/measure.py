@@ -24,7 +24,7 @@ from harness.errors import UsageError
 from harness.layers.shapes import SPREAD
 from harness.profile.count import Count, Workload
 from harness.profile.memory import available, peak, reset_peak
-from harness.profile.skeleton import Forms, Skeleton, skeleton
+from harness.profile.skeleton import LayerShapes, Skeleton, skeleton
 from harness.records.spec import Dtype
 from harness.runtime.streamline import streamline
 
@@ -67,9 +67,13 @@ class Measured:
 
 
 def measure(
-    config: PretrainedConfig, forms: Forms, workload: Workload, dtype: Dtype, setting: Setting
+    config: PretrainedConfig,
+    shapes: LayerShapes,
+    workload: Workload,
+    dtype: Dtype,
+    setting: Setting,
 ) -> Measured:
-    """Run a model of ``config`` with the layers in ``forms`` in factor form.
+    """Run a model of ``config`` with the layers in ``shapes`` in factor form.
 
     Raises:
         UsageError: the model does not read tokens, or they are too few to decode.
@@ -80,7 +84,7 @@ def measure(
     ids = _tokens(config, workload).to(setting.device)
     reset_peak(ids.device)
     subject = skeleton(config, dtype)
-    model = materialised(subject, forms, ids.device)
+    model = materialised(subject, shapes, ids.device)
     if setting.streamlined:
         streamline(model, subject.family)
     run: Any = model
@@ -106,14 +110,14 @@ def fits(needed: Count, subject: Skeleton, workload: Workload, device: str) -> b
     return needed.bytes + logits + needed.cache_bytes < available(torch.device(device))
 
 
-def materialised(subject: Skeleton, forms: Forms, device: torch.device) -> PreTrainedModel:
+def materialised(subject: Skeleton, shapes: LayerShapes, device: torch.device) -> PreTrainedModel:
     """The model of ``subject``, changed in place, with random weights on ``device``."""
     model = subject.model
     dtype = model.dtype
     torch.manual_seed(0)
     for block in subject.family.all_blocks(model):
-        if block.name in forms:
-            made = forms[block.name].items()
+        if block.name in shapes:
+            made = shapes[block.name].items()
             with device:
                 block.install({role: form.random().to(dtype) for role, form in made})
     made_of: dict[int, nn.Parameter] = {}

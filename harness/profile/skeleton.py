@@ -19,18 +19,18 @@ from transformers import (
 from transformers.utils import logging
 
 from harness.checkpoints.format import NAME, read_layout
-from harness.checkpoints.layer_formats import form_in
+from harness.checkpoints.layer_formats import shape_in
 from harness.compression.compressor import Compressor, RankedConfig
 from harness.errors import UsageError
 from harness.families.family import Family
 from harness.families.stack import Block
 from harness.layers.roles import Role
-from harness.layers.shapes import Foreseeable, Form
+from harness.layers.shapes import LayerShape, PredictsShapes
 from harness.layers.weights import BlockWeights
 from harness.profile.unlisted import ENCODERS, described
 from harness.records.spec import Dtype, Scope
 
-Forms = Mapping[str, Mapping[Role, Form]]
+LayerShapes = Mapping[str, Mapping[Role, LayerShape]]
 """By block and role."""
 
 
@@ -82,18 +82,18 @@ def skeleton(config: PretrainedConfig, dtype: Dtype) -> Skeleton:
     return Skeleton(model.eval(), family)
 
 
-def forms_of(
+def shapes_of(
     subject: Skeleton, method: str, compressor: Compressor, config: Any, ratio: float, scope: Scope
-) -> Forms:
+) -> LayerShapes:
     """What ``compressor`` makes of each layer within ``scope``.
 
     Raises:
         UsageError: the method does not say so from shapes alone, or a rank rounds to zero.
     """
-    if not isinstance(compressor, Foreseeable):
+    if not isinstance(compressor, PredictsShapes):
         raise UsageError(
             f"method '{method}' does not tell its ranks from shapes alone; "
-            "give it a 'forms' method (see harness.layers.shapes.Foreseeable)"
+            "give it a 'shapes' method (see harness.layers.shapes.PredictsShapes)"
         )
     if isinstance(config, RankedConfig) and config.ranks == "fisher":
         raise UsageError(
@@ -101,12 +101,12 @@ def forms_of(
             "pass --ranks uniform"
         )
     return {
-        block.name: compressor.forms(weights, 1 - ratio, config)
+        block.name: compressor.shapes(weights, 1 - ratio, config)
         for block, weights in subject.blocks(scope)
     }
 
 
-def saved_forms(subject: Skeleton) -> Forms:
+def saved_forms(subject: Skeleton) -> LayerShapes:
     """What the layers of a model saved in factor form are; nothing where all are dense.
 
     Raises:
@@ -116,7 +116,7 @@ def saved_forms(subject: Skeleton) -> Forms:
     content = getattr(subject.model.config, "quantization_config", None)
     if not isinstance(content, Mapping) or content.get("quant_method") != NAME:
         return {}
-    found = {layer.path: form_in(layer) for layer in read_layout(content).layers}
+    found = {layer.path: shape_in(layer) for layer in read_layout(content).layers}
     return {
         block.name: {
             role: found[path]

@@ -15,7 +15,7 @@ from harness.plugins.options import label
 from harness.profile.count import Count, Workload, count, removed_share
 from harness.profile.known import configuration
 from harness.profile.measure import Measured, Setting, fits, measure
-from harness.profile.skeleton import Forms, Skeleton, forms_of, saved_forms, skeleton
+from harness.profile.skeleton import LayerShapes, Skeleton, saved_forms, shapes_of, skeleton
 from harness.profile.table2 import METHOD, MODEL, WORKLOAD, Counted, as_table2
 from harness.records.spec import DENSE, Dtype, Scope
 from harness.support.progress import Tracker, silent
@@ -95,15 +95,15 @@ def profile(request: Request, track: Tracker = silent) -> Profile:
     workload = Workload(request.batch, _length(request, subject))
     variants = _variants(request, subject)
     rows = []
-    for title, ratio, forms in track(variants, "profiling", len(variants)):
-        counted = count(subject, forms, workload)
+    for title, ratio, shapes in track(variants, "profiling", len(variants)):
+        counted = count(subject, shapes, workload)
         listed = request.model == MODEL and workload == WORKLOAD and title in (DENSE, METHOD)
         rows.append(
             Row(
                 method=title,
                 ratio=ratio,
                 count=counted,
-                measured=_measured(request, config, subject, forms, counted, workload),
+                measured=_measured(request, config, subject, shapes, counted, workload),
                 table2=as_table2(subject, ratio) if listed else None,
             )
         )
@@ -121,14 +121,14 @@ def _length(request: Request, subject: Skeleton) -> int:
     return request.sequence
 
 
-def _variants(request: Request, subject: Skeleton) -> list[tuple[str, float, Forms]]:
-    found: list[tuple[str, float, Forms]] = [(DENSE, 0.0, {})]
+def _variants(request: Request, subject: Skeleton) -> list[tuple[str, float, LayerShapes]]:
+    found: list[tuple[str, float, LayerShapes]] = [(DENSE, 0.0, {})]
     if stored := saved_forms(subject):
         found.append((AS_SAVED, removed_share(stored), stored))
     for name, (compressor, options) in request.methods.items():
         for ratio in request.ratios:
-            forms = forms_of(subject, name, compressor, options, ratio, request.scope)
-            found.append((label(name, options), ratio, forms))
+            shapes = shapes_of(subject, name, compressor, options, ratio, request.scope)
+            found.append((label(name, options), ratio, shapes))
     return found
 
 
@@ -136,7 +136,7 @@ def _measured(
     request: Request,
     config: PretrainedConfig,
     subject: Skeleton,
-    forms: Forms,
+    shapes: LayerShapes,
     counted: Count,
     workload: Workload,
 ) -> Measured | str | None:
@@ -145,6 +145,6 @@ def _measured(
     if not fits(counted, subject, workload, request.setting.device):
         return DOES_NOT_FIT
     try:
-        return measure(config, forms, workload, request.dtype, request.setting)
+        return measure(config, shapes, workload, request.dtype, request.setting)
     except torch.OutOfMemoryError:
         return DOES_NOT_FIT

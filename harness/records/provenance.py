@@ -23,9 +23,9 @@ class Origin(Document):
     data: DataFacts
 
     @property
-    def recipe(self) -> str:
-        """See ``recipe_digest``."""
-        return recipe_digest(
+    def compression_digest(self) -> str:
+        """See the function of this name."""
+        return compression_digest(
             self.model.fingerprint,
             self.method,
             self.ratio,
@@ -36,7 +36,7 @@ class Origin(Document):
         )
 
 
-def recipe_digest(
+def compression_digest(
     model: str,
     method: MethodSpec,
     ratio: float,

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from harness.layers.factors import (
-    Dense,
-    Factor,
+    CompressedLinear,
+    DenseLinear,
     HeadIdentity,
     InputIdentity,
     LowRank,
     OutputIdentity,
 )
-from harness.layers.shapes import form_of
+from harness.layers.shapes import shape_of
 
 LowRankForm = LowRank | InputIdentity | OutputIdentity | HeadIdentity
 
@@ -24,7 +24,7 @@ SAVING = 0.92
 """Up to this share of its operations two products in turn are quicker than a single one."""
 
 
-def cheapest(layer: LowRankForm) -> Factor:
+def cheapest(layer: LowRankForm) -> CompressedLinear:
     """``layer`` in the form that takes the least time, which its shape alone decides.
 
     Of ``d = r (d_out + d_in)`` multiply-accumulates, a block identity saves ``r^2``, but it
@@ -32,11 +32,11 @@ def cheapest(layer: LowRankForm) -> Factor:
     written out. Where neither form takes less than ``SAVING`` of the ``d_out d_in`` of a dense
     matrix, as at small ratios, the product of both factors is.
     """
-    form = form_of(layer)
+    form = shape_of(layer)
     plain = form.rank * (form.d_out + form.d_in)
     least = min(plain, plain - _saved_by_identity(layer))
     if least >= SAVING * form.d_out * form.d_in:
-        return Dense(decompression(layer) @ compression(layer), _bias(layer))
+        return DenseLinear(decompression(layer) @ compression(layer), _bias(layer))
     if least == plain:
         return LowRank(decompression(layer), compression(layer), _bias(layer))
     return layer
@@ -85,5 +85,5 @@ def _saved_by_identity(layer: LowRankForm) -> int:
     return layer.rank**2 - GATHER * gathered
 
 
-def _bias(layer: Factor) -> Tensor | None:
+def _bias(layer: CompressedLinear) -> Tensor | None:
     return None if layer.bias is None else layer.bias.detach()

@@ -24,8 +24,8 @@ from harness.families.family import Family
 from harness.families.stack import Block
 from harness.latent.attention import LatentAttention
 from harness.layers.factors import (
-    Dense,
-    Factor,
+    CompressedLinear,
+    DenseLinear,
     HeadIdentity,
     InputIdentity,
     LowRank,
@@ -74,7 +74,7 @@ def _paths(block: Block) -> dict[Role, str]:
         module = block.module.get_submodule(path)
         if isinstance(module, FusedFactors):
             found[role] = f"{path}.{role}"
-        elif isinstance(module, Factor):
+        elif isinstance(module, CompressedLinear):
             found[role] = path
     return found
 
@@ -91,13 +91,13 @@ def _order_neurons(block: nn.Module, paths: Mapping[Role, str]) -> None:
     order = torch.cat([down.kept, down.rest]).long()
     for path in inner:
         layer = block.get_submodule(path)
-        assert isinstance(layer, Factor)
+        assert isinstance(layer, CompressedLinear)
         block.set_submodule(path, in_rows(layer, order))
     kept, rest = torch.arange(len(order), device=order.device).tensor_split([down.rank])
     block.set_submodule(paths["down"], InputIdentity(down.F, down.T, kept, rest, down.bias))
 
 
-def in_rows(layer: Factor, order: Tensor) -> Factor:
+def in_rows(layer: CompressedLinear, order: Tensor) -> CompressedLinear:
     """``layer`` with output ``y[order]`` in the place of ``y``.
 
     Raises:
@@ -105,8 +105,8 @@ def in_rows(layer: Factor, order: Tensor) -> Factor:
     """
     bias = None if layer.bias is None else layer.bias[order]
     match layer:
-        case Dense():
-            return Dense(layer.weight[order], bias)
+        case DenseLinear():
+            return DenseLinear(layer.weight[order], bias)
         case LowRank():
             return LowRank(layer.B[order], layer.A, bias)
         case InputIdentity():

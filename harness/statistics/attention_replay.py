@@ -12,7 +12,7 @@ from harness.families.stack import Block
 from harness.statistics.block_stream import replaced_forward
 
 
-class Attended:
+class AttentionReplay:
     """What enters the output projection of a block's attention, of each batch in turn.
 
     As long as nothing before that projection changes, it stands for the whole attention; true once

@@ -14,13 +14,13 @@ from harness.calibration.text import Calibration
 from harness.families.stack import Block
 from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.observer import BlockObserver
-from harness.statistics.packed_moments import unfolded
+from harness.statistics.packed_moments import unpacked
 
 Rest = tuple[tuple[Any, ...], dict[str, Any]]
 """What a block receives beside the hidden states: masks, positions, rotary embeddings."""
 
 
-class BlockFlow:
+class BlockStream:
     """Feeds each block of one stack with the outputs of the (already compressed) blocks before it.
 
     Whatever else a block receives may differ from block to block, so it is taken from one pass
@@ -79,7 +79,7 @@ class BlockFlow:
                     self.hidden[batch] = given
         if advance:
             self._rest[index].clear()
-        return unfolded(observer.statistics())
+        return unpacked(observer.statistics())
 
     @torch.no_grad()
     def advance(self, index: int) -> None:

@@ -24,7 +24,7 @@ class KeptActivations:
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self._weights = {_storage(one) for one in (*model.parameters(), *model.buffers())}
+        self._weights = {_storage(t) for t in (*model.parameters(), *model.buffers())}
 
     def begin(self) -> None:
         """Expect a forward pass."""

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 
 from harness.calibration.text import Calibration, Inputs
 from harness.families.stack import Block
-from harness.statistics.block_statistics import BlockStatistics
-from harness.statistics.gradients import Backward, collect_gradients
+from harness.statistics.block_statistics import BackwardStatistics, BlockStatistics
+from harness.statistics.gradients import collect_gradients
 from harness.statistics.observer import BlockObserver
 from harness.support.malloc import return_gaps
 from harness.support.progress import Tracker
@@ -32,8 +32,8 @@ def collect(
 ) -> list[BlockStatistics]:
     """One ``BlockStatistics`` for each of ``blocks``, whatever the calibration's length.
 
-    All of them wait for their turn together, so their moments are ``Folded``. With ``gradients``
-    one sample at a time passes, whatever ``batch_size``, which changes their last digits.
+    All of them are held together, so their moments are ``PackedMoments``. With ``gradients`` one
+    sample at a time passes, whatever ``batch_size``, which changes their last digits.
 
     Raises:
         InfrastructureError: with ``gradients``, one sample does not fit in memory.
@@ -45,18 +45,19 @@ def collect(
         block.require_finite()
     observers = [BlockObserver(block, keep_mlp_tokens, compared=gradients) for block in blocks]
     watching = partial(_watching, observers)
-    found = None
+    backward: list[BackwardStatistics] | None = None
     if gradients:
-        found = collect_gradients(model, blocks, calibration, track, watching)
+        backward = collect_gradients(model, blocks, calibration, track, watching)
     else:
         total = -(-len(calibration) // batch_size)
         batches = calibration.batches(batch_size, model.device)
         for inputs in track(batches, "calibrating", total):
             with watching(inputs):
                 model.base_model(**inputs, use_cache=False)
-    seen = [observer.statistics() for observer in observers]
-    if found is not None:
-        seen = [_with_gradients(one, back) for one, back in zip(seen, found, strict=True)]
+    if backward is None:
+        seen = [observer.statistics() for observer in observers]
+    else:
+        seen = [_together(*pair) for pair in zip(observers, backward, strict=True)]
     return_gaps()
     return seen
 
@@ -71,10 +72,6 @@ def _watching(observers: Sequence[BlockObserver], inputs: Inputs) -> Iterator[No
         yield
 
 
-def _with_gradients(seen: BlockStatistics, back: Backward) -> BlockStatistics:
-    return replace(
-        seen,
-        gradients=back.gradients,
-        agreement={**(seen.agreement or {}), **back.agreement},
-        influence=back.influence,
-    )
+def _together(observer: BlockObserver, backward: BackwardStatistics) -> BlockStatistics:
+    confirmed = {**observer.confirmed(), **backward.confirmed}
+    return replace(observer.statistics(), backward=replace(backward, confirmed=confirmed))

@@ -11,7 +11,7 @@ FLOOR = 0.1
 """Added to the energy of each channel, relative to the mean of all, before it is divided by."""
 
 
-class Agreement:
+class CrossValidation:
     """How much of the correlations within a sample the other samples confirm.
 
     ``M_s = sum x x^T`` over the tokens of sample ``s``. The products ``<M_s, M_t>`` of different

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from harness.errors import InfrastructureError
 from harness.records.document import digest
-from harness.statistics.block_statistics import BlockStatistics
+from harness.statistics.block_statistics import BackwardStatistics, BlockStatistics
 from harness.statistics.moments import Moments
-from harness.statistics.packed_moments import Folded, folded
+from harness.statistics.packed_moments import PackedMoments, packed
 from harness.support.locks import locked
 
 PARTS = ("second", "mean", "magnitude")
-"""Of moments as they are held: ``second`` is folded."""
+"""Of moments as they are held: ``second`` is packed."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,31 +70,29 @@ def save(blocks: Sequence[BlockStatistics], origin: Mapping[str, str], path: Pat
     """Write ``blocks`` without loss."""
     tensors: dict[str, Tensor] = {}
     counts: list[dict[str, dict[str, int]]] = []
+    confirmed: list[dict[str, float] | None] = []
     for number, block in enumerate(blocks):
-        kinds: dict[str, Mapping[Any, Moments]] = {
-            "moments": folded(block.moments).held,
-            "gradients": folded(block.gradients or {}).held,
-        }
+        backward = block.backward
+        kinds: dict[str, Mapping[Any, Moments]] = {"moments": packed(block.moments).held}
+        confirmed.append(None)
+        if backward is not None:
+            kinds["gradients"] = packed(backward.gradients).held
+            tensors[f"{number}.influence"] = backward.influence
+            confirmed[-1] = {str(name): share for name, share in backward.confirmed.items()}
         counts.append(
-            {kind: {name: one.count for name, one in of.items()} for kind, of in kinds.items()}
+            {kind: {name: known.count for name, known in of.items()} for kind, of in kinds.items()}
         )
         for kind, of in kinds.items():
-            for name, one in of.items():
+            for name, known in of.items():
                 for part in PARTS:
-                    tensors[f"{number}.{kind}.{name}.{part}"] = getattr(one, part)
+                    tensors[f"{number}.{kind}.{name}.{part}"] = getattr(known, part)
         if block.mlp_tokens is not None:
             tensors[f"{number}.mlp_tokens"] = block.mlp_tokens
-        if block.influence is not None:
-            tensors[f"{number}.influence"] = block.influence
         if block.inverse_norms is not None:
             query, key = block.inverse_norms
             tensors |= {f"{number}.query_norms": query, f"{number}.key_norms": key}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    facts = {
-        "counts": counts,
-        "agreement": [block.agreement and dict(block.agreement) for block in blocks],
-        "origin": dict(origin),
-    }
+    facts = {"counts": counts, "confirmed": confirmed, "origin": dict(origin)}
     # The order of several entries would differ from file to file.
     save_file(whole, path, metadata={"facts": json.dumps(facts)})
 
@@ -110,40 +108,43 @@ def load(path: Path, origin: Mapping[str, str], device: torch.device) -> list[Bl
         facts = json.loads((file.metadata() or {}).get("facts", "{}"))
         if facts.get("origin") != dict(origin):
             raise ValueError("it says that it comes from something else")
-        counts: list[dict[str, dict[Any, int]]] = facts["counts"]
-        agreement: list[Any] = facts["agreement"]
-        there = set(file.keys())
+        return [
+            _read_block(file, number, *known)
+            for number, known in enumerate(zip(facts["counts"], facts["confirmed"], strict=True))
+        ]
 
-        def stored(name: str) -> Tensor:
-            # Tensors of a mapped file are not aligned as computed ones are, and matrix products
-            # differ in their last digits by that.
-            return file.get_tensor(name).clone()
 
-        def tensor(name: str) -> Tensor | None:
-            return stored(name) if name in there else None
+def _read_block(
+    file: Any,
+    number: int,
+    counts: Mapping[str, Mapping[Any, int]],
+    confirmed: Mapping[Any, float] | None,
+) -> BlockStatistics:
+    there = set(file.keys())
 
-        def moments(number: int, kind: str) -> Folded[Any]:
-            return Folded(
-                {
-                    name: Moments(
-                        count, *(stored(f"{number}.{kind}.{name}.{part}") for part in PARTS)
-                    )
-                    for name, count in counts[number][kind].items()
-                }
-            )
+    def stored(name: str) -> Tensor:
+        # Tensors of a mapped file are not aligned as computed ones are, and matrix products
+        # differ in their last digits by that.
+        return file.get_tensor(f"{number}.{name}").clone()
 
-        blocks = []
-        for number in range(len(counts)):
-            query, key = tensor(f"{number}.query_norms"), tensor(f"{number}.key_norms")
-            norms = None if query is None or key is None else (query, key)
-            blocks.append(
-                BlockStatistics(
-                    moments=moments(number, "moments"),
-                    mlp_tokens=tensor(f"{number}.mlp_tokens"),
-                    inverse_norms=norms,
-                    gradients=moments(number, "gradients") or None,
-                    agreement=agreement[number],
-                    influence=tensor(f"{number}.influence"),
-                )
-            )
-        return blocks
+    def optional(name: str) -> Tensor | None:
+        return stored(name) if f"{number}.{name}" in there else None
+
+    def moments(kind: str) -> PackedMoments[Any]:
+        return PackedMoments(
+            {
+                name: Moments(count, *(stored(f"{kind}.{name}.{part}") for part in PARTS))
+                for name, count in counts[kind].items()
+            }
+        )
+
+    query, key = optional("query_norms"), optional("key_norms")
+    backward = None
+    if confirmed is not None:
+        backward = BackwardStatistics(moments("gradients"), confirmed, stored("influence"))
+    return BlockStatistics(
+        moments=moments("moments"),
+        mlp_tokens=optional("mlp_tokens"),
+        inverse_norms=None if query is None or key is None else (query, key),
+        backward=backward,
+    )

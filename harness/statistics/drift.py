@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from harness.algebra.drift import Drift, Half
-from harness.algebra.packed import add_gram, folded_zeros, unfold
+from harness.algebra.packed import add_gram, packed_zeros, unpack
 from harness.errors import NonFiniteError
 from harness.families.stack import Block
 from harness.layers.roles import WRITING_ROLES, Role
 from harness.layers.weights import LinearWeights
-from harness.statistics.attention_replay import Attended
-from harness.statistics.block_stream import BlockFlow
+from harness.statistics.attention_replay import AttentionReplay
+from harness.statistics.block_stream import BlockStream
 
 ADDS = 1e-2
 """Relative deviation up to which a block counts as the sum of what it is given and its layers."""
@@ -30,18 +30,18 @@ class TwoStreams:
     that it also makes up for what the stream has lost before. Where a block is not the sum of the
     stream and its two layers, as in post-norm models, it is the dense layer's own output.
 
-    Each block is entered (``enter``), compressed by the caller, looked at role by role (``look``),
-    and left (``leave``).
+    Each block is entered (``enter``), compressed by the caller, measured role by role
+    (``measure``), and left (``leave``).
     """
 
-    def __init__(self, dense: BlockFlow, compressed: BlockFlow) -> None:
+    def __init__(self, dense: BlockStream, compressed: BlockStream) -> None:
         """Start before the first block of both."""
         self._dense, self._compressed = dense, compressed
 
     @torch.no_grad()
     def enter(self, index: int) -> None:
         """Send the dense stream through block ``index`` and keep what the layers give there."""
-        self._attended = Attended(self._compressed.blocks[index])
+        self._attended = AttentionReplay(self._compressed.blocks[index])
         block = self._dense.blocks[index]
         before = list(self._dense.hidden)
         given: dict[Role, list[Tensor]] = {role: [] for role in WRITING_ROLES}
@@ -63,11 +63,11 @@ class TwoStreams:
         self._wanted = given
 
     @torch.no_grad()
-    def look(self, index: int, role: Role, layer: LinearWeights) -> Drift:
+    def measure(self, index: int, role: Role, layer: LinearWeights) -> Drift:
         """What ``role`` of the compressed block ``index`` receives and lacks; ``layer`` is dense.
 
-        ``output`` comes before ``down``; from the first look on nothing before the block's output
-        projection may change.
+        ``output`` comes before ``down``; from the first measurement on nothing before the block's
+        output projection may change.
 
         Raises:
             NonFiniteError: an activation is NaN or infinite; names the layer.
@@ -102,7 +102,7 @@ class TwoStreams:
                     sums[seen % 2].add(*sample)
                     seen += 1
         try:
-            return Drift([one.half() for one in sums if one.count])
+            return Drift([half.half() for half in sums if half.count])
         except NonFiniteError as error:
             raise NonFiniteError(f"{block.layer_name(role)}: {error}") from error
 
@@ -126,7 +126,7 @@ class HalfSum:
         self.count = 0
         self._mass = 0.0
         self._origin = zeros(d_in), zeros(d_out)
-        self._second, self._cross = folded_zeros(d_in, layer.weight.device), zeros(d_out, d_in)
+        self._second, self._cross = packed_zeros(d_in, layer.weight.device), zeros(d_out, d_in)
         self._input, self._target = zeros(d_in), zeros(d_out)
 
     def add(self, x: Tensor, target: Tensor, stream: Tensor) -> None:
@@ -162,7 +162,7 @@ class HalfSum:
         """
         mass = self._mass or 1.0  # all streams may be zero
         a, b = self._input / mass, self._target / mass
-        spread = unfold(self._second) / mass - torch.outer(a, a)
+        spread = unpack(self._second) / mass - torch.outer(a, a)
         # What is missing is the target without what the layer gives.
         W = self._layer.weight.double()
         cross = self._cross / mass - torch.outer(b, a) - W @ spread
@@ -170,16 +170,16 @@ class HalfSum:
         lack = b + self._origin[1] - W @ mean
         if self._layer.bias is not None:
             lack -= self._layer.bias.double()
-        found = Half(
+        means = Half(
             mass,
             spread + torch.outer(mean, mean),
             cross + torch.outer(lack, mean),
             mean,
             lack,
         )
-        if not all(bool(torch.isfinite(one).all()) for one in (found.second, found.cross)):
+        if not all(bool(torch.isfinite(M).all()) for M in (means.second, means.cross)):
             raise NonFiniteError("its inputs hold NaN or infinity; pass --dtype float32")
-        return found
+        return means
 
 
 def _watch(stack: ExitStack, block: Block, role: Role, hook: Any) -> None:
@@ -215,7 +215,7 @@ def _samples(
     """The real tokens of each sample; patches without samples are cut into two."""
     together = (x, target, stream)
     if x.ndim == 2:
-        yield from zip(*(one.tensor_split(2) for one in together), strict=True)
+        yield from zip(*(part.tensor_split(2) for part in together), strict=True)
         return
     for row in range(len(x)):
         real = slice(None) if mask is None else mask[row].to(x.device)

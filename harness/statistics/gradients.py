@@ -7,9 +7,8 @@ summed over the calibration. No weight is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,15 +17,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from harness.algebra.fisher import probe, random_signs
-from harness.algebra.packed import folded_zeros
+from harness.algebra.packed import packed_zeros
 from harness.calibration.text import Calibration, Inputs
 from harness.errors import InfrastructureError, NonFiniteError, UsageError
 from harness.families.stack import Block
 from harness.layers.fused import Part
 from harness.layers.roles import Role, Site
+from harness.statistics.block_statistics import BackwardStatistics
 from harness.statistics.checkpointing import KeptActivations
 from harness.statistics.moments import MomentAccumulator, Moments, widened
-from harness.statistics.packed_moments import Folded
+from harness.statistics.packed_moments import PackedMoments
 from harness.support.malloc import return_gaps
 from harness.support.out_of_memory import out_of_memory
 from harness.support.progress import Tracker
@@ -45,7 +45,7 @@ def collect_gradients(
     calibration: Calibration,
     track: Tracker,
     watching: Callable[[Inputs], AbstractContextManager[None]] = lambda _: nullcontext(),
-) -> list[Backward]:
+) -> list[BackwardStatistics]:
     """What comes back to each of ``blocks`` from all predictions, over all tokens.
 
     One sample at a time passes through the model and back (see ``checkpointing`` for
@@ -87,29 +87,14 @@ def collect_gradients(
                     "one calibration sample does not fit in memory on its way back through the "
                     "model; pass a smaller --length or --dtype bfloat16"
                 ) from error
-    found = [observer.seen() for observer in observers]
-    if not any(bool(one.second.any()) for block in found for one in block.gradients.values()):
+    seen = [observer.seen() for observer in observers]
+    if not any(bool(known.second.any()) for block in seen for known in block.gradients.values()):
         raise UsageError(
             "what the model predicts over the calibration has no gradient at any layer; pass "
             "--dtype bfloat16 or float32 if it is float16, in which small gradients vanish, or "
             "another calibration"
         )
-    return found
-
-
-@dataclass(frozen=True)
-class Backward:
-    """What one block's layers saw.
-
-    Attributes:
-        gradients: moments at the output of each layer, zero where no gradient arrived.
-        agreement: of each layer's, between samples (see ``BlockStatistics``).
-        influence: see ``BlockStatistics``.
-    """
-
-    gradients: Mapping[Role, Moments]
-    agreement: Mapping[Role | Site, float]
-    influence: Tensor
+    return seen
 
 
 class GradientObserver:
@@ -145,15 +130,17 @@ class GradientObserver:
         self._mask = mask.flatten()
         self.recording = True
 
-    def seen(self) -> Backward:
+    def seen(self) -> BackwardStatistics:
         """What was seen; the accumulators are spent."""
-        agreement: dict[Role | Site, float] = {
+        confirmed: dict[Role | Site, float] = {
             role: moments.confirmed() for role, moments in self._moments.items()
         }
-        gradients = {role: _found(self._moments.pop(role)) for role in self._block.stack.layers}
+        gradients = {
+            role: _moments_of(self._moments.pop(role)) for role in self._block.stack.layers
+        }
         # What no gradient reached has no influence.
         influence = self._influence / max(gradients["down"].count, 1)
-        return Backward(Folded(gradients), agreement, influence)
+        return BackwardStatistics(PackedMoments(gradients), confirmed, influence)
 
     def _hook(self, path: str, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         if not output.requires_grad:
@@ -199,11 +186,11 @@ class GradientObserver:
         return module
 
 
-def _found(accumulator: MomentAccumulator) -> Moments:
+def _moments_of(accumulator: MomentAccumulator) -> Moments:
     """Folded moments, zero where no gradient arrived."""
     if accumulator.count:
-        return accumulator.folded()
-    nothing = folded_zeros(accumulator.size, accumulator.device)
+        return accumulator.packed()
+    nothing = packed_zeros(accumulator.size, accumulator.device)
     return Moments(0, nothing, nothing[0].clone(), nothing[0].clone())
 
 
@@ -217,26 +204,26 @@ def _probes(logits: Tensor, inputs: Inputs, graded: Tensor, generator: torch.Gen
     wanted = nn.functional.pad(wanted, (0, 1)).to(sent.device)
     for row, place in enumerate(wanted):
         sent[row, ~place] = 0
-        for some in place.nonzero().flatten().split(POSITIONS_AT_ONCE):
-            signs = random_signs(len(some), sent.shape[-1], generator).to(sent.device)
-            probes = probe(sent[row, some], signs)
+        for positions in place.nonzero().flatten().split(POSITIONS_AT_ONCE):
+            signs = random_signs(len(positions), sent.shape[-1], generator).to(sent.device)
+            probes = probe(sent[row, positions], signs)
             if not bool(torch.isfinite(probes).all()):
                 raise NonFiniteError(
                     "what the model predicts over the calibration is NaN or infinite; pass "
                     "--dtype bfloat16 or float32"
                 )
-            sent[row, some] = probes.to(sent.dtype)
+            sent[row, positions] = probes.to(sent.dtype)
     return sent
 
 
 @contextmanager
 def _frozen(model: PreTrainedModel) -> Iterator[None]:
     """No gradients of weights; tied and frozen ones come back as they were."""
-    trained = [one for one in model.parameters() if one.requires_grad]
-    for one in trained:
-        one.requires_grad_(False)
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in trained:
+        weight.requires_grad_(False)
     try:
         yield
     finally:
-        for one in trained:
-            one.requires_grad_()
+        for weight in trained:
+            weight.requires_grad_()

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from harness.algebra.packed import add_gram, fold, folded_zeros, unfold
+from harness.algebra.packed import add_gram, pack, packed_zeros, unpack
 from harness.errors import NonFiniteError, UsageError
-from harness.statistics.cross_validation import Agreement
+from harness.statistics.cross_validation import CrossValidation
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class MomentAccumulator:
     ) -> None:
         self.count = 0
         self._centred = centred
-        self._agreement = Agreement(device) if compared else None
+        self._cross_validation = CrossValidation(device) if compared else None
         self.size, self.device = size, device
         self._origin = torch.zeros(size, dtype=torch.float64, device=device)
-        self._second = folded_zeros(size, device)
+        self._second = packed_zeros(size, device)
         self._sum = torch.zeros_like(self._origin)
         self._magnitude = torch.zeros_like(self._origin)
 
@@ -70,9 +70,9 @@ class MomentAccumulator:
         """
         if len(tokens) == 0:
             return
-        parts = tokens.split(len(tokens) if self._agreement else ROWS)
+        parts = tokens.split(len(tokens) if self._cross_validation else ROWS)
         at_once = NEAR if tokens.device.type == "cpu" else ROWS
-        sums = [widened(some).abs().sum(0) for some in tokens.split(at_once)]
+        sums = [widened(rows).abs().sum(0) for rows in tokens.split(at_once)]
         magnitude = torch.stack(sums).sum(0, dtype=torch.float64)
         if not bool(torch.isfinite(magnitude).all()):
             raise NonFiniteError(
@@ -87,12 +87,16 @@ class MomentAccumulator:
             x = widened(part)
             x = x - self._origin.to(x.dtype)
             self._sum += x.sum(0)
-            add_gram(self._second, x, self._agreement.sample(x) if self._agreement else None)
+            add_gram(
+                self._second,
+                x,
+                self._cross_validation.sample(x) if self._cross_validation else None,
+            )
 
     def confirmed(self) -> float:
         """How much of the correlations between channels the samples confirm in each other."""
-        assert self._agreement is not None
-        return self._agreement.share(unfold(self._second))
+        assert self._cross_validation is not None
+        return self._cross_validation.share(unpack(self._second))
 
     def moments(self) -> Moments:
         """The normalised moments.
@@ -100,11 +104,11 @@ class MomentAccumulator:
         Raises:
             UsageError: no token was seen.
         """
-        held = copy.deepcopy(self).folded()
-        return replace(held, second=unfold(held.second))
+        held = copy.deepcopy(self).packed()
+        return replace(held, second=unpack(held.second))
 
-    def folded(self) -> Moments:
-        """``moments`` with a folded ``second`` (see ``harness.algebra.packed``).
+    def packed(self) -> Moments:
+        """``moments`` with a packed ``second`` (see ``harness.algebra.packed``).
 
         The accumulator is spent: they take over its memory.
 
@@ -114,7 +118,7 @@ class MomentAccumulator:
         if self.count == 0:
             raise UsageError("no calibration token was seen; pass a longer calibration text")
         # New tensors, however small, would split the room that the large ones leave.
-        self._second += fold(_about(self.count, self._sum, self._origin))
+        self._second += pack(_about(self.count, self._sum, self._origin))
         for total in (self._second, self._sum, self._magnitude):
             total.div_(self.count)
         self._sum += self._origin

@@ -15,7 +15,7 @@ from harness.families.stack import Block
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
 from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import MomentAccumulator, widened
-from harness.statistics.packed_moments import Folded
+from harness.statistics.packed_moments import PackedMoments
 from harness.statistics.sample import TokenSample
 
 MLP_TOKENS = 8192
@@ -61,6 +61,10 @@ class BlockObserver:
             handle.remove()
         self._handles.clear()
 
+    def confirmed(self) -> dict[Role | Site, float]:
+        """What other samples confirm of the correlations in each activation, if ``compared``."""
+        return {site: moments.confirmed() for site, moments in self._moments.items()}
+
     def statistics(self) -> BlockStatistics:
         """What was seen; the accumulators are spent.
 
@@ -74,14 +78,12 @@ class BlockObserver:
             )
         norms = {path: total / count for path, (count, total) in self._inverse_norms.items()}
         query, key = self._stack.query_norm, self._stack.key_norm
-        agreement: dict[Role | Site, float] = {
-            site: one.confirmed() for site, one in self._moments.items() if self._compared
-        }
         return BlockStatistics(
-            moments=Folded({site: self._moments.pop(site).folded() for site in [*self._moments]}),
+            moments=PackedMoments(
+                {site: self._moments.pop(site).packed() for site in [*self._moments]}
+            ),
             mlp_tokens=self._sample.tokens() if self._sample else None,
             inverse_norms=(norms[query], norms[key]) if query and key else None,
-            agreement=agreement or None,
         )
 
     def _watch(self, path: str, hook: Callable[[nn.Module, tuple[Any, ...]], None]) -> None:

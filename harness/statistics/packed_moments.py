@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from harness.algebra.packed import fold, unfold
+from harness.algebra.packed import pack, unpack
 from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 
@@ -14,18 +14,18 @@ K = TypeVar("K")
 
 
 @dataclass(frozen=True, eq=False)
-class Folded(Mapping[K, Moments]):
-    """Moments that are unfolded, without loss, each time they are read.
+class PackedMoments(Mapping[K, Moments]):
+    """Moments that are unpacked, without loss, each time they are read.
 
     Attributes:
-        held: those whose ``second`` is folded (see ``harness.algebra.packed``).
+        held: those whose ``second`` is packed (see ``harness.algebra.packed``).
     """
 
     held: Mapping[K, Moments]
 
     def __getitem__(self, key: K) -> Moments:
         moments = self.held[key]
-        return replace(moments, second=unfold(moments.second))
+        return replace(moments, second=unpack(moments.second))
 
     def __iter__(self) -> Iterator[K]:
         return iter(self.held)
@@ -34,14 +34,18 @@ class Folded(Mapping[K, Moments]):
         return len(self.held)
 
 
-def folded(moments: Mapping[K, Moments]) -> Folded[K]:
+def packed(moments: Mapping[K, Moments]) -> PackedMoments[K]:
     """``moments`` in half the memory."""
-    if isinstance(moments, Folded):
+    if isinstance(moments, PackedMoments):
         return moments
-    return Folded({key: replace(one, second=fold(one.second)) for key, one in moments.items()})
+    return PackedMoments(
+        {key: replace(known, second=pack(known.second)) for key, known in moments.items()}
+    )
 
 
-def unfolded(block: BlockStatistics) -> BlockStatistics:
-    """For a block whose turn has come: its moments, each unfolded once."""
-    gradients = None if block.gradients is None else dict(block.gradients)
-    return replace(block, moments=dict(block.moments), gradients=gradients)
+def unpacked(block: BlockStatistics) -> BlockStatistics:
+    """For a block that is about to be compressed: its moments, each unpacked once."""
+    backward = block.backward
+    if backward is not None:
+        backward = replace(backward, gradients=dict(backward.gradients))
+    return replace(block, moments=dict(block.moments), backward=backward)

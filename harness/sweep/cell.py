@@ -10,7 +10,7 @@ from dataclasses import replace
 from harness.errors import HarnessError
 from harness.experiments.plan import Cell, Plan, make_plan
 from harness.experiments.request import Request
-from harness.experiments.resolve import Lookups
+from harness.experiments.resolve import Resolver
 from harness.experiments.runner import failures_explained, run_plan
 from harness.records import store
 from harness.support.locks import locked
@@ -30,7 +30,7 @@ def do_job(text: bytes | str, device: str | None) -> str:
     return ANSWER.dump_json(answer.with_notices(tuple(kept))).decode()
 
 
-def plan_of(request: Request, lookups: Lookups | None = None) -> tuple[Plan, Cell]:
+def plan_of(request: Request, lookups: Resolver | None = None) -> tuple[Plan, Cell]:
     """The plan of nothing but the last cell of ``request``, and that cell.
 
     The dense reference of a compressed cell is another worker's.

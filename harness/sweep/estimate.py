@@ -12,7 +12,6 @@ import torch
 from transformers import AutoConfig
 
 from harness.compression.compressor import compressors
-from harness.compression.pipeline import reads_original
 from harness.families.family import family_of
 from harness.layers.roles import SITE_OF_ROLE, Site
 from harness.layers.weights import BlockWeights
@@ -139,7 +138,7 @@ def _statistics(subject: Subject, spec: RunSpec) -> int:
         _moments(widths.values()) + tokens * widths["mlp_input"] * subject.dtype.itemsize
         for widths in map(_widths, subject.compressed)
     ]
-    if not reads_original(config):
+    if not config.reads_original:
         return max(sizes)
     return sum(sizes) + (_gradients(subject.compressed) if config.reads_gradients else 0)
 
@@ -150,7 +149,7 @@ def _widths(block: BlockWeights) -> dict[Site, int]:
 
 
 def _moments(widths: Iterable[int]) -> int:
-    """Bytes of the folded second moment, mean and magnitude of each width, in float64."""
+    """Bytes of the packed second moment, mean and magnitude of each width, in float64."""
     numbers = sum((width // 2 + 1) * width + 2 * width for width in widths)
     return numbers * torch.float64.itemsize
 

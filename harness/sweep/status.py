@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import AssetError
 from harness.experiments.plan import Cell, spec_of
 from harness.experiments.request import Request
-from harness.experiments.resolve import Lookups
+from harness.experiments.resolve import Resolver
 from harness.records import store
 from harness.records.record import RunRecord
 from harness.records.spec import DENSE, RunSpec
@@ -71,11 +71,11 @@ def survey(requests: Iterable[Request]) -> list[Entry]:
     Raises:
         UsageError: an option or a name is wrong, or a record is damaged.
     """
-    lookups = Lookups()
+    lookups = Resolver()
     return [_entry(request, lookups) for request in requests]
 
 
-def _entry(request: Request, lookups: Lookups) -> Entry:
+def _entry(request: Request, lookups: Resolver) -> Entry:
     spec = spec_of(request)
     folder = None
     try:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from algebra_oracles import Array, gaussian, moment, symmetric_root, tensor
 
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
 from harness.layers.weights import AttentionGeometry, BlockWeights, LinearWeights
 from harness.statistics.block_statistics import BlockStatistics
@@ -75,7 +75,7 @@ def apply(layer: LinearWeights, X: Array) -> Array:
     return y if layer.bias is None else y + layer.bias.detach().double().numpy()
 
 
-def claimed(factor: Factor) -> LinearWeights:
+def claimed(factor: CompressedLinear) -> LinearWeights:
     """The map in the dense layer's own basis, which identity blocks in heads change."""
     return factor.equivalent or LinearWeights(factor.dense(), factor.bias)
 

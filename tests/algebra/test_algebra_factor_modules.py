@@ -8,7 +8,13 @@ from algebra_oracles import gaussian, moment, tensor
 
 from harness.algebra import preconditioners
 from harness.algebra.lowrank import best_product
-from harness.layers.factors import Dense, Factor, InputIdentity, OutputIdentity, stored_bytes
+from harness.layers.factors import (
+    CompressedLinear,
+    DenseLinear,
+    InputIdentity,
+    OutputIdentity,
+    stored_bytes,
+)
 from harness.layers.junction import join
 
 FORMS = ["left", "right", "symmetric", "block-identity", "block-identity-output", "dense"]
@@ -19,12 +25,12 @@ def make(form: str, *, bias: bool, rank: int = RANK, shape: tuple[int, int] = (D
     W = tensor(gaussian(1, *shape))
     b = tensor(gaussian(2, shape[0])) if bias else None
     if form == "dense":
-        return Dense(W, b)
+        return DenseLinear(W, b)
     P = preconditioners.root_covariance(tensor(moment(3, shape[1])), 0.01)
     return join(best_product(W, P, rank), P, form, b)
 
 
-def dense_run(factor: Factor, x: torch.Tensor) -> torch.Tensor:
+def dense_run(factor: CompressedLinear, x: torch.Tensor) -> torch.Tensor:
     y = x @ factor.dense().T
     return y if factor.bias is None else y + factor.bias
 

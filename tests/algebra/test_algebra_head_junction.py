@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from compressors.joint.config import Config
 from compressors.latentllm import plugin
 from harness.algebra.lowrank import Product
-from harness.layers.factors import Factor, HeadIdentity, stored_bytes
+from harness.layers.factors import CompressedLinear, HeadIdentity, stored_bytes
 from harness.layers.junction import join_heads
 from harness.layers.roles import Role
 from harness.layers.weights import LinearWeights
@@ -25,7 +25,7 @@ from harness.layers.weights import LinearWeights
 FREE_KEYS = {"opt", "gelu"}
 
 
-def compress(subject: Sample, keep: float, **options: Any) -> dict[Role, Factor]:
+def compress(subject: Sample, keep: float, **options: Any) -> dict[Role, CompressedLinear]:
     config = Config(head_junction=True, **options)
     return dict(plugin.compress(subject.block, subject.statistics, keep, config))
 
@@ -36,7 +36,7 @@ def product(seed: int, heads: int, size: int, width: int, rank: int) -> Product:
     )
 
 
-def turned_back(factor: Factor, basis: torch.Tensor, X: Array) -> Array:
+def turned_back(factor: CompressedLinear, basis: torch.Tensor, X: Array) -> Array:
     """The factor's output in the dense layer's own basis."""
     y = array(factor(tensor(X))).reshape(len(X), len(basis), -1)
     return np.einsum("hab,nhb->nha", array(basis), y).reshape(len(X), -1)
@@ -104,12 +104,12 @@ def dense_layers(subject: Sample) -> Layers:
     return weights(subject.block.layers)
 
 
-def stored_layers(factors: dict[Role, Factor]) -> Layers:
+def stored_layers(factors: dict[Role, CompressedLinear]) -> Layers:
     """What runs."""
     return weights({role: LinearWeights(f.dense(), f.bias) for role, f in factors.items()})
 
 
-def claimed_layers(factors: dict[Role, Factor]) -> Layers:
+def claimed_layers(factors: dict[Role, CompressedLinear]) -> Layers:
     """What reports are made of."""
     return weights({role: claimed(factor) for role, factor in factors.items()})
 

@@ -16,13 +16,13 @@ from compressors.joint.config import Config
 from compressors.latentllm import plugin
 from harness.algebra import joint_qk
 from harness.algebra.rotary import rotations
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.layers.roles import Role, Site
 from harness.layers.weights import BlockWeights, LinearWeights
 from harness.statistics.block_statistics import BlockStatistics
 
 
-def compress(subject: Sample, keep: float, **options: Any) -> dict[Role, Factor]:
+def compress(subject: Sample, keep: float, **options: Any) -> dict[Role, CompressedLinear]:
     return dict(plugin.compress(subject.block, subject.statistics, keep, Config(**options)))
 
 
@@ -46,9 +46,9 @@ def attention_maps(
     return queries @ np.repeat(keys, len(queries) // len(keys), axis=0).transpose(0, 2, 1)
 
 
-def as_layer(layer: Factor | LinearWeights) -> tuple[Array, Array]:
+def as_layer(layer: CompressedLinear | LinearWeights) -> tuple[Array, Array]:
     """Weight and bias; zeros where there is none."""
-    own = claimed(layer) if isinstance(layer, Factor) else layer
+    own = claimed(layer) if isinstance(layer, CompressedLinear) else layer
     return array(own.weight), np.zeros(len(own.weight)) if own.bias is None else array(own.bias)
 
 
@@ -249,7 +249,7 @@ def output_of_values(subject: Sample, layers: Any, X: Array) -> Array:
     """Output projection of the values of ``X``, each shared by its group of heads."""
     geometry = subject.block.attention
 
-    def run(layer: Factor | LinearWeights, x: Array) -> Array:
+    def run(layer: CompressedLinear | LinearWeights, x: Array) -> Array:
         W, b = as_layer(layer)
         return x @ W.T + b
 

@@ -22,7 +22,13 @@ from algebra_oracles import array, damped, squared, symmetric_root, tail, trunca
 
 from harness.compression.compressor import Compressor, compressors
 from harness.errors import NonFiniteError, UsageError
-from harness.layers.factors import Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
+from harness.layers.factors import (
+    CompressedLinear,
+    HeadIdentity,
+    InputIdentity,
+    LowRank,
+    OutputIdentity,
+)
 from harness.layers.roles import SITE_OF_ROLE, Role
 from harness.layers.weights import LinearWeights
 
@@ -34,7 +40,7 @@ KEEPS = [0.95, 0.7, 0.4]
 SUBJECTS = {name: sample(name) for name in SHAPES}
 
 
-def run(method: str, subject: Sample, keep: float, **options: Any) -> dict[Role, Factor]:
+def run(method: str, subject: Sample, keep: float, **options: Any) -> dict[Role, CompressedLinear]:
     compressor: Compressor = compressors.get(method)
     config = compressor.config(**options)
     return dict(compressor.compress(subject.block, subject.statistics, keep, config))
@@ -98,7 +104,7 @@ def test_latentllm_removes_nothing_exactly(name: str, policy: str, junction: str
                 assert_exact(subject, factors)
 
 
-def assert_exact(subject: Sample, factors: dict[Role, Factor]) -> None:
+def assert_exact(subject: Sample, factors: dict[Role, CompressedLinear]) -> None:
     for role, layer in subject.block.layers.items():
         found = claimed(factors[role])
         np.testing.assert_allclose(array(found.weight), array(layer.weight), rtol=0, atol=1e-9)
@@ -324,7 +330,9 @@ def test_a_block_that_reads_only_zeros_gives_finite_factors(method: str) -> None
         assert all(bool(torch.isfinite(p).all()) for p in factor.parameters())
 
 
-def mlp_outputs(subject: Sample, factors: dict[Role, Factor]) -> tuple[np.ndarray, np.ndarray]:
+def mlp_outputs(
+    subject: Sample, factors: dict[Role, CompressedLinear]
+) -> tuple[np.ndarray, np.ndarray]:
     """The MLP on its tokens, compressed and dense."""
     X = subject.tokens["mlp_input"]
     x = torch.from_numpy(X)

@@ -16,18 +16,20 @@ from compressors.local import LocalConfig
 from harness.algebra.drift import Drift, Half
 from harness.algebra.neurons import Neurons
 from harness.compression.compressor import Ranking, compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.errors import NonFiniteError, UsageError
-from harness.layers.factors import Dense
+from harness.layers.factors import DenseLinear
 from harness.layers.roles import SITE_OF_ROLE
-from harness.layers.shapes import form_of
+from harness.layers.shapes import shape_of
 from harness.plugins.options import configure
+from harness.statistics.block_statistics import BackwardStatistics
 from harness.statistics.moments import Moments
 
 LOCAL = ["svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov"]
 
 
-def with_gradients(subject, seed=0, spread=1.0, agreement=1.0):
+def with_gradients(subject, seed=0, spread=1.0, confirmed=1.0):
     """Random gradient moments for the layers of a block."""
     generator = torch.Generator().manual_seed(seed)
     gradients = {}
@@ -39,18 +41,18 @@ def with_gradients(subject, seed=0, spread=1.0, agreement=1.0):
     names = {*subject.block.layers, *SITE_OF_ROLE.values()}
     W = subject.block.layers["down"].weight.double()
     neurons = subject.statistics.moments["mlp_inner"].second.diagonal()
-    return replace(
-        subject.statistics,
+    backward = BackwardStatistics(
         gradients=gradients,
-        agreement=dict.fromkeys(names, agreement),
+        confirmed=dict.fromkeys(names, confirmed),
         influence=neurons * (W * (gradients["down"].second @ W)).sum(0),
     )
+    return replace(subject.statistics, backward=backward)
 
 
 def losses_by_rank(plugin, block, statistics, config):
-    """Of each layer, from the offers that a method makes for single ones."""
+    """Of each layer, from the curves that a method makes for single ones."""
     found = {}
-    for one in plugin.offers(block, statistics, config):
+    for one in plugin.rank_curves(block, statistics, config):
         for ranks, lost in zip(one.ranks, one.losses, strict=True):
             ((role, rank),) = ranks.items()
             found.setdefault(role, {})[rank] = lost
@@ -92,14 +94,16 @@ def test_its_losses_are_those_of_its_factors(name):
         moments = statistics.moments[SITE_OF_ROLE[role]]
         C = moments.second if layer.bias is None else moments.covariance()
         E = layer.weight.double() - factor.dense()
-        expected = 100 * torch.einsum("oi,op,pj,ij->", E, statistics.gradients[role].second, E, C)
+        expected = 100 * torch.einsum(
+            "oi,op,pj,ij->", E, statistics.backward.gradients[role].second, E, C
+        )
         assert float(losses[role][ranks[role]]) == pytest.approx(float(expected), rel=1e-6)
         assert factor.rank == ranks[role]
 
 
 def test_unconfirmed_correlations_are_not_believed():
     subject = sample("llama")
-    by_rule = with_gradients(subject, agreement=0.25)
+    by_rule = with_gradients(subject, confirmed=0.25)
     config = config_of("twinroot", shrinkage=0.75, gradient_shrinkage=0.75)
     expected = twinroot.plugin.compress(subject.block, with_gradients(subject), 0.5, config)
     found = twinroot.plugin.compress(subject.block, by_rule, 0.5, config_of("twinroot"))
@@ -115,16 +119,14 @@ def test_unconfirmed_correlations_are_not_believed():
 def test_the_unit_of_the_gradients_changes_neither_ranks_nor_factors(method, tiny):
     subject = sample("qwen2")
     statistics = with_gradients(subject)
-    scaled = replace(
-        statistics,
-        gradients={
-            role: replace(moments, second=1e6 * moments.second)
-            for role, moments in statistics.gradients.items()
-        },
-    )
+    louder = {
+        role: replace(moments, second=1e6 * moments.second)
+        for role, moments in statistics.backward.gradients.items()
+    }
+    scaled = replace(statistics, backward=replace(statistics.backward, gradients=louder))
     plugin, config = compressors.get(method), config_of(method, ranks="fisher")
     assert isinstance(plugin, Ranking)
-    before, after = (plugin.offers(subject.block, one, config) for one in (statistics, scaled))
+    before, after = (plugin.rank_curves(subject.block, one, config) for one in (statistics, scaled))
     ranks = dict.fromkeys(subject.block.layers, 3)
     for one, other in zip(before, after, strict=True):
         assert one.ranks == other.ranks
@@ -147,7 +149,7 @@ def test_local_losses_are_output_errors_weighed_by_gradients(method):
         for role, factor in plugin.compress_to(subject.block, statistics, ranks, config).items():
             E = subject.block.layers[role].weight.double() - factor.dense()
             error = ((E @ statistics.moments[SITE_OF_ROLE[role]].second) * E).sum()
-            gradients = statistics.gradients[role].second.diagonal().mean()
+            gradients = statistics.backward.gradients[role].second.diagonal().mean()
             assert float(losses[role][rank]) == pytest.approx(100 * float(gradients * error))
 
 
@@ -159,14 +161,17 @@ def test_full_rank_is_the_layer_itself():
             subject.block, with_gradients(subject), ranks, config_of(method)
         )
         for role, factor in factors.items():
-            assert isinstance(factor, Dense)
+            assert isinstance(factor, DenseLinear)
             assert torch.equal(factor.dense(), subject.block.layers[role].weight.double())
 
 
 def small(subject, method, ratio, **options):
     config = config_of(method, **options)
     return compress_model(
-        subject, method, compressors.get(method), config, ratio, random_calibration(), batch_size=4
+        subject,
+        CompressionJob(
+            method, compressors.get(method), config, ratio, random_calibration(), batch_size=4
+        ),
     )
 
 
@@ -256,9 +261,9 @@ def test_a_zero_layer_gets_the_least_and_stays_zero(tiny):
 def test_moments_that_are_no_numbers_are_refused():
     subject = sample("llama")
     statistics = with_gradients(subject)
-    statistics.gradients["up"].second[0, 0] = float("nan")
+    statistics.backward.gradients["up"].second[0, 0] = float("nan")
     with pytest.raises(NonFiniteError, match="NaN or infinity"):
-        twinroot.plugin.offers(subject.block, statistics, config_of("twinroot"))
+        twinroot.plugin.rank_curves(subject.block, statistics, config_of("twinroot"))
 
 
 def test_its_options_are_checked():
@@ -297,7 +302,7 @@ def test_compensation_brings_the_stream_back(name, tiny):
         for compensation in errors:
             config = config_of("twinroot", compensation=compensation)
             small_model = compress_model(
-                subject, "twinroot", twinroot.plugin, config, 0.3, calibration
+                subject, CompressionJob("twinroot", twinroot.plugin, config, 0.3, calibration)
             )
             errors[compensation] += stream_error(subject, small_model, calibration)
             ranks.append([layer.rank for layer in small_model.compression.layers])
@@ -339,8 +344,8 @@ def test_an_mlp_of_fewer_neurons_is_the_dense_one_with_the_others_at_zero(name, 
     subject = sample(name)
     config = config_of("twinroot", ranks="uniform", bias_update=policy)
     factors = twinroot.plugin.compress(subject.block, with_gradients(subject), 0.5, config)
-    forms = twinroot.plugin.forms(subject.block, 0.5, config)
-    assert {role: form_of(factor) for role, factor in factors.items()} == forms
+    forms = twinroot.plugin.shapes(subject.block, 0.5, config)
+    assert {role: shape_of(factor) for role, factor in factors.items()} == forms
     generator = torch.Generator().manual_seed(3)
     size = subject.block.layers["up"].weight.shape[1]
     x = torch.randn(7, size, dtype=torch.float64, generator=generator)
@@ -362,7 +367,7 @@ def test_the_neurons_that_are_charged_are_those_that_are_removed():
     subject = sample("llama")
     statistics = with_gradients(subject)
     config = config_of("twinroot", gradient_damping=0.0, damping=1e-9)
-    *_, mlp = twinroot.plugin.offers(subject.block, statistics, config)
+    *_, mlp = twinroot.plugin.rank_curves(subject.block, statistics, config)
     taken = [
         (ranks, lost)
         for ranks, lost in zip(mlp.ranks, mlp.losses, strict=True)
@@ -374,7 +379,7 @@ def test_the_neurons_that_are_charged_are_those_that_are_removed():
             subject.block, statistics, dict.fromkeys(subject.block.layers, 2) | ranks, config
         )["down"]
         E = subject.block.layers["down"].weight.double() - down.dense()
-        G, C = statistics.gradients["down"].second, statistics.moments["mlp_inner"].second
+        G, C = statistics.backward.gradients["down"].second, statistics.moments["mlp_inner"].second
         expected = 100 * torch.einsum("oi,op,pj,ij->", E, G, E, C)
         assert lost == pytest.approx(float(expected), rel=1e-4)
 
@@ -389,13 +394,15 @@ def test_a_neuron_that_matters_more_than_moments_say_stays():
         return set(found["down"].kept.tolist())
 
     before = kept(statistics)
-    gone = min(set(range(len(statistics.influence))) - before)
-    more, less = statistics.influence.clone(), statistics.influence.clone()
+    gone = min(set(range(len(statistics.backward.influence))) - before)
+    more, less = statistics.backward.influence.clone(), statistics.backward.influence.clone()
     more[gone] *= 1e6
     less[list(before)] *= 1e-6
-    assert gone in kept(replace(statistics, influence=more))
+    assert gone in kept(replace(statistics, backward=replace(statistics.backward, influence=more)))
     # What matters less to small changes may be decisive to large ones.
-    assert kept(replace(statistics, influence=less)) == before
+    assert (
+        kept(replace(statistics, backward=replace(statistics.backward, influence=less))) == before
+    )
 
 
 def test_too_few_neurons_are_none():

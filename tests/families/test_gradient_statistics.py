@@ -215,14 +215,14 @@ def test_collect_adds_gradients_only_on_demand(name, room, monkeypatch):
     plain = collect(model, blocks_of(model), calibration, **options)
     options["batch_size"] = 4
     both = collect(model, blocks_of(model), calibration, gradients=True, **options)
-    assert all(seen.gradients is None and seen.agreement is None for seen in plain)
+    assert all(seen.backward is None for seen in plain)
     for one, other, expected in zip(plain, both, gather(model, calibration), strict=True):
         for site, moments in one.moments.items():
             assert moments.count == other.moments[site].count
             assert torch.equal(moments.second, other.moments[site].second)
         assert torch.equal(one.mlp_tokens, other.mlp_tokens)
         for role, moments in expected.items():
-            assert torch.equal(moments.second, other.gradients[role].second)
+            assert torch.equal(moments.second, other.backward.gradients[role].second)
 
 
 def test_agreement_is_that_of_each_sample_on_its_own(name):
@@ -231,14 +231,15 @@ def test_agreement_is_that_of_each_sample_on_its_own(name):
     found = collect(model, blocks_of(model), calibration, gradients=True, **options)
     language = family_of(model.config).language
     for index, seen in enumerate(found):
-        assert seen.agreement.keys() == {*SITE_OF_ROLE.values(), *language.layers}
+        assert seen.backward.confirmed.keys() == {*SITE_OF_ROLE.values(), *language.layers}
         for role, path in language.layers.items():
             full = f"{language.blocks}.{index}.{path}"
             samples = [stored_inputs(model, full, ids[None]) for ids in calibration.input_ids]
             alone = MomentAccumulator(samples[0].shape[-1], torch.device("cpu"), compared=True)
             for x in samples:
                 alone.add(x.flatten(0, -2))
-            assert seen.agreement[SITE_OF_ROLE[role]] == pytest.approx(alone.confirmed(), abs=1e-6)
+            confirmed = seen.backward.confirmed[SITE_OF_ROLE[role]]
+            assert confirmed == pytest.approx(alone.confirmed(), abs=1e-6)
 
 
 @pytest.mark.parametrize("room", [0, 1 << 30])
@@ -273,8 +274,9 @@ def test_gradients_survive_the_disk(tmp_path):
     )
     origin = {"weights": "x"}
     save(blocks, origin, tmp_path / "file")
-    for one, other in zip(blocks, load(tmp_path / "file", origin, model.device), strict=True):
-        assert one.agreement == other.agreement
+    for pair in zip(blocks, load(tmp_path / "file", origin, model.device), strict=True):
+        one, other = (block.backward for block in pair)
+        assert one.confirmed == other.confirmed
         assert torch.equal(one.influence, other.influence)
         assert one.gradients.keys() == other.gradients.keys()
         for role, moments in one.gradients.items():

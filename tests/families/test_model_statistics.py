@@ -11,6 +11,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from harness.calibration.text import TextCalibration
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.errors import NonFiniteError
 from harness.families.family import family_of
@@ -18,7 +19,7 @@ from harness.layers.roles import SITE_OF_ROLE
 from harness.models.language_model import share_copy
 from harness.plugins.options import configure
 from harness.statistics.block_statistics import BlockStatistics
-from harness.statistics.block_stream import BlockFlow
+from harness.statistics.block_stream import BlockStream
 from harness.statistics.collect import collect
 from harness.statistics.moments import Moments
 from harness.support.progress import silent
@@ -128,7 +129,7 @@ def test_padding_enters_no_statistic(name, side):
             ]
             expected = torch.cat(alone).square().mean(-1).rsqrt().mean(0)
             torch.testing.assert_close(mean, expected, rtol=1e-5, atol=0)
-    flow = BlockFlow(model, blocks_of(model), TextCalibration(ids, mask, facts), 2)
+    flow = BlockStream(model, blocks_of(model), TextCalibration(ids, mask, facts), 2)
     for index in range(2):
         measured = flow.measure(index, keep_mlp_tokens=True)
         assert_same_statistics([measured], [padded[index]])
@@ -176,20 +177,20 @@ def test_statistics_are_no_larger_for_a_longer_calibration():
 def test_no_hook_is_left_behind(name):
     model = random_model(name)
     gather(model, random_calibration())
-    BlockFlow(model, blocks_of(model), random_calibration(), 4).measure(0, keep_mlp_tokens=False)
+    BlockStream(model, blocks_of(model), random_calibration(), 4).measure(0, keep_mlp_tokens=False)
     broken = random_calibration()
     broken.input_ids[-1, -1] = 10**6
     with pytest.raises(IndexError):
         gather(model, broken)
     with pytest.raises(IndexError):
-        BlockFlow(model, blocks_of(model), broken, 4)
+        BlockStream(model, blocks_of(model), broken, 4)
     assert not any(module._forward_pre_hooks for module in model.modules())
     assert not any("forward" in vars(module) for module in model.modules())
 
 
 def test_looking_at_a_block_computes_nothing_behind_what_is_looked_at(name):
     model, ran = random_model(name), []
-    flow = BlockFlow(model, blocks_of(model), random_calibration(), 4)
+    flow = BlockStream(model, blocks_of(model), random_calibration(), 4)
     path = blocks_of(model)[0].stack.path("down")
     down = flow.blocks[0].module.get_submodule(path)
     down.weight.data.fill_(float("nan"))
@@ -206,7 +207,7 @@ def test_activations_that_are_no_numbers_name_the_layer():
     expected = r"input of model\.layers\.1\.mlp\.\w+_proj"
     with pytest.raises(NonFiniteError, match=expected):
         gather(model, random_calibration())
-    flow = BlockFlow(model, blocks_of(model), random_calibration(), 4)
+    flow = BlockStream(model, blocks_of(model), random_calibration(), 4)
     flow.advance(0)
     with pytest.raises(NonFiniteError, match=expected):
         flow.measure(1, keep_mlp_tokens=False)
@@ -221,7 +222,7 @@ def test_a_weight_that_is_no_number_is_blamed_before_what_it_spoils():
 
 def test_block_by_block_measures_the_same_as_all_at_once(name):
     model, calibration = random_model(name), random_calibration(5, 13)
-    flow = BlockFlow(model, blocks_of(model), calibration, batch_size=2)
+    flow = BlockStream(model, blocks_of(model), calibration, batch_size=2)
     found = []
     for index in range(2):
         found.append(flow.measure(index, keep_mlp_tokens=True))
@@ -231,7 +232,7 @@ def test_block_by_block_measures_the_same_as_all_at_once(name):
 
 def test_looking_at_a_block_on_the_way_is_looking_and_going_on(name):
     model, calibration = random_model(name), random_calibration(5, 13)
-    apart, at_once = (BlockFlow(model, blocks_of(model), calibration, 2) for _ in range(2))
+    apart, at_once = (BlockStream(model, blocks_of(model), calibration, 2) for _ in range(2))
     looked = [apart.measure(0, keep_mlp_tokens=True)]
     apart.advance(0)
     assert_same_statistics([at_once.measure(0, keep_mlp_tokens=True, advance=True)], looked)
@@ -247,7 +248,8 @@ def test_sequential_compression_equals_a_loop_by_hand(name, tiny):
 
     def compressed(config):
         return compress_model(
-            subject, "asvd-rootcov", compressor, config, 0.5, calibration, batch_size=4
+            subject,
+            CompressionJob("asvd-rootcov", compressor, config, 0.5, calibration, batch_size=4),
         )
 
     by_hand, family = share_copy(subject.model), subject.family.language

@@ -11,16 +11,17 @@ from torch import nn
 
 from harness.calibration.prompts import PromptCalibration, draw_prompts
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.errors import NonFiniteError, UsageError
-from harness.layers.factors import Factor
+from harness.layers.factors import CompressedLinear
 from harness.layers.fused import FusedFactors
 from harness.layers.roles import SITE_OF_ROLE
 from harness.models.generation import answer, encode
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
-from harness.statistics.block_stream import BlockFlow
+from harness.statistics.block_stream import BlockStream
 from harness.statistics.collect import collect
 from harness.support.progress import silent
 
@@ -44,13 +45,9 @@ def small(subject, method, ratio, scope="language", **options):
     config = configure(compressor.config, options, method)
     return compress_model(
         subject,
-        method,
-        compressor,
-        config,
-        ratio,
-        calibration_of(subject),
-        scope=scope,
-        batch_size=2,
+        CompressionJob(
+            method, compressor, config, ratio, calibration_of(subject), scope=scope, batch_size=2
+        ),
     )
 
 
@@ -143,7 +140,7 @@ def test_nothing_removed_changes_nothing(subject, scope, method, options):
 def test_only_the_scope_is_compressed(subject, scope, method):
     compressed = small(subject, method, 0.4, scope)
     inside = tuple(block.name for block in subject.family.blocks(subject.model, scope))
-    factors = [n for n, m in compressed.model.named_modules() if isinstance(m, Factor)]
+    factors = [n for n, m in compressed.model.named_modules() if isinstance(m, CompressedLinear)]
     assert factors
     assert all(path.startswith(inside) for path in factors)
     assert {layer.name for layer in compressed.compression.layers} == set(factors)
@@ -202,7 +199,7 @@ def test_block_by_block_measures_the_same_as_all_at_once(subject):
     calibration = calibration_of(subject)
     for scope in ("vision", "language"):
         blocks = subject.family.blocks(subject.model, scope)
-        flow = BlockFlow(subject.model, blocks, calibration, batch_size=2)
+        flow = BlockStream(subject.model, blocks, calibration, batch_size=2)
         together = collect(
             subject.model, blocks, calibration, batch_size=2, keep_mlp_tokens=False, track=silent
         )
@@ -220,7 +217,9 @@ def test_a_calibration_without_images_cannot_reach_the_tower(subject):
     for propagation in ("original", "sequential"):
         config = configure(compressor.config, {"propagation": propagation}, "svd")
         with pytest.raises(UsageError, match=r"nothing in the calibration reaches .*\.0"):
-            compress_model(subject, "svd", compressor, config, 0.3, calibration, scope="vision")
+            compress_model(
+                subject, CompressionJob("svd", compressor, config, 0.3, calibration, scope="vision")
+            )
 
 
 def test_the_choice_of_prompts_follows_the_seed(subject):

@@ -10,6 +10,7 @@ from tiny_vision_models import PROMPTS, tiny_vision_model
 
 from harness.calibration.prompts import draw_prompts
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.latent.install import with_latent_cache
 from harness.models.language_model import share_copy
@@ -29,7 +30,9 @@ def compressed(subject, calibration, method="heads", ratio=0.4):
     name, options = METHODS[method]
     compressor = compressors.get(name)
     config = configure(compressor.config, options, name)
-    return compress_model(subject, name, compressor, config, ratio, calibration, batch_size=4)
+    return compress_model(
+        subject, CompressionJob(name, compressor, config, ratio, calibration, batch_size=4)
+    )
 
 
 @cache

@@ -12,7 +12,7 @@ CHANGES = {"os.mkdir", "os.remove", "os.rename", "os.rmdir"}
 
 def finished_blocks(target: Path) -> int:
     folder = target.with_name(f".{target.name}.blocks")
-    return len([path for path in folder.glob("*.json") if path.name != "staging.json"])
+    return len([path for path in folder.glob("*.json") if path.name != "purpose.json"])
 
 
 def compress(arguments, log, target, changes, blocks):

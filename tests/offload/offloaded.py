@@ -12,6 +12,7 @@ from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 from harness.calibration.prompts import draw_prompts
 from harness.checkpoints.load import load_model
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.models.generation import encode
 from harness.models.prompt import PromptSource
@@ -81,14 +82,16 @@ def compress(case, subject, staging=None):
     options = {"junction": case.junction, "propagation": case.propagation}
     return compress_model(
         subject,
-        case.method,
-        compressor,
-        configure(compressor.config, options, case.method),
-        0.3,
-        calibration,
-        scope=case.scope,
-        staging=staging,
-        batch_size=4,
+        CompressionJob(
+            case.method,
+            compressor,
+            configure(compressor.config, options, case.method),
+            0.3,
+            calibration,
+            scope=case.scope,
+            batch_size=4,
+        ),
+        block_checkpoints=staging,
     )
 
 

@@ -9,8 +9,8 @@ import pytest
 from compressing import compress, finished_blocks
 from forking import finished
 
-from harness.checkpoints.saved_record import read_artefact
-from harness.compression.block_checkpoints import staging_beside
+from harness.checkpoints.saved_record import read_saved_record
+from harness.compression.block_checkpoints import block_checkpoints_beside
 
 BLOCKS = 6
 KILLED = -signal.SIGKILL
@@ -39,7 +39,7 @@ def same(one: Path, two: Path) -> bool:
     """All but when and from which process it was written."""
     names = {path.name for path in one.iterdir()}
     assert names == {path.name for path in two.iterdir()}
-    made = read_artefact(one), read_artefact(two)
+    made = read_saved_record(one), read_saved_record(two)
     assert made[0].model_copy(update={"created": made[1].created}) == made[1]
     return all(
         (one / name).read_bytes() == (two / name).read_bytes()
@@ -105,7 +105,7 @@ def test_a_staging_folder_that_is_something_else_is_left_alone(start, tmp_path):
 
 def test_two_at_once_do_not_mix(start, tmp_path):
     target = tmp_path / "small"
-    with staging_beside(target):
+    with block_checkpoints_beside(target):
         assert finished(start(target)) == 2
     assert "another process is saving to" in (tmp_path / "log").read_text()
     assert not target.exists()

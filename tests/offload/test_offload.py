@@ -12,7 +12,7 @@ from offloaded import CASES, Case, compress, in_memory, inputs, logits, opened
 
 import harness
 from harness.checkpoints.load import load_model
-from harness.checkpoints.saved_record import read_artefact
+from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import UsageError
 from harness.latent.install import with_latent_cache
 from harness.latent.size import cache_bytes
@@ -42,7 +42,7 @@ def test_compression_gives_the_same_artefact(case, folder, tmp_path):
     assert sum(name.endswith(".safetensors") for name in files) > 1
     for name in files - {"record.json", "harness.json"}:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    first, second = read_artefact(tmp_path / "one"), read_artefact(tmp_path / "two")
+    first, second = read_saved_record(tmp_path / "one"), read_saved_record(tmp_path / "two")
     assert (first.environment.offloaded, second.environment.offloaded) == (False, True)
     told = {"created": second.created, "environment": second.environment}
     assert second == first.model_copy(update=told)
@@ -127,7 +127,7 @@ def test_nothing_stays_on_the_meta_device(folder, tmp_path):
 
 def test_staging_is_for_models_on_disk_and_only_for_them(folder, tmp_path):
     case = CASES[0]
-    with pytest.raises(UsageError, match="needs a staging folder"):
+    with pytest.raises(UsageError, match="needs a folder for block checkpoints"):
         compress(case, opened(folder(case.family)))
     with pytest.raises(UsageError, match="no other model does"):
         compress(case, in_memory(folder(case.family)), tmp_path / "staging")

@@ -11,7 +11,7 @@ from offloaded import in_memory, logits, opened
 from safetensors.torch import load_file, save_file
 
 import harness
-from harness.checkpoints.saved_record import read_artefact
+from harness.checkpoints.saved_record import read_saved_record
 from harness.cli.main import main
 from harness.errors import AssetError, NonFiniteError
 from harness.records import store
@@ -82,7 +82,7 @@ def test_a_latent_cache_is_no_matter_of_where_blocks_are(cli, asked, tmp_path):
     for name, more in (("one", []), ("two", ["--offload"])):
         saved = cli("compress", *asked, *more, "--cache", "latent", "--save", tmp_path / name)
         assert saved[0] == 0
-    one, two = (read_artefact(tmp_path / name) for name in ("one", "two"))
+    one, two = (read_saved_record(tmp_path / name) for name in ("one", "two"))
     assert one.compression == two.compression
     assert one.compression.cache is not None
     configs = [(tmp_path / name / "config.json").read_bytes() for name in ("one", "two")]

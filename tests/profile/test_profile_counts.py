@@ -13,14 +13,15 @@ from transformers import DynamicCache
 
 from harness.algebra.ranks import Junction, factor_parameters
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.errors import UsageError
-from harness.layers.factors import Factor, stored_bytes
-from harness.layers.shapes import Form, joined_form
+from harness.layers.factors import CompressedLinear, stored_bytes
+from harness.layers.shapes import LayerShape, joined_shape
 from harness.layers.weights import LinearWeights
 from harness.plugins.options import configure
 from harness.profile.count import Workload, count
-from harness.profile.skeleton import Skeleton, forms_of, skeleton
+from harness.profile.skeleton import Skeleton, shapes_of, skeleton
 
 CALIBRATION = random_calibration()
 WORKLOAD = Workload(batch=3, sequence=16)
@@ -45,9 +46,11 @@ def compressed(subject, name, method, options, ratio):
     compressor = compressors.get(method)
     config = configure(compressor.config, {**options, "propagation": "original"}, method)
     seen = list(statistics_of(name))
-    done = compress_model(subject, method, compressor, config, ratio, CALIBRATION, statistics=seen)
+    done = compress_model(
+        subject, CompressionJob(method, compressor, config, ratio, CALIBRATION), statistics=seen
+    )
     bare = skeleton(subject.model.config, "float64")
-    return done, bare, forms_of(bare, method, compressor, config, ratio, "language")
+    return done, bare, shapes_of(bare, method, compressor, config, ratio, "language")
 
 
 def run(model, batch=WORKLOAD.batch):
@@ -82,15 +85,15 @@ def test_a_dense_model_runs_what_its_shapes_say(name, tiny):
     ("method", "options"), CHOICES, ids=lambda value: str(value).replace(" ", "")
 )
 def test_a_method_leaves_what_the_shapes_said(name, method, options, ratio, tiny):
-    done, bare, forms = compressed(tiny(name), name, method, options, ratio)
-    counted = count(bare, forms, WORKLOAD)
+    done, bare, shapes = compressed(tiny(name), name, method, options, ratio)
+    counted = count(bare, shapes, WORKLOAD)
     assert counted.parameters == done.compression.parameters
     assert counted.bytes == done.compression.bytes
-    said = [form for block in forms.values() for form in block.values()]
+    said = [form for block in shapes.values() for form in block.values()]
     assert [(form.form, form.rank) for form in said] == [
         (layer.form, layer.rank) for layer in done.compression.layers
     ]
-    factors = [module for module in done.model.modules() if isinstance(module, Factor)]
+    factors = [module for module in done.model.modules() if isinstance(module, CompressedLinear)]
     assert sum(form.bias for form in said) == sum(factor.bias is not None for factor in factors)
 
 
@@ -105,15 +108,15 @@ def test_a_method_leaves_what_the_shapes_said(name, method, options, ratio, tiny
     ],
 )
 def test_a_compressed_model_runs_what_its_shapes_say(name, method, options, tiny):
-    done, bare, forms = compressed(tiny(name), name, method, options, 0.4)
-    counted = count(bare, forms, WORKLOAD)
+    done, bare, shapes = compressed(tiny(name), name, method, options, 0.4)
+    counted = count(bare, shapes, WORKLOAD)
     flops, _ = run(done.model)
     assert counted.flops + counted.attention_flops == flops
 
 
 def test_latents_are_the_ranks_of_key_and_value(name, tiny):
-    done, bare, forms = compressed(tiny(name), name, "latentllm", {}, 0.4)
-    counted = count(bare, forms, WORKLOAD)
+    done, bare, shapes = compressed(tiny(name), name, "latentllm", {}, 0.4)
+    counted = count(bare, shapes, WORKLOAD)
     found = {layer.name: layer.rank for layer in done.compression.layers}
     ranks = sum(rank for path, rank in found.items() if path.endswith(("k_proj", "v_proj")))
     assert counted.latent_cache_bytes == ranks * WORKLOAD.tokens * torch.float64.itemsize
@@ -126,8 +129,8 @@ def test_a_tower_is_stored_but_not_run(kind, scope, one_thread):
     model = tiny_vision_model(kind).model
     bare = skeleton(model.config, "float64")
     compressor = compressors.get("latentllm")
-    forms = forms_of(bare, "latentllm", compressor, compressor.config(), 0.4, scope)
-    dense, small = (count(bare, one, WORKLOAD) for one in ({}, forms))
+    shapes = shapes_of(bare, "latentllm", compressor, compressor.config(), 0.4, scope)
+    dense, small = (count(bare, one, WORKLOAD) for one in ({}, shapes))
     assert dense.parameters == sum(p.numel() for p in model.parameters())
     assert small.parameters < dense.parameters
     assert (small.macs < dense.macs) == (scope != "vision")
@@ -140,7 +143,7 @@ def test_a_tower_is_stored_but_not_run(kind, scope, one_thread):
 @pytest.mark.parametrize("shape", [(7, 5), (5, 7), (64, 64)])
 def test_a_random_factor_has_the_size_of_its_form(shape, junction):
     layer = LinearWeights(torch.empty(shape, device="meta"), None)
-    form = joined_form(layer, 0.7, junction, bias=True)
+    form = joined_shape(layer, 0.7, junction, bias=True)
     factor = form.random()
     assert factor.form == form.form
     assert factor.rank == form.rank
@@ -150,7 +153,7 @@ def test_a_random_factor_has_the_size_of_its_form(shape, junction):
 
 
 def test_a_random_factor_with_heads_has_the_size_of_its_form():
-    factor = Form("head-identity", 12, 20, 7, bias=False, heads=3).random()
+    factor = LayerShape("head-identity", 12, 20, 7, bias=False, heads=3).random()
     assert factor.weight_parameters() == 7 * 32 - 49 - 3 * 4 * 4
     assert factor.dense().shape == (12, 20)
 
@@ -161,7 +164,7 @@ def test_a_method_that_does_not_tell_is_an_error(tiny):
 
     bare = Skeleton(tiny("opt").model, tiny("opt").family)
     with pytest.raises(UsageError, match="'silent' does not tell its ranks"):
-        forms_of(bare, "silent", Silent(), None, 0.3, "language")
+        shapes_of(bare, "silent", Silent(), None, 0.3, "language")
 
 
 @pytest.mark.parametrize("method", ["twinroot", "asvd-rootcov"])
@@ -170,4 +173,4 @@ def test_ranks_that_gradients_choose_are_not_made_up(method, tiny):
     config = configure(compressor.config, {"ranks": "fisher"}, method)
     bare = skeleton(tiny("llama").model.config, "float64")
     with pytest.raises(UsageError, match=r"gradients.*pass --ranks uniform"):
-        forms_of(bare, method, compressor, config, 0.3, "language")
+        shapes_of(bare, method, compressor, config, 0.3, "language")

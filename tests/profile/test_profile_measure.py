@@ -15,7 +15,7 @@ from harness.layers.factors import HeadIdentity, InputIdentity, stored_bytes
 from harness.profile.count import Workload, count
 from harness.profile.known import configuration
 from harness.profile.measure import STEPS, Setting, fits, materialised, measure
-from harness.profile.skeleton import forms_of, skeleton
+from harness.profile.skeleton import shapes_of, skeleton
 
 CPU = torch.device("cpu")
 ONCE = Setting("cpu", runs=1)
@@ -31,7 +31,7 @@ SMALL = {
 
 def latent(bare):
     plugin = compressors.get("latentllm")
-    return forms_of(bare, "latentllm", plugin, plugin.config(), 0.4, "language")
+    return shapes_of(bare, "latentllm", plugin, plugin.config(), 0.4, "language")
 
 
 @pytest.fixture(params=["opt-tiny", "qwen3-tiny", "llava-tiny", "qwen2.5-vl-tiny"])
@@ -42,9 +42,9 @@ def config(request, one_thread):
 @torch.no_grad()
 def test_what_runs_is_what_was_counted(config):
     bare = skeleton(config, "float32")
-    forms = latent(bare)
-    counted = count(bare, forms, WORKLOAD)
-    model = materialised(bare, forms, CPU)
+    shapes = latent(bare)
+    counted = count(bare, shapes, WORKLOAD)
+    model = materialised(bare, shapes, CPU)
     assert sum(p.numel() for p in model.parameters()) == counted.parameters
     assert stored_bytes(model) == counted.bytes
     assert any(isinstance(module, InputIdentity) for module in model.modules())

@@ -12,22 +12,23 @@ from tiny_models import MODELS, random_calibration
 from tiny_vision_models import PROMPTS, tiny_vision_model
 
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.latent.install import with_latent_cache
 from harness.layers.factors import (
-    Dense,
-    Factor,
+    CompressedLinear,
+    DenseLinear,
     HeadIdentity,
     InputIdentity,
     LowRank,
     OutputIdentity,
 )
-from harness.layers.shapes import Form
+from harness.layers.shapes import LayerShape
 from harness.models.generation import encode
 from harness.models.language_model import share_copy
 from harness.plugins.options import configure
 from harness.profile.measure import materialised
-from harness.profile.skeleton import forms_of, skeleton
+from harness.profile.skeleton import shapes_of, skeleton
 from harness.runtime import materialize as written
 from harness.runtime.materialize import cheapest, compression, decompression
 from harness.runtime.memory_layout import lay_out
@@ -47,7 +48,7 @@ CHOICES = [
 FORMS_OF = {
     "ordered": {OrderedIdentity},
     "plain": {LowRank, OrderedIdentity},  # the down projection, which gathers nothing
-    "dense": {Dense},
+    "dense": {DenseLinear},
 }
 TIGHT = {torch.float64: 1e-12, torch.float32: 2e-5}
 
@@ -55,7 +56,7 @@ TIGHT = {torch.float64: 1e-12, torch.float32: 2e-5}
 def compressed(subject, method, options):
     plugin = compressors.get(method)
     config = configure(plugin.config, {**options, "propagation": "original"}, method)
-    return compress_model(subject, method, plugin, config, 0.4, CALIBRATION)
+    return compress_model(subject, CompressionJob(method, plugin, config, 0.4, CALIBRATION))
 
 
 @pytest.fixture(params=MODELS)
@@ -136,7 +137,7 @@ def test_a_model_that_shares_its_tensors_stays_as_it_was(tiny):
 def test_every_layer_takes_the_form_asked_for(name, form, tiny):
     done = compressed(tiny(name), "latentllm", {})
     model = streamline(done.model, done.family)
-    found = {type(m) for m in model.modules() if isinstance(m, Factor | OrderedIdentity)}
+    found = {type(m) for m in model.modules() if isinstance(m, CompressedLinear | OrderedIdentity)}
     assert form == "cheapest" or found == FORMS_OF[form]
 
 
@@ -164,7 +165,7 @@ def test_a_dense_model_and_dense_layers_are_left_alone(name, tiny):
 
 
 FORMS = st.builds(
-    lambda d_out, d_in, rank, bias: Form(
+    lambda d_out, d_in, rank, bias: LayerShape(
         "block-identity", d_out, d_in, min(rank, d_out, d_in), bias
     ),
     st.integers(1, 12),
@@ -173,7 +174,7 @@ FORMS = st.builds(
     st.booleans(),
 )
 HEADS = st.builds(
-    lambda heads, size, rest, more, bias: Form(
+    lambda heads, size, rest, more, bias: LayerShape(
         "head-identity", heads * size, size + rest + more, size + rest, bias, heads
     ),
     st.integers(1, 3),
@@ -199,7 +200,7 @@ def test_a_layer_stays_what_it_is(form, shape, seed):
     assert len(quick.T) % STEP == 0 or len(quick.T) == form.d_in
     written_out = [
         LowRank(decompression(factor), compression(factor), factor.bias),
-        Dense(decompression(factor) @ compression(factor), factor.bias),
+        DenseLinear(decompression(factor) @ compression(factor), factor.bias),
     ]
     for other in written_out:
         torch.testing.assert_close(other(x), expected, rtol=0, atol=1e-12)
@@ -216,17 +217,17 @@ def test_an_input_that_comes_in_order_is_not_gathered():
 @pytest.mark.parametrize(
     ("form", "expected"),
     [
-        (Form("block-identity", 576, 576, 260, bias=True), InputIdentity),
-        (Form("block-identity", 576, 576, 393, bias=True), Dense),
-        (Form("block-identity", 192, 576, 80, bias=True), LowRank),
-        (Form("block-identity-output", 576, 576, 260, bias=True), OutputIdentity),
-        (Form("block-identity-output", 192, 576, 40, bias=True), LowRank),
-        (Form("block-identity-output", 192, 576, 190, bias=True), Dense),
-        (Form("head-identity", 192, 576, 143, bias=True, heads=3), HeadIdentity),
-        (Form("head-identity", 192, 576, 80, bias=True, heads=3), LowRank),
-        (Form("head-identity", 192, 576, 192, bias=True, heads=3), Dense),
-        (Form("plain", 576, 576, 200, bias=True), LowRank),
-        (Form("plain", 576, 576, 280, bias=True), Dense),
+        (LayerShape("block-identity", 576, 576, 260, bias=True), InputIdentity),
+        (LayerShape("block-identity", 576, 576, 393, bias=True), DenseLinear),
+        (LayerShape("block-identity", 192, 576, 80, bias=True), LowRank),
+        (LayerShape("block-identity-output", 576, 576, 260, bias=True), OutputIdentity),
+        (LayerShape("block-identity-output", 192, 576, 40, bias=True), LowRank),
+        (LayerShape("block-identity-output", 192, 576, 190, bias=True), DenseLinear),
+        (LayerShape("head-identity", 192, 576, 143, bias=True, heads=3), HeadIdentity),
+        (LayerShape("head-identity", 192, 576, 80, bias=True, heads=3), LowRank),
+        (LayerShape("head-identity", 192, 576, 192, bias=True, heads=3), DenseLinear),
+        (LayerShape("plain", 576, 576, 200, bias=True), LowRank),
+        (LayerShape("plain", 576, 576, 280, bias=True), DenseLinear),
     ],
 )
 def test_the_shape_says_which_form_takes_the_least_time(form, expected):
@@ -250,7 +251,7 @@ def test_the_shape_says_which_form_takes_the_least_time(form, expected):
     ],
 )
 def test_only_what_is_read_faster_by_columns_lies_so(dtype, d_in, columns):
-    layer = Dense(torch.randn(10, d_in, dtype=dtype), torch.randn(10, dtype=dtype))
+    layer = DenseLinear(torch.randn(10, d_in, dtype=dtype), torch.randn(10, dtype=dtype))
     values = layer.weight.clone()
     lay_out(layer)
     assert layer.weight.T.is_contiguous() is columns
@@ -259,10 +260,10 @@ def test_only_what_is_read_faster_by_columns_lies_so(dtype, d_in, columns):
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "form", [Dense.form, LowRank.form, InputIdentity.form, OutputIdentity.form]
+    "form", [DenseLinear.form, LowRank.form, InputIdentity.form, OutputIdentity.form]
 )
 def test_rows_in_another_order_are_the_same_rows(form, one_thread):
-    factor = Form(form, 9, 7, 4, bias=True).random().double()
+    factor = LayerShape(form, 9, 7, 4, bias=True).random().double()
     factor.bias.normal_()
     order = torch.randperm(9)
     x = torch.randn(3, 7, dtype=torch.float64)
@@ -270,7 +271,7 @@ def test_rows_in_another_order_are_the_same_rows(form, one_thread):
 
 
 def test_heads_keep_their_order():
-    factor = Form(HeadIdentity.form, 6, 8, 5, bias=False, heads=2).random()
+    factor = LayerShape(HeadIdentity.form, 6, 8, 5, bias=False, heads=2).random()
     with pytest.raises(TypeError, match="head-identity cannot be exchanged"):
         in_rows(factor, torch.arange(6))
 
@@ -285,7 +286,7 @@ def test_a_tower_is_streamlined_too(kind, scope, one_thread):
     logits = []
     for quick in (False, True):
         bare = skeleton(subject.model.config, "float32")
-        forms = forms_of(bare, "latentllm", plugin, plugin.config(), 0.4, scope)
+        forms = shapes_of(bare, "latentllm", plugin, plugin.config(), 0.4, scope)
         model = materialised(bare, forms, torch.device("cpu"))
         if quick:
             streamline(model, bare.family)

@@ -13,6 +13,7 @@ from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 from harness.algebra.ranks import Junction
 from harness.calibration.prompts import draw_prompts
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.models.generation import encode
 from harness.models.prompt import PromptSource
@@ -84,12 +85,14 @@ def compressed(case, ratio=0.3):
         options["ranks"] = "uniform"  # so that the MLP loses neurons
     return compress_model(
         subject,
-        case.method,
-        compressor,
-        configure(compressor.config, options, case.method),
-        ratio,
-        calibration,
-        scope=case.scope,
+        CompressionJob(
+            case.method,
+            compressor,
+            configure(compressor.config, options, case.method),
+            ratio,
+            calibration,
+            scope=case.scope,
+        ),
     )
 
 

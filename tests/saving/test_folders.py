@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 import harness
 from harness.checkpoints import shards
 from harness.checkpoints.export import export_dense
-from harness.checkpoints.saved_record import read_artefact
+from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import AssetError, HarnessError, InfrastructureError, UsageError
 
 Usage = namedtuple("Usage", "total used free")
@@ -54,7 +54,7 @@ def test_weights_are_split_as_transformers_splits_them(saved):
     assert {n: f for f, held in tensors.items() for n in held} == index["weight_map"]
     sizes = [sum(t.numel() * t.element_size() for t in held.values()) for held in tensors.values()]
     assert index["metadata"]["total_size"] == sum(sizes)
-    assert sum(sizes) == read_artefact(saved).compression.bytes
+    assert sum(sizes) == read_saved_record(saved).compression.bytes
     assert all(
         size <= 30_000 or len(held) == 1 for size, held in zip(sizes, tensors.values(), strict=True)
     )

@@ -11,7 +11,7 @@ from saved_models import inputs_of, logits
 
 import harness
 from harness.checkpoints.model_card import model_card
-from harness.checkpoints.saved_record import read_artefact
+from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import NonFiniteError
 from harness.experiments import runner
 from harness.records import store
@@ -60,7 +60,7 @@ def test_compress_saves_what_run_saves(cli, options, tasks, tmp_path):
     assert f"saved to {two}" in errors
     for name in ("config.json", "model.safetensors"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
-    first, second = read_artefact(one), read_artefact(two)
+    first, second = read_saved_record(one), read_saved_record(two)
     assert first.origin == second.origin
     assert first.compression == second.compression
     assert first.records == ()
@@ -162,7 +162,7 @@ def test_several_models_get_folders_of_their_own(cli, options, tasks, tmp_path):
     assert code == 0
     assert "compressing again to save" in errors
     assert f"saved to {small / 'latentllm-0.4'}" in errors
-    assert len(read_artefact(small / "latentllm-0.4").records) == 1
+    assert len(read_saved_record(small / "latentllm-0.4").records) == 1
 
 
 def test_a_compression_that_fails_is_told_where_only_saving_is_left(
@@ -195,12 +195,12 @@ def test_another_model_is_replaced_only_by_force(cli, options, tasks, measured):
     folder, _ = measured
     asked = ["run", *options, *tasks, "--ratio", "0.2", "--save", folder]
     assert one_line(cli(*asked), "holds a saved model; pass --force") == USAGE
-    assert read_artefact(folder).origin.ratio == 0.4
+    assert read_saved_record(folder).origin.ratio == 0.4
     assert cli(*asked, "--force")[0] == 0
-    assert read_artefact(folder).origin.ratio == 0.2
+    assert read_saved_record(folder).origin.ratio == 0.2
     assert one_line(cli("compress", *options, "--save", folder), "pass --force") == USAGE
     assert cli("compress", *options, "--save", folder, "--force")[0] == 0
-    assert read_artefact(folder).origin.ratio == 0.3
+    assert read_saved_record(folder).origin.ratio == 0.3
 
 
 def test_export_writes_an_ordinary_checkpoint(cli, tasks, measured, tmp_path):
@@ -223,8 +223,8 @@ def test_export_writes_an_ordinary_checkpoint(cli, tasks, measured, tmp_path):
 
 
 def test_a_seed_a_scope_and_a_limit_are_on_the_card(measured):
-    artefact = read_artefact(measured[0])
-    (record,) = artefact.records
+    saved = read_saved_record(measured[0])
+    (record,) = saved.records
     limited = record.model_copy(
         update={
             "spec": record.spec.model_copy(
@@ -232,14 +232,14 @@ def test_a_seed_a_scope_and_a_limit_are_on_the_card(measured):
             )
         }
     )
-    card = model_card(artefact.model_copy(update={"records": (limited,)}))
+    card = model_card(saved.model_copy(update={"records": (limited,)}))
     assert "wikitext2 (limited to 3)" in card
     assert "calibrated on 4 samples of" in card
-    more = artefact.origin.calibration.model_copy(update={"self_samples": 3})
-    origin = artefact.origin.model_copy(update={"calibration": more})
-    card = model_card(artefact.model_copy(update={"origin": origin}))
+    more = saved.origin.calibration.model_copy(update={"self_samples": 3})
+    origin = saved.origin.model_copy(update={"calibration": more})
+    card = model_card(saved.model_copy(update={"origin": origin}))
     assert "calibrated on 3 samples of the model's own and 4 samples of" in card
-    assert f"base_model: {artefact.origin.model.reference}" in card
+    assert f"base_model: {saved.origin.model.reference}" in card
 
 
 def test_the_record_in_the_folder_is_the_sealed_one(measured):

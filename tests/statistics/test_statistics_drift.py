@@ -12,7 +12,7 @@ from tiny_models import MODELS, random_calibration, random_model
 
 from harness.errors import NonFiniteError
 from harness.families.family import family_of
-from harness.statistics.block_stream import BlockFlow
+from harness.statistics.block_stream import BlockStream
 from harness.statistics.drift import TwoStreams
 
 BLOCK = 1
@@ -66,7 +66,7 @@ def everything(model, calibration):
 def streams_at_block(dense, compressed, calibration, batch_size):
     streams = TwoStreams(
         *(
-            BlockFlow(one, family_of(one.config).blocks(one), calibration, batch_size)
+            BlockStream(one, family_of(one.config).blocks(one), calibration, batch_size)
             for one in (dense, compressed)
         )
     )
@@ -103,7 +103,7 @@ def test_it_sees_what_the_compressed_stream_lacks(name, batch_size):
         bias = 0 if layer.bias is None else layer.bias.numpy()
         missing = wanted - x @ layer.weight.numpy().T - bias
         weight = 1 / np.square(stream).mean(-1)
-        drift = streams.look(BLOCK, role, layer)
+        drift = streams.measure(BLOCK, role, layer)
         for number, half in enumerate(drift.halves):
             real = mask[number::2]
             w = weight[number::2][real]
@@ -121,7 +121,7 @@ def test_a_model_that_is_not_compressed_lacks_nothing(name):
     dense, calibration = random_model(name), padded()
     streams = streams_at_block(dense, random_model(name), calibration, 4)
     for role in ("output", "down"):
-        for half in streams.look(BLOCK, role, layer_of(dense, role)).halves:
+        for half in streams.measure(BLOCK, role, layer_of(dense, role)).halves:
             assert float(half.cross.abs().max()) < 1e-12
 
 
@@ -138,7 +138,7 @@ def test_attention_that_was_looked_at_is_not_computed_again(name, roles):
         query.register_forward_hook(lambda *_: runs.append(1))  # noqa: B023
         for role in ("output", "down"):
             if role in looked:
-                streams.look(BLOCK, role, layer_of(dense, role))
+                streams.measure(BLOCK, role, layer_of(dense, role))
             layer = block.module.get_submodule(block.stack.path(role))
             block.module.set_submodule(block.stack.path(role), halved(layer))
         streams.leave(BLOCK)
@@ -165,7 +165,7 @@ def test_attention_that_returns_something_else_than_its_projection_is_computed_a
     attention.q_proj.register_forward_hook(lambda *_: runs.append(1))
     streams = streams_at_block(dense, compressed, calibration, 2)
     for role in ("output", "down"):
-        streams.look(BLOCK, role, layer_of(dense, role))
+        streams.measure(BLOCK, role, layer_of(dense, role))
     streams.leave(BLOCK)
     assert len(runs) == 3 * 2
 
@@ -173,7 +173,7 @@ def test_attention_that_returns_something_else_than_its_projection_is_computed_a
 def test_one_sample_is_one_half():
     dense = random_model("llama")
     streams = streams_at_block(dense, damaged("llama"), random_calibration(1, LENGTH), 4)
-    assert len(streams.look(BLOCK, "down", layer_of(dense, "down")).halves) == 1
+    assert len(streams.measure(BLOCK, "down", layer_of(dense, "down")).halves) == 1
 
 
 def test_an_activation_that_is_not_finite_names_its_layer():
@@ -181,4 +181,4 @@ def test_an_activation_that_is_not_finite_names_its_layer():
     compressed.model.layers[BLOCK].mlp.up_proj.weight.data[0, 0] = float("nan")
     streams = streams_at_block(dense, compressed, random_calibration(4, LENGTH), 4)
     with pytest.raises(NonFiniteError, match=r"model\.layers\.1\.mlp\.down_proj: .*NaN"):
-        streams.look(BLOCK, "down", layer_of(dense, "down"))
+        streams.measure(BLOCK, "down", layer_of(dense, "down"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.algebra.packed import add_gram, fold, folded_zeros, unfold
-from harness.statistics.block_statistics import BlockStatistics
+from harness.algebra.packed import add_gram, pack, packed_zeros, unpack
+from harness.statistics.block_statistics import BackwardStatistics, BlockStatistics
 from harness.statistics.moments import Moments
-from harness.statistics.packed_moments import Folded, folded, unfolded
+from harness.statistics.packed_moments import PackedMoments, packed, unpacked
 
 
 def symmetric(size, seed=0, dtype=torch.float64):
@@ -27,10 +27,10 @@ def moments(size, seed=0):
 def test_a_folded_matrix_comes_back_to_the_last_bit(size, dtype):
     S = symmetric(size, dtype=dtype)
     kept = S.clone()
-    half = fold(S)
+    half = pack(S)
     assert half.shape == (size // 2 + 1, size)
     assert half.dtype == dtype
-    assert torch.equal(unfold(half), kept)
+    assert torch.equal(unpack(half), kept)
     assert torch.equal(S, kept)
 
 
@@ -39,14 +39,14 @@ def test_every_number_of_a_triangle_is_kept_once():
     numbers = torch.arange(size * size).reshape(size, size).double()
     S = numbers.triu() + numbers.triu(1).T
     rows, columns = torch.triu_indices(size, size)
-    assert sorted(fold(S).flatten().tolist()) == sorted(S[rows, columns].tolist())
+    assert sorted(pack(S).flatten().tolist()) == sorted(S[rows, columns].tolist())
 
 
 def test_what_is_no_number_stays_where_it_was():
     S = symmetric(6)
     S[1, 5] = S[5, 1] = float("nan")
     S[4, 5] = S[5, 4] = float("inf")
-    assert torch.equal(unfold(fold(S)).nan_to_num(7), S.nan_to_num(7))
+    assert torch.equal(unpack(pack(S)).nan_to_num(7), S.nan_to_num(7))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 11, 30])
@@ -54,19 +54,19 @@ def test_what_is_no_number_stays_where_it_was():
 def test_products_are_added_in_place(size, tokens):
     generator = torch.Generator().manual_seed(size)
     x, y = torch.randn(2, tokens, size, dtype=torch.float64, generator=generator)
-    total = folded_zeros(size, x.device)
+    total = packed_zeros(size, x.device)
     add_gram(total, x)
     add_gram(total, y.float())
-    torch.testing.assert_close(unfold(total), x.T @ x + y.T @ y, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(unpack(total), x.T @ x + y.T @ y, rtol=1e-6, atol=1e-6)
     assert total.dtype == torch.float64
 
 
 def test_a_folded_mapping_reads_as_the_one_it_was_made_of():
     plain = {"up": moments(5, 1), "down": moments(6, 2)}
-    held = folded(plain)
+    held = packed(plain)
     assert list(held) == list(plain)
     assert len(held) == 2
-    assert folded(held) is held
+    assert packed(held) is held
     for role, one in plain.items():
         assert held[role].count == one.count
         for part in ("second", "mean", "magnitude"):
@@ -76,9 +76,12 @@ def test_a_folded_mapping_reads_as_the_one_it_was_made_of():
 
 
 def test_a_block_is_unfolded_once():
-    block = BlockStatistics(folded({"mlp_input": moments(4)}), gradients=folded({"up": moments(3)}))
-    turn = unfolded(block)
+    block = BlockStatistics(
+        packed({"mlp_input": moments(4)}),
+        backward=BackwardStatistics(packed({"up": moments(3)}), {}, torch.zeros(3)),
+    )
+    turn = unpacked(block)
     assert turn.moments["mlp_input"].second is turn.moments["mlp_input"].second
-    assert torch.equal(turn.gradients["up"].second, block.gradients["up"].second)
-    assert isinstance(block.moments, Folded)
-    assert unfolded(BlockStatistics({})).gradients is None
+    assert torch.equal(turn.backward.gradients["up"].second, block.backward.gradients["up"].second)
+    assert isinstance(block.moments, PackedMoments)
+    assert unpacked(BlockStatistics({})).backward is None

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.compression.compressor import compressors
+from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.errors import UsageError
 from harness.layers.factors import stored_bytes
@@ -134,7 +135,7 @@ def test_what_remains_is_what_a_compression_leaves_but_for_rounded_ranks(subject
     method = compressors.get("svd")
     calibration = tiny_models.random_calibration(SAMPLES, LENGTH)
     small = compress_model(
-        found, "svd", method, method.config(), ratio, calibration, batch_size=2
+        found, CompressionJob("svd", method, method.config(), ratio, calibration, batch_size=2)
     ).compression
     cost = estimate(subject_in(folder, "float32", "language"), spec(ratio))
     removed = cost.parameters - cost.remaining
@@ -169,7 +170,7 @@ def test_memory_is_that_of_weights_factors_and_all_statistics(subject, name, dty
         )
 
     sizes = [held(block.moments) + block.mlp_tokens.nbytes for block in collected]
-    gradients = sum(held(block.gradients) for block in collected)
+    gradients = sum(held(block.backward.gradients) for block in collected)
     weights = sum(one.nbytes for one in model.parameters())
     priced = subject_in(folder, dtype, "language")
     factors = (linear_weights(layers_of(model)) // 2) * model.dtype.itemsize

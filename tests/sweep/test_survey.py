@@ -10,7 +10,7 @@ import pytest
 from harness.cli.main import main
 from harness.errors import AssetError
 from harness.experiments import resolve as lookups
-from harness.experiments.resolve import Lookups, once
+from harness.experiments.resolve import Resolver, once
 from harness.sweep.cell import plan_of
 from harness.sweep.recipe_file import read_recipe, requests
 from harness.sweep.status import survey
@@ -83,8 +83,8 @@ def test_only_absence_is_remembered_among_failures():
     assert once(str.upper)("a") == "A"
     # True equals 1, but is another option of a task.
     assert [once(repr)(one) for one in (True, 1)] == ["True", "1"]
-    lookups = Lookups()
-    assert lookups.model is not Lookups().model
+    lookups = Resolver()
+    assert lookups.model is not Resolver().model
 
 
 def test_plan_shows_costs_where_only_the_data_is_missing(
