@@ -17,6 +17,7 @@ from harness.assets import entries, inventory
 from harness.assets.entries import cached
 from harness.cli.main import main
 from harness.errors import AssetError, InfrastructureError, UsageError
+from harness.support import locks
 
 BUILDER = """
 import sys, time
@@ -115,8 +116,8 @@ def test_a_whole_entry_needs_neither_a_lock_nor_room(monkeypatch: pytest.MonkeyP
     def read_only(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(made))
 
-    monkeypatch.setattr("harness.assets.hashing.write_atomically", read_only)
-    monkeypatch.setattr(entries, "locked", lambda *_: pytest.fail("locked"))
+    monkeypatch.setattr("harness.assets.hashing.write_file", read_only)
+    monkeypatch.setattr(entries, "entry_locked", lambda *_: pytest.fail("locked"))
     assert entry() == made
 
 
@@ -187,13 +188,13 @@ def test_two_processes_that_find_one_damaged_entry_build_it_once(
 ) -> None:
     (entry() / "config").unlink()
     process = builder()
-    flock = entries.fcntl.flock
+    flock = locks.fcntl.flock
 
     def then(*arguments: object) -> None:
         (tmp_path / "go").write_text("")
         flock(*arguments)
 
-    monkeypatch.setattr(entries.fcntl, "flock", then)
+    monkeypatch.setattr(locks.fcntl, "flock", then)
     made = cached("models", "one", lambda _: pytest.fail("built twice"), "x")
     assert (made / "half").read_text() == "x"
     assert process.wait() == 0
