@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from harness.assets.hashing import content_sha256
 from harness.checkpoints import layer_formats as forms
 from harness.checkpoints.atomic_folder import held
 from harness.checkpoints.finalize import make_runnable
@@ -24,9 +23,10 @@ from harness.families.stack import Block
 from harness.offload.hooks import bring_in, send_out
 from harness.records.document import Document
 from harness.records.record import LayerFacts
+from harness.support.files import PARTIAL, file_aside
+from harness.support.hashing import content_sha256
 
 PURPOSE = "staging.json"
-PARTIAL = ".partial"
 
 _log = logging.getLogger(__name__)
 
@@ -91,10 +91,10 @@ class Staging:
             InfrastructureError: it cannot be written.
         """
         path = self._tensors(block)
-        tensors = {name: one.contiguous() for name, one in block.module.state_dict().items()}
+        tensors = {name: tensor.contiguous() for name, tensor in block.module.state_dict().items()}
         try:
-            save_file(tensors, _aside(path))
-            _aside(path).replace(path)
+            with file_aside(path) as aside:
+                save_file(tensors, aside)
             done = StagedBlock(
                 sha256=content_sha256(path),
                 facts=tuple(facts),
@@ -133,8 +133,8 @@ def open_staging(folder: Path, recipe: str, batch_size: int, device: torch.devic
     versions = tuple(f"{name} {version(name)}" for name in ("harness", "torch", "transformers"))
     purpose = Purpose(recipe=recipe, batch_size=batch_size, device=device.type, versions=versions)
     try:
-        if found := _content(folder):
-            if found == purpose:
+        if former := _content(folder):
+            if former == purpose:
                 return Staging(folder, device)
             _log.warning("%s holds blocks of another compression; starting afresh", folder)
             _clear(folder)
@@ -197,9 +197,5 @@ def _content(folder: Path) -> Purpose | None:
 
 
 def _write(path: Path, document: Document) -> None:
-    _aside(path).write_text(document.model_dump_json() + "\n", encoding="utf-8")
-    _aside(path).replace(path)
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(path.name + PARTIAL)
+    with file_aside(path) as aside:
+        aside.write_text(document.model_dump_json() + "\n", encoding="utf-8")

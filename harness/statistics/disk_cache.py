@@ -21,6 +21,7 @@ from harness.errors import InfrastructureError
 from harness.records.document import digest
 from harness.statistics.moments import Moments
 from harness.statistics.packed_moments import Folded, folded
+from harness.support.files import file_aside
 from harness.support.locks import locked
 
 PARTS = ("second", "mean", "magnitude")
@@ -54,10 +55,9 @@ def shared(
             except (SafetensorError, ValueError) as error:
                 _log.warning("%s is damaged (%s); calibrating again", path, error)
         blocks = build()
-        partial = path.with_suffix(".partial")
         try:
-            save(blocks, origin, partial)
-            partial.replace(path)
+            with file_aside(path) as aside:
+                save(blocks, origin, aside)
         except (OSError, SafetensorError) as error:
             raise InfrastructureError(
                 f"cannot keep statistics in {folder} ({error}); free some space, choose an "
@@ -76,12 +76,15 @@ def save(blocks: Sequence[BlockStatistics], origin: Mapping[str, str], path: Pat
             "gradients": folded(block.gradients or {}).held,
         }
         counts.append(
-            {kind: {name: one.count for name, one in of.items()} for kind, of in kinds.items()}
+            {
+                kind: {name: moments.count for name, moments in of.items()}
+                for kind, of in kinds.items()
+            }
         )
         for kind, of in kinds.items():
-            for name, one in of.items():
+            for name, moments in of.items():
                 for part in PARTS:
-                    tensors[f"{number}.{kind}.{name}.{part}"] = getattr(one, part)
+                    tensors[f"{number}.{kind}.{name}.{part}"] = getattr(moments, part)
         if block.mlp_tokens is not None:
             tensors[f"{number}.mlp_tokens"] = block.mlp_tokens
         if block.influence is not None:
