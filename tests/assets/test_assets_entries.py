@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -73,6 +75,15 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
         (folder / "config").symlink_to(folder.parents[2] / "config"),
     ),
 }
+
+
+def test_the_list_of_files_is_as_earlier_versions_wrote_and_read_it() -> None:
+    listed = json.loads((entry() / ".manifest.json").read_text())
+    assert listed.keys() == {"source", "made", "files"}
+    assert listed["files"] == {
+        "config": {"size": 2, "sha256": hashlib.sha256(b"{}").hexdigest()},
+        "inside/weights": {"size": 10, "sha256": hashlib.sha256(b"0123456789").hexdigest()},
+    }
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
@@ -147,6 +158,27 @@ def test_a_disk_that_fills_up_while_rebuilding_keeps_what_is_there(cache: Path) 
         cached("models", "one", fill, "x")
     assert (made / "inside" / "weights").is_file()
     assert [path.name for path in (cache / "models").glob(".*.partial")] == []
+
+
+def test_a_disk_that_fills_up_at_the_last_step_keeps_what_is_there(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (entry() / "config").unlink()
+    rename = Path.rename
+
+    def fill(self: Path, to: Path) -> Path:
+        if self.name.endswith(".partial"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return rename(self, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fill)
+        with pytest.raises(InfrastructureError, match="no space left"):
+            entry()
+    assert state() == "damaged: config is missing"
+    assert sorted(path.name for path in (cache / "models").iterdir()) == [".one.lock", "one"]
+    entry()
+    assert state() == "whole"
 
 
 def test_a_killed_build_is_seen_and_built_again(
