@@ -138,7 +138,7 @@ def partial_of(path: Path) -> Path:
 
 def former_of(folder: Path) -> Path:
     """Where ``folder_aside`` puts a folder that it is about to replace."""
-    return folder.with_name(f".{folder.name}.old")
+    return folder.with_name(f".{folder.name}.replaced")
 
 
 def remove(path: Path) -> None:
