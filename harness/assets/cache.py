@@ -1,4 +1,4 @@
-"""The cache folder: where it is, how it is written, and what a full disk means."""
+"""The cache folder: where it is, and what a full disk means."""
 
 from __future__ import annotations
 
@@ -22,17 +22,6 @@ def cache_root() -> Path:
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared).absolute() / "harness"
     return Path.home() / ".cache" / "harness"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` so that readers see the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

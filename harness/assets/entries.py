@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,8 +12,8 @@ from harness.assets.cache import cache_root, disk_trouble_explained
 from harness.assets.hashing import file_sha256
 from harness.assets.manifests import fault, write_manifest
 from harness.errors import AssetError
-
-PARTIAL = ".partial"
+from harness.support.files import folder_aside
+from harness.support.locks import flocked
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +38,7 @@ def cached(kind: str, key: str, build: Callable[[Path], None], source: str) -> P
     entry = cache_root() / kind / key
     with disk_trouble_explained():
         if _fault(entry):
-            with locked(entry):
+            with entry_locked(entry):
                 # Whoever had the lock may have built it.
                 if wrong := _fault(entry):
                     if os.path.lexists(entry):
@@ -51,32 +49,14 @@ def cached(kind: str, key: str, build: Callable[[Path], None], source: str) -> P
 
 
 @contextlib.contextmanager
-def locked(entry: Path, *, wait: bool = True) -> Iterator[bool]:
+def entry_locked(entry: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock of an entry, whether or not it is there; gives whether it is held.
 
     Without ``wait`` the block runs at once, even if another process has the lock.
     """
     entry.parent.mkdir(parents=True, exist_ok=True)
-    with entry.with_name(f".{entry.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
-def partial_of(entry: Path) -> Path:
-    """Where an entry is built."""
-    return entry.with_name(f".{entry.name}{PARTIAL}")
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a link (not what it leads to) or a folder, if it is there."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
+    with flocked(entry.with_name(f".{entry.name}.lock"), wait=wait) as held:
+        yield held
 
 
 def _fault(entry: Path) -> str:
@@ -96,14 +76,6 @@ def _rebuild(entry: Path, build: Callable[[Path], None], source: str, wrong: str
 
 
 def _build(entry: Path, build: Callable[[Path], None], source: str) -> None:
-    partial = partial_of(entry)
-    # The lock is held: whatever lies here was left by a process that died.
-    remove(partial)
-    partial.mkdir()
-    try:
+    with folder_aside(entry) as partial:
         build(partial)
         write_manifest(partial, source)
-        remove(entry)
-        partial.replace(entry)
-    finally:
-        remove(partial)

@@ -18,6 +18,7 @@ from harness.assets.hashing import file_sha256
 from harness.assets.kinds import ModelAsset
 from harness.errors import UsageError
 from harness.records.document import digest
+from harness.support.files import file_aside
 
 _CONVERSION = 1
 """Raise it when the folder made from the same file changes."""
@@ -62,7 +63,8 @@ def _convert(path: Path, folder: Path) -> None:
 
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
     try:
-        save_file(tensors, path, metadata={"format": "pt"})
+        with file_aside(path) as aside:
+            save_file(tensors, aside, metadata={"format": "pt"})
     except SafetensorError as error:
         # The library hides the OSError that cached() would explain.
         if "os error 28" in str(error):

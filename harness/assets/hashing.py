@@ -8,8 +8,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.assets.cache import cache_root, write_atomically
+from harness.assets.cache import cache_root
 from harness.records.document import digest
+from harness.support.files import write_file
+from harness.support.hashing import content_sha256
 
 HASHES = "hashes"
 """Folder of the cache."""
@@ -28,17 +30,11 @@ def file_sha256(path: Path) -> str:
         remembered = json.loads(memo.read_text(encoding="utf-8"))
         if isinstance(remembered, dict) and remembered.get("state") == state:
             return str(remembered["sha256"])
-    found = content_sha256(path)
+    sha256 = content_sha256(path)
     # Remembering only saves time: a cache that cannot be written must not stop a run.
     with contextlib.suppress(OSError):
-        write_atomically(memo, json.dumps({"state": state, "sha256": found}))
-    return found
-
-
-def content_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file, read anew."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        write_file(memo, json.dumps({"state": state, "sha256": sha256}))
+    return sha256
 
 
 def files_sha256(files: Iterable[Path]) -> str:

@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.assets.cache import cache_root, disk_trouble_explained
-from harness.assets.entries import PARTIAL, locked, partial_of, remove
-from harness.assets.hashing import HASHES, content_sha256
+from harness.assets.entries import entry_locked
+from harness.assets.hashing import HASHES
 from harness.assets.manifests import fault, read_manifest
 from harness.assets.pins import PINS, read_pin
 from harness.errors import InfrastructureError, UsageError, unknown
+from harness.support.files import PARTIAL, former_of, partial_of, remove
+from harness.support.hashing import content_sha256
 
 FOLDERS = ("models", "wheels", "archives")
 KINDS = (*FOLDERS, PINS, HASHES)
@@ -101,13 +103,13 @@ def delete(entry: Entry) -> None:
             remove(entry.path)
             return
         final = entry.path.with_name(entry.key)
-        with locked(final, wait=False) as held:
+        with entry_locked(final, wait=False) as held:
             if not held:
                 raise InfrastructureError(
                     f"{entry.name} is being made by another process; try again when it has ended"
                 )
-            remove(final)
-            remove(partial_of(final))
+            for path in (final, partial_of(final), former_of(final)):
+                remove(path)
 
 
 def _of_kind(kind: str) -> Iterator[Entry]:

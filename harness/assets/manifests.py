@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.assets.hashing import content_sha256
 from harness.records.document import Document
+from harness.support.hashing import FileFacts, difference, facts_of
 
 NAME = ".manifest.json"
 
 
-class FileFacts(Document):
-    """One file of an entry."""
-
-    size: int
-    sha256: str
-
-
-class Manifest(Document):
+class CacheManifest(Document):
     """An entry: what it was made from, when, and its files by their path inside it."""
 
     source: str
@@ -38,19 +30,16 @@ class Manifest(Document):
 
 def write_manifest(folder: Path, source: str) -> None:
     """Write down what ``folder``, made from ``source``, holds now."""
-    files = {
-        name: FileFacts(size=(folder / name).stat().st_size, sha256=content_sha256(folder / name))
-        for name in sorted(_names(folder))
-    }
+    files = {name: facts_of(folder / name) for name in sorted(_names(folder))}
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    text = Manifest(source=source, made=made, files=files).model_dump_json()
+    text = CacheManifest(source=source, made=made, files=files).model_dump_json()
     (folder / NAME).write_text(text, encoding="utf-8")
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Path) -> CacheManifest | None:
     """The manifest of ``folder``; None if it has none that can be read."""
     try:
-        return Manifest.model_validate_json((folder / NAME).read_bytes())
+        return CacheManifest.model_validate_json((folder / NAME).read_bytes())
     except (OSError, ValidationError):
         return None
 
@@ -86,21 +75,17 @@ def _damage(folder: Path, sha256: Callable[[Path], str] | None) -> str:
 def _difference(
     folder: Path, name: str, facts: FileFacts, sha256: Callable[[Path], str] | None
 ) -> str:
-    status = (folder / name).lstat()
-    if not stat.S_ISREG(status.st_mode):
+    path = folder / name
+    if path.is_symlink() or not path.is_file():
         return f"{name} is no file"
-    if status.st_size != facts.size:
-        return f"{name} has {status.st_size} bytes instead of {facts.size}"
-    if sha256 and (found := sha256(folder / name)) != facts.sha256:
-        return f"{name} has the SHA-256 {found} instead of {facts.sha256}"
-    return ""
+    instead = difference(path, facts, sha256)
+    return f"{name} has {instead}" if instead else ""
 
 
 def _names(folder: Path) -> set[str]:
     """Paths of all files inside, links not followed, but for the manifest."""
-    found = set()
+    names: set[str] = set()
     for place, folders, files in os.walk(folder):
         links = [name for name in folders if Path(place, name).is_symlink()]
-        for name in (*files, *links):
-            found.add(Path(place, name).relative_to(folder).as_posix())
-    return found - {NAME}
+        names |= {Path(place, name).relative_to(folder).as_posix() for name in (*files, *links)}
+    return names - {NAME}

@@ -9,8 +9,9 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from harness.assets.cache import cache_root, disk_trouble_explained, write_atomically
+from harness.assets.cache import cache_root, disk_trouble_explained
 from harness.records.document import Document, digest
+from harness.support.files import write_file
 
 PINS = "pins"
 
@@ -83,9 +84,7 @@ def read_pin(path: Path) -> Seen | None:
 def remember_pin(reference: str, sha256: str) -> None:
     """Insist from now on that ``reference`` hashes to ``sha256``."""
     with disk_trouble_explained():
-        write_atomically(
-            _path(reference), Seen(reference=reference, sha256=sha256).model_dump_json()
-        )
+        write_file(_path(reference), Seen(reference=reference, sha256=sha256).model_dump_json())
 
 
 def _path(reference: str) -> Path:

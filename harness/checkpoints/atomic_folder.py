@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,8 @@ from safetensors import SafetensorError
 
 from harness.checkpoints.manifest import is_saved
 from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.support.files import folder_aside, partial_of
+from harness.support.locks import flocked
 
 MARGIN = 64_000_000
 """Bytes for what goes with the weights: tokenizer, records, configuration."""
@@ -62,32 +62,13 @@ def filled_aside(folder: Path, weights: int, force: bool = False) -> Iterator[Pa
     """
     require_free(folder, force)
     require_space(folder, weights)
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_of(folder)
     with _trouble_explained(folder):
         partial.mkdir(parents=True, exist_ok=True)
-        with held(partial, folder):
-            for left in partial.iterdir():
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-            try:
-                yield partial
-                require_free(folder, force)
-                _put(partial, folder)
-            finally:
-                if partial.exists():
-                    shutil.rmtree(partial)
-
-
-def _put(partial: Path, folder: Path) -> None:
-    """A folder cannot take the name of one that has content, so that one steps aside first."""
-    if not folder.exists():
-        partial.rename(folder)
-        return
-    old = folder.with_name(f".{folder.name}.old")
-    if old.exists():
-        shutil.rmtree(old)
-    folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old)
+        with held(partial, folder), folder_aside(folder) as aside:
+            require_free(folder, force)  # it may be there again, see ``folder_aside``
+            yield aside
+            require_free(folder, force)
 
 
 @contextlib.contextmanager
@@ -97,15 +78,10 @@ def held(aside: Path, folder: Path) -> Iterator[None]:
     Raises:
         UsageError: one does already.
     """
-    handle = os.open(aside, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"another process is saving to {folder}; wait for it") from error
+    with flocked(aside, wait=False) as alone:
+        if not alone:
+            raise UsageError(f"another process is saving to {folder}; wait for it")
         yield
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

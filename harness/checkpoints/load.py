@@ -32,6 +32,7 @@ from harness.offload.device_map import DeviceMap, blocks_on_disk
 from harness.offload.hooks import is_offloaded, misshapen
 from harness.records.spec import Dtype
 from harness.support.malloc import return_freed_tensors
+from harness.support.out_of_memory import out_of_memory
 
 
 def load(
@@ -129,9 +130,9 @@ def _placement(
 def _move(model: PreTrainedModel, device: str) -> None:
     try:
         cast("nn.Module", model).to(torch.device(device))
-    except torch.OutOfMemoryError:
-        raise
     except (RuntimeError, AssertionError) as error:
+        if out_of_memory(error):
+            raise
         raise UsageError(f"device '{device}' cannot be used: {error}; pass --device cpu") from error
 
 
@@ -152,10 +153,10 @@ def _damage_explained(reference: str) -> Iterator[None]:
     logging.set_verbosity_error()  # instead of a report over many lines, one error
     try:
         yield
-    except (HarnessError, MemoryError, torch.OutOfMemoryError):
-        raise
     # The library raises errors of many unrelated types, KeyError among them.
     except Exception as error:
+        if isinstance(error, HarnessError) or out_of_memory(error):
+            raise
         raise AssetError(
             f"model '{reference}' does not load ({type(error).__name__}: {error}); "
             "fetch or copy it again, tokenizer and image processor included"

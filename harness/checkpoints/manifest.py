@@ -9,28 +9,29 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from harness.assets.hashing import content_sha256, file_sha256
+from harness.assets.hashing import file_sha256
 from harness.checkpoints.format import FORMAT, NAME, require_known
 from harness.errors import AssetError
 from harness.records.document import Document
+from harness.support.hashing import FileFacts, difference, facts_of
 
 MANIFEST = "harness.json"
 CARD = "README.md"
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 
 
-class FileFacts(Document):
-    """One file as it was written."""
+class SavedFile(Document):
+    """``FileFacts`` as they stand in the manifest."""
 
     bytes: int
     sha256: str
 
 
-class Manifest(Document):
+class SavedManifest(Document):
     """Files by their path in the folder, all but the model card, which people may edit."""
 
     format: Literal[1] = FORMAT
-    files: Mapping[str, FileFacts]
+    files: Mapping[str, SavedFile]
 
 
 def is_saved(folder: Path) -> bool:
@@ -44,14 +45,13 @@ def is_saved(folder: Path) -> bool:
 
 def write_manifest(folder: Path) -> None:
     """List all files of ``folder``, which is complete but for this."""
-    files = {
-        path.relative_to(folder).as_posix(): FileFacts(
-            bytes=path.stat().st_size, sha256=content_sha256(path)
-        )
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != CARD
-    }
-    text = Manifest(files=files).model_dump_json(indent=1) + "\n"
+    files: dict[str, SavedFile] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != CARD:
+            facts = facts_of(path)
+            name = path.relative_to(folder).as_posix()
+            files[name] = SavedFile(bytes=facts.size, sha256=facts.sha256)
+    text = SavedManifest(files=files).model_dump_json(indent=1) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -73,22 +73,22 @@ def check_saved(folder: Path) -> None:
             )
         if path.suffix == ".safetensors" and path.name not in manifest.files:
             raise AssetError(f"{path} is no part of the saved model; move it elsewhere")
-    for name, facts in manifest.files.items():
+    for name, saved in manifest.files.items():
         path = folder / name
         if not path.is_file():
             raise AssetError(f"{folder} lacks {name}; copy the saved model again")
-        if path.stat().st_size != facts.bytes or file_sha256(path) != facts.sha256:
+        if instead := difference(path, FileFacts(saved.bytes, saved.sha256), file_sha256):
             raise AssetError(
-                f"{path} is not as it was saved (SHA-256 differs); copy the saved model again"
+                f"{path} is not as it was saved ({instead}); copy the saved model again"
             )
 
 
-def _read(folder: Path) -> Manifest:
+def _read(folder: Path) -> SavedManifest:
     path = folder / MANIFEST
     try:
         content = json.loads(path.read_text("utf-8"))
         require_known(content)
-        return Manifest.model_validate(content)
+        return SavedManifest.model_validate(content)
     except FileNotFoundError as error:
         raise AssetError(f"{folder} lacks {MANIFEST}; copy the saved model again") from error
     except (ValueError, ValidationError) as error:

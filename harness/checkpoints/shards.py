@@ -9,6 +9,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
+from harness.support.files import file_aside
+
 SHARD_BYTES = 5_000_000_000
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -28,11 +30,8 @@ def write_shards(
 
     def flush() -> None:
         nonlocal batch, size
-        file = _part(folder, len(shards))
-        file.touch()
-        mode = file.stat().st_mode
-        save_file(batch, file, metadata={"format": "pt"})
-        file.chmod(mode)  # safetensors lets only the owner read what it writes
+        with file_aside(_part(folder, len(shards))) as aside:
+            save_file(batch, aside, metadata={"format": "pt"})
         shards.append(list(batch))
         batch, size = {}, 0
 

@@ -66,7 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
         require_counts,
     )
     from harness.compression.block_checkpoints import block_checkpoints_beside  # noqa: PLC0415
-    from harness.experiments.runner import failures_explained  # noqa: PLC0415
+    from harness.support.failures import failures_explained  # noqa: PLC0415
 
     quiet_libraries()
     given = vars(arguments)

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from harness.cli.display import console, quiet_libraries, tracker
 from harness.cli.options import Actions, add_action, add_offline
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import UsageError
+from harness.support.files import cannot_write, write_failures_explained, write_file, write_files
 
 if TYPE_CHECKING:
     from harness.gate.baseline import Baseline
@@ -97,7 +98,7 @@ def _accept(arguments: argparse.Namespace) -> int:
     if not keys:
         titles = "; ".join(cell.title for cell in baseline.cells)
         raise UsageError(f"no cell matches {' '.join(arguments.cell)}; there are: {titles}")
-    records = [one for one in _candidate(arguments) if cell_key(one.spec) in keys]
+    records = [record for record in _candidate(arguments) if cell_key(record.spec) in keys]
     updated = accepted(baseline, records)
     _write_baseline(updated, arguments.baseline)
     _print_changes(baseline, updated)
@@ -170,8 +171,8 @@ def _run(arguments: argparse.Namespace) -> list[RunRecord]:
         recipe = recipe.model_copy(update={"seeds": seeds})
     with _records_folder(arguments.output) as folder:
         # A kept record may be of older code: only calibration, which is long, goes on from it.
-        found = run_recipe(recipe, folder, tracker(), force=not calibrates)
-        return [_told(record) for record in found]
+        records = run_recipe(recipe, folder, tracker(), force=not calibrates)
+        return [_told(record) for record in records]
 
 
 def _told(record: RunRecord) -> RunRecord:
@@ -199,16 +200,22 @@ def _report(verdict: Verdict, arguments: argparse.Namespace) -> None:
         table.add_row(cell.title, *reports.numbers(cell), f"{cell.outcome}: {cell.reason}")
     console(200).print(table)
     summary = reports.markdown(verdict)
+    files = {}
     if arguments.markdown:
-        _write(arguments.markdown, summary)
+        files[arguments.markdown] = summary
     if arguments.junit:
-        _write(arguments.junit, reports.junit(verdict, strict=arguments.strict))
+        files[arguments.junit] = reports.junit(verdict, strict=arguments.strict)
     if arguments.json:
         plain = {"outcome": verdict.outcome, **verdict.model_dump(mode="json")}
-        _write(arguments.json, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+        files[arguments.json] = json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
+    with write_failures_explained():
+        write_files(files)
     if job_summary := os.environ.get(SUMMARY):
-        with Path(job_summary).open("a", encoding="utf-8") as file:
-            file.write(summary + "\n")
+        try:
+            with Path(job_summary).open("a", encoding="utf-8") as file:
+                file.write(summary + "\n")
+        except OSError as error:
+            raise cannot_write(job_summary, error) from error
 
 
 def _print_changes(old: Baseline, new: Baseline) -> None:
@@ -223,14 +230,5 @@ def _print_changes(old: Baseline, new: Baseline) -> None:
 def _write_baseline(baseline: Baseline, path: Path) -> None:
     from harness.gate.baseline import baseline_text  # noqa: PLC0415
 
-    _write(path, baseline_text(baseline))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InfrastructureError(
-            f"cannot write {path} ({error.strerror or error}); choose another folder"
-        ) from error
+    with write_failures_explained():
+        write_file(path, baseline_text(baseline))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.records import store
+from harness.support.files import write_failures_explained, write_files
 from leaderboards import formats
 from leaderboards.board import board
 
@@ -45,10 +46,8 @@ def execute(arguments: argparse.Namespace) -> int:
     files = dict(formats.rendered(ranked, arguments.format))
     if arguments.check:
         return _check(arguments.output, files)
-    for name, content in files.items():
-        path = arguments.output / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    with write_failures_explained():
+        write_files({arguments.output / name: content for name, content in files.items()})
     paths = "".join(f"{arguments.output / name}\n" for name in files)
     sys.stdout.write(files[MARKDOWN].decode() if MARKDOWN in files else paths)
     return 0
@@ -83,5 +82,5 @@ def _difference(path: Path, content: bytes) -> Iterable[str]:
 
 
 def _left(folder: Path, files: dict[str, bytes], suffixes: Iterable[str]) -> list[Path]:
-    found = {path for suffix in suffixes for path in folder.glob(f"{formats.FIGURES}/*{suffix}")}
-    return sorted(found - {folder / name for name in files})
+    drawn = {path for suffix in suffixes for path in folder.glob(f"{formats.FIGURES}/*{suffix}")}
+    return sorted(drawn - {folder / name for name in files})

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from harness.assets.hashing import content_sha256
 from harness.checkpoints.atomic_folder import held
 from harness.checkpoints.finalize import make_runnable
 from harness.checkpoints.format import SavedLayer
@@ -25,9 +24,10 @@ from harness.families.stack import Block
 from harness.offload.hooks import bring_in, send_out
 from harness.records.document import Document
 from harness.records.record import LayerFacts
+from harness.support.files import PARTIAL, file_aside
+from harness.support.hashing import content_sha256
 
 PURPOSE = "purpose.json"
-PARTIAL = ".partial"
 
 _log = logging.getLogger(__name__)
 
@@ -128,8 +128,8 @@ class BlockCheckpoints:
         path, facts_path = _files(self.folder, block)
         tensors = {name: t.contiguous() for name, t in block.module.state_dict().items()}
         try:
-            save_file(tensors, _aside(path))
-            _aside(path).replace(path)
+            with file_aside(path) as aside:
+                save_file(tensors, aside)
             done = BlockCheckpoint(
                 sha256=content_sha256(path),
                 facts=tuple(facts),
@@ -249,9 +249,5 @@ def _content(folder: Path) -> Purpose | None:
 
 
 def _write(path: Path, document: Document) -> None:
-    _aside(path).write_text(document.model_dump_json() + "\n", encoding="utf-8")
-    _aside(path).replace(path)
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(path.name + PARTIAL)
+    with file_aside(path) as aside:
+        aside.write_text(document.model_dump_json() + "\n", encoding="utf-8")

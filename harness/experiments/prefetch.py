@@ -15,8 +15,8 @@ from harness.checkpoints.resolve import resolve_model
 from harness.errors import HarnessError
 from harness.experiments.request import Request
 from harness.experiments.resolve import prepared_task
-from harness.experiments.runner import failures_explained
 from harness.records.spec import CalibrationSpec, TaskSpec
+from harness.support.failures import failures_explained
 from harness.support.offline import offline
 
 State = Literal["there already", "fetched", "failed"]

@@ -18,7 +18,7 @@ from harness.checkpoints.save import save
 from harness.compression.block_checkpoints import block_checkpoints_beside
 from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
-from harness.errors import HarnessError, IncompleteError, InfrastructureError
+from harness.errors import HarnessError
 from harness.evaluation.task import Conditions
 from harness.experiments.plan import Cell, Plan, Source, Variant, make_plan
 from harness.experiments.request import Request
@@ -31,7 +31,7 @@ from harness.records.spec import CalibrationSpec
 from harness.statistics import disk_cache as saved
 from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.collect import collect
-from harness.support.out_of_memory import out_of_memory
+from harness.support.failures import failures_explained
 from harness.support.progress import Tracker, silent
 
 __all__ = ["Request", "run", "run_plan"]
@@ -303,21 +303,3 @@ def _status(result: TaskResult | None) -> Status:
     if result is None:
         return "failed"
     return "incomplete" if result.skipped else "complete"
-
-
-@contextmanager
-def failures_explained(what: str) -> Iterator[None]:
-    """Turn whatever ``what`` raises into an error that a record can hold."""
-    try:
-        yield
-    except HarnessError:
-        raise
-    # A plugin may raise anything; the other cells go on.
-    except Exception as error:
-        if out_of_memory(error):
-            raise InfrastructureError(
-                "out of memory; pass a smaller --batch-size, a smaller model, or --dtype bfloat16"
-            ) from error
-        raise IncompleteError(
-            f"{what} failed: {type(error).__name__}: {error}; --debug shows where"
-        ) from error

@@ -193,8 +193,8 @@ def baseline_text(baseline: Baseline) -> str:
         marks[f'"{mark}"'] = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         return mark
 
-    for one in plain["samples"].values():
-        one["ids"], one["weights"] = flat(one["ids"]), flat(one["weights"])
+    for shared in plain["samples"].values():
+        shared["ids"], shared["weights"] = flat(shared["ids"]), flat(shared["weights"])
     for cell in plain["cells"]:
         cell["values"], cell["spec"] = flat(_short(cell["values"])), flat(cell["spec"])
     text = json.dumps(plain, indent=1, ensure_ascii=False)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from transformers import PretrainedConfig
 
 from harness.compression.compressor import Compressor
@@ -18,6 +17,7 @@ from harness.profile.measure import Measured, Setting, fits, measure
 from harness.profile.skeleton import LayerShapes, Skeleton, saved_forms, shapes_of, skeleton
 from harness.profile.table2 import METHOD, MODEL, WORKLOAD, Counted, as_table2
 from harness.records.spec import DENSE, Dtype, Scope
+from harness.support.out_of_memory import out_of_memory
 from harness.support.progress import Tracker, silent
 
 AS_SAVED = "as saved"
@@ -146,5 +146,7 @@ def _measured(
         return DOES_NOT_FIT
     try:
         return measure(config, shapes, workload, request.dtype, request.setting)
-    except torch.OutOfMemoryError:
-        return DOES_NOT_FIT
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            return DOES_NOT_FIT
+        raise

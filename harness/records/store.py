@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
-import os
 import re
-import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,9 +22,9 @@ from pydantic_core import from_json
 from harness.errors import InfrastructureError, UsageError
 from harness.records.document import digest
 from harness.records.record import SCHEMA_VERSION, RunRecord
+from harness.support.files import cannot_write, write_file
 
 _AGAIN = "restore it from a copy, or delete it and run the cell again"
-_FIX = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space or choose another folder")
 
 
 class Problem(NamedTuple):
@@ -52,7 +49,7 @@ def save(record: RunRecord, folder: Path) -> Path:
     content = record.sealed().model_dump(mode="json")
     text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
     with _trouble_explained(folder):
-        _write(path, text.encode())
+        write_file(path, text)
     return path
 
 
@@ -112,10 +109,10 @@ def load_all(folder: Path) -> tuple[list[RunRecord], list[Problem]]:
     Raises:
         UsageError: there is no such folder.
     """
-    found = list(scan(folder))
+    read = list(scan(folder))
     return (
-        [one for one in found if isinstance(one, RunRecord)],
-        [one for one in found if isinstance(one, Problem)],
+        [record for record in read if isinstance(record, RunRecord)],
+        [problem for problem in read if isinstance(problem, Problem)],
     )
 
 
@@ -154,10 +151,7 @@ def _trouble_explained(folder: Path) -> Iterator[None]:
     except FileExistsError as error:
         raise InfrastructureError(f"{folder} is a file; choose another folder") from error
     except OSError as error:
-        fix = _FIX.get(error.errno or 0, "make it writable or choose another folder")
-        raise InfrastructureError(
-            f"cannot write a record to {folder} ({error.strerror or error}); {fix}"
-        ) from error
+        raise cannot_write(f"a record to {folder}", error) from error
 
 
 def _path(folder: Path, run_id: str) -> Path:
@@ -173,20 +167,6 @@ def _examine(path: Path, *, bulk: bool) -> RunRecord | Problem:
         return Problem(path, f"cannot be read ({error.strerror or error})")
     except _DamagedError as error:
         return Problem(path, str(error))
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _parse(content: bytes, *, bulk: bool = True) -> RunRecord:

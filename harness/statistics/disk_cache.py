@@ -21,6 +21,7 @@ from harness.records.document import digest
 from harness.statistics.block_statistics import BackwardStatistics, BlockStatistics
 from harness.statistics.moments import Moments
 from harness.statistics.packed_moments import PackedMoments, packed
+from harness.support.files import file_aside
 from harness.support.locks import locked
 
 PARTS = ("second", "mean", "magnitude")
@@ -54,10 +55,9 @@ def shared(
             except (SafetensorError, ValueError) as error:
                 _log.warning("%s is damaged (%s); calibrating again", path, error)
         blocks = build()
-        partial = path.with_suffix(".partial")
         try:
-            save(blocks, origin, partial)
-            partial.replace(path)
+            with file_aside(path) as aside:
+                save(blocks, origin, aside)
         except (OSError, SafetensorError) as error:
             raise InfrastructureError(
                 f"cannot keep statistics in {folder} ({error}); free some space, choose an "

@@ -1,27 +1,56 @@
 """Locks among processes, also among several commands on one folder of records.
 
-A lock is ``flock`` on an open file: the kernel releases it when its owner ends, however that
-happens, so a dead owner's lock needs no clean-up and no time limit. The files stay: removing
+A lock is ``flock`` on an open file or folder: the kernel releases it when its owner ends, however
+that happens, so a dead owner's lock needs no clean-up and no time limit. The files stay: removing
 one would let two processes lock two files of the same name.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.errors import InfrastructureError
 
 
 @contextmanager
+def flocked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of ``path``, a folder or a file, which is made.
+
+    Args:
+        path: what is locked.
+        wait: for whoever has it; else the block runs at once and is told that it is not held.
+
+    Yields:
+        Whether it is held.
+
+    Raises:
+        OSError: it cannot be opened or its file system has no locks.
+    """
+    how = os.O_RDONLY if path.is_dir() else os.O_WRONLY | os.O_CREAT
+    handle = os.open(path, how, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held = False
+        else:
+            held = True
+        yield held
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock that the file ``path`` stands for; the file is made.
+    """Hold the lock that the file ``path`` stands for; it is made, with its folder.
 
     Args:
         path: only ever used as a lock.
-        wait: for whoever has it; else the block runs at once and is told that it is not held.
+        wait: as in ``flocked``.
 
     Yields:
         Whether it is held.
@@ -29,25 +58,13 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     Raises:
         InfrastructureError: the folder cannot be written or its file system has no locks.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise _no_lock(path, error) from error
-    with file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held = False
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held = stack.enter_context(flocked(path, wait=wait))
         except OSError as error:
-            raise _no_lock(path, error) from error
-        else:
-            held = True
+            raise InfrastructureError(
+                f"cannot lock {path} ({error.strerror or error}); make the folder writable, free "
+                "some space, or choose an --output on a local disk"
+            ) from error
         yield held
-
-
-def _no_lock(path: Path, error: OSError) -> InfrastructureError:
-    return InfrastructureError(
-        f"cannot lock {path} ({error.strerror or error}); make the folder writable, free some "
-        "space, or choose an --output on a local disk"
-    )

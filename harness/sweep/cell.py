@@ -11,8 +11,9 @@ from harness.errors import HarnessError
 from harness.experiments.plan import Cell, Plan, make_plan
 from harness.experiments.request import Request
 from harness.experiments.resolve import Resolver
-from harness.experiments.runner import failures_explained, run_plan
+from harness.experiments.runner import run_plan
 from harness.records import store
+from harness.support.failures import failures_explained
 from harness.support.locks import locked
 from harness.sweep.job import ANSWER, JOB, Answer, Job, answer_of
 
@@ -45,9 +46,9 @@ def _done(job: Job) -> Answer:
     plan, cell = plan_of(replace(job.request, force=True))
     output = job.request.output
     with locked(output / ".locks" / f"{cell.run_id}.lock", wait=job.wait) as held:
-        found = store.find(output, cell.run_id)
-        if found and found.digest != job.replaces:
-            return answer_of(found)
+        record = store.find(output, cell.run_id)
+        if record and record.digest != job.replaces:
+            return answer_of(record)
         if not held:
             return Answer("busy")
         shared = job.shared if job.shared and job.shared.is_dir() else None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from harness.support.locks import locked
+from harness.support.locks import flocked, locked
 
 PREFIX = ".sweep-"
 OWNER = "owner"
@@ -31,13 +30,12 @@ def shelf(output: Path) -> Iterator[Path]:
                 prefix=PREFIX, dir=output, ignore_cleanup_errors=True
             )
             folder = Path(stack.enter_context(temporary))
-            owner = stack.enter_context((folder / OWNER).open("w"))
-            fcntl.flock(owner, fcntl.LOCK_EX)
+            stack.enter_context(flocked(folder / OWNER))
         yield folder
 
 
 def _remove_if_abandoned(folder: Path) -> None:
     # Its sweep may be ending just now.
-    with suppress(BlockingIOError, FileNotFoundError), (folder / OWNER).open("w") as owner:
-        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder)
+    with suppress(FileNotFoundError), flocked(folder / OWNER, wait=False) as abandoned:
+        if abandoned:
+            shutil.rmtree(folder)

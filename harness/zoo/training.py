@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.datasets.deterministic import chance
+from harness.support.files import file_aside
 from harness.support.progress import Tracker, silent
 
 CHECKPOINT = "checkpoint.pt"
@@ -130,11 +131,9 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, done: Progress) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save({**state, "progress": asdict(done)}, partial)
-    partial.replace(path)
+    with file_aside(path) as aside:
+        torch.save({**state, "progress": asdict(done)}, aside)
 
 
 def _restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:

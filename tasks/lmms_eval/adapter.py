@@ -16,6 +16,7 @@ from harness.errors import AssetError, HarnessError, UsageError
 from harness.models.generation import answer
 from harness.models.language_model import LanguageModel
 from harness.models.prompt import Prompt
+from harness.support.out_of_memory import out_of_memory
 from harness.support.progress import Tracker
 from tasks.lmms_eval.settings import Settings
 
@@ -82,10 +83,10 @@ class InMemory(lmms):  # type: ignore[misc]
         try:
             shown = doc_to_visual(self.task_dict[task][split][document]) or ()
             images = tuple(_image(one, task) for one in shown)
-        except (HarnessError, MemoryError):
-            raise
         # Tasks open images in their own ways, which may raise anything.
         except Exception as error:
+            if isinstance(error, HarnessError) or out_of_memory(error):
+                raise
             raise AssetError(
                 f"document {document} of lmms-eval task '{task}' cannot be shown: "
                 f"{type(error).__name__}: {error}; fetch or copy its data again"

@@ -11,9 +11,9 @@ from typing import Any
 
 from PIL import Image
 
-from harness.assets.hashing import content_sha256
 from harness.errors import AssetError, UsageError
 from harness.records.document import digest
+from harness.support.hashing import content_sha256
 from tasks.questions.lazy import Lazy
 from tasks.questions.pictures import Picture, decoded
 from tasks.questions.rows import ID, IMAGE, QuestionRows, Row

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +19,7 @@ from harness.assets import entries, inventory
 from harness.assets.entries import cached
 from harness.cli.main import main
 from harness.errors import AssetError, InfrastructureError, UsageError
+from harness.support import locks
 
 BUILDER = """
 import sys, time
@@ -74,6 +77,15 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+def test_the_list_of_files_is_as_earlier_versions_wrote_and_read_it() -> None:
+    listed = json.loads((entry() / ".manifest.json").read_text())
+    assert listed.keys() == {"source", "made", "files"}
+    assert listed["files"] == {
+        "config": {"size": 2, "sha256": hashlib.sha256(b"{}").hexdigest()},
+        "inside/weights": {"size": 10, "sha256": hashlib.sha256(b"0123456789").hexdigest()},
+    }
+
+
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_entry_is_built_again_with_a_notice(
     damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture, capsys
@@ -115,8 +127,8 @@ def test_a_whole_entry_needs_neither_a_lock_nor_room(monkeypatch: pytest.MonkeyP
     def read_only(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(made))
 
-    monkeypatch.setattr("harness.assets.hashing.write_atomically", read_only)
-    monkeypatch.setattr(entries, "locked", lambda *_: pytest.fail("locked"))
+    monkeypatch.setattr("harness.assets.hashing.write_file", read_only)
+    monkeypatch.setattr(entries, "entry_locked", lambda *_: pytest.fail("locked"))
     assert entry() == made
 
 
@@ -146,6 +158,27 @@ def test_a_disk_that_fills_up_while_rebuilding_keeps_what_is_there(cache: Path) 
         cached("models", "one", fill, "x")
     assert (made / "inside" / "weights").is_file()
     assert [path.name for path in (cache / "models").glob(".*.partial")] == []
+
+
+def test_a_disk_that_fills_up_at_the_last_step_keeps_what_is_there(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (entry() / "config").unlink()
+    rename = Path.rename
+
+    def fill(self: Path, to: Path) -> Path:
+        if self.name.endswith(".partial"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return rename(self, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fill)
+        with pytest.raises(InfrastructureError, match="no space left"):
+            entry()
+    assert state() == "damaged: config is missing"
+    assert sorted(path.name for path in (cache / "models").iterdir()) == [".one.lock", "one"]
+    entry()
+    assert state() == "whole"
 
 
 def test_a_killed_build_is_seen_and_built_again(
@@ -187,13 +220,13 @@ def test_two_processes_that_find_one_damaged_entry_build_it_once(
 ) -> None:
     (entry() / "config").unlink()
     process = builder()
-    flock = entries.fcntl.flock
+    flock = locks.fcntl.flock
 
     def then(*arguments: object) -> None:
         (tmp_path / "go").write_text("")
         flock(*arguments)
 
-    monkeypatch.setattr(entries.fcntl, "flock", then)
+    monkeypatch.setattr(locks.fcntl, "flock", then)
     made = cached("models", "one", lambda _: pytest.fail("built twice"), "x")
     assert (made / "half").read_text() == "x"
     assert process.wait() == 0

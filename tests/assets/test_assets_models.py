@@ -11,10 +11,10 @@ from tiny_gguf import random_model, write_gguf
 
 from harness.assets import hub
 from harness.assets.aliases import DEFAULT_MODEL, MODELS
-from harness.assets.hashing import content_sha256
 from harness.checkpoints import resolve as models
 from harness.checkpoints.resolve import resolve_model
 from harness.errors import AssetError, UsageError
+from harness.support.hashing import content_sha256
 
 
 @pytest.fixture

@@ -224,7 +224,7 @@ def test_a_full_disk(cli, command, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("harness.records.store.os.fsync", full)
+    monkeypatch.setattr("harness.support.files.os.fsync", full)
     assert_one_line(cli(*command()), INFRASTRUCTURE, "No space left on device", "free some space")
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -73,6 +78,68 @@ def test_one_verdict_gives_all_reports(gate, tmp_path, monkeypatch):
     text = files["markdown"].read_text(encoding="utf-8")
     assert "fail: 1 fail of 1 cells" in text
     assert summary.read_text(encoding="utf-8") == f"before\n{text}\n"
+
+
+@pytest.mark.parametrize("action", ["accept", "calibrate"])
+def test_a_full_disk_leaves_the_baseline_that_was_there(action, gate, tmp_path, monkeypatch):
+    baseline = tmp_path / "gate.json"
+    before = baseline.read_bytes()
+    changed = [perplexity(shifted(0.1, 0.01))] if action == "accept" else draws()[:4]
+    fsync = os.fsync
+
+    def full(file):
+        if ".gate.json." in str(Path(f"/proc/self/fd/{file}").readlink()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        code, out, err = gate(action, *changed)
+    assert (code, out) == (3, "")
+    assert err == (
+        f"harness: error: cannot write {baseline}: No space left on device; free some space or "
+        "choose another folder\n"
+    )
+    assert baseline.read_bytes() == before
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert gate(action, *changed)[0] == 0
+    assert baseline.read_bytes() != before
+
+
+def test_a_full_disk_leaves_all_reports_that_were_there(gate, tmp_path, monkeypatch):
+    files = {name: tmp_path / "out" / f"gate.{name}" for name in ("junit", "markdown", "json")}
+    options = [part for name, path in files.items() for part in (f"--{name}", path)]
+    assert gate("check", perplexity(LOSSES), options=options)[0] == 0
+    before = {path: path.read_bytes() for path in files.values()}
+    code, _, err = gate(
+        "check", perplexity(shifted(0.1)), options=[*options[:4], "--json", "/dev/full"]
+    )
+    assert code == 3
+    assert "cannot write /dev/full: No space left on device; free some space" in err
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert gate("check", perplexity(shifted(0.1)), options=options)[0] == 1
+    assert all(path.read_bytes() != before[path] for path in files.values())
+
+
+def test_a_full_disk_under_the_job_summary_is_told(gate, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "/dev/full")
+    code, _, err = gate("check", perplexity(LOSSES))
+    assert code == 3
+    assert err.count("\n") == 1
+    assert "cannot write /dev/full: No space left on device; free some space" in err
+
+
+def test_a_report_may_go_down_a_pipe(gate, tmp_path):
+    records = save(tmp_path / "candidate", perplexity(LOSSES))
+    command = ["gate", "check", "--results", records, "--baseline", str(tmp_path / "gate.json")]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli.main", *command, "--junit", "/dev/stdout"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert '<testsuite name="harness gate"' in done.stdout
+    assert "Regression gate: pass" in done.stdout
 
 
 def test_reports_hold_any_name():

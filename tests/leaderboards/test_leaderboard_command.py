@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 
 import pytest
@@ -113,6 +115,34 @@ def test_without_the_library_nothing_is_written(leaderboard, tmp_path, monkeypat
     assert err.count("\n") == 1
     assert 'pip install "harness[page]"' in err
     assert not (tmp_path / "board").exists()
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_a_disk_that_fills_up_leaves_the_board_that_was_there(
+    leaderboard, results, tmp_path, monkeypatch, number
+):
+    board = tmp_path / "board"
+    formats = ("md", "json", "html", "csv", "svg")
+    assert leaderboard("--format", *formats)[0] == 0
+    before = {name: (board / name).read_bytes() for name in listed(board)}
+    store.save(make_record(30.0, ratio=0.8), results)
+    flushed = []
+
+    def full(file):
+        flushed.append(file)
+        if len(flushed) >= number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        code, out, err = leaderboard("--format", *formats)
+    assert (code, out) == (3, "")
+    assert err.count("\n") == 1
+    assert f"cannot write {board}" in err
+    assert "No space left on device; free some space or choose another folder" in err
+    assert {name: (board / name).read_bytes() for name in listed(board)} == before
+    assert leaderboard("--format", *formats)[0] == 0
+    assert leaderboard("--format", *formats, "--check")[0] == 0
 
 
 def test_an_unknown_format_is_named(leaderboard):

@@ -318,7 +318,7 @@ def test_a_shard_of_another_rank_is_refused(saved):
     name = next(name for name in tensors if name.endswith(".T"))
     save_file(tensors | {name: tensors[name][:-1]}, shard, metadata={"format": "pt"})
     manifest = json.loads((saved / "harness.json").read_text())
-    from harness.assets.hashing import content_sha256
+    from harness.support.hashing import content_sha256
 
     manifest["files"][shard.name] = {
         "bytes": shard.stat().st_size,
