@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from compressors import asvd_rootcov
 from compressors.joint.problem import Problem, rank_in_heads
@@ -18,7 +20,6 @@ from compressors.joint.up_down import up_down
 from compressors.joint.value_output import value_output
 from compressors.local import DampedConfig, local_forms
 from harness.algebra.ranks import Junction, has_identity
-from harness.algebra.rotary import Window
 from harness.compression.compressor import BlockStatistics
 from harness.layers.factors import Factor, HeadIdentity
 from harness.layers.roles import Role
@@ -39,12 +40,13 @@ class Config(DampedConfig):
     """Options of ``latentllm``.
 
     Attributes:
-        joint: which pairs are compressed jointly.
+        joint: which pairs are compressed jointly: query and key (qk), value and output (vo), up and
+            down (ud).
         iterations: rounds of each alternating optimisation after the first.
         rope_window: relative offsets in tokens that rotary query and key are averaged over;
-            1 ignores the rotation, "all" is the limit of an infinite window.
-        vo_statistics: value and output jointly from the block's input alone, or the output
-            projection from what it really reads.
+            1 ignores the rotation, all is the limit of an infinite window.
+        vo_statistics: value and output jointly from the block's input alone (input), or the output
+            projection from what it really reads (output).
         head_junction: store an identity block in each value head too, and without rotary
             embedding in each key head (the paper's ``J_i``), and spend what that saves on rank.
             Only with the block-identity junction.
@@ -52,8 +54,8 @@ class Config(DampedConfig):
 
     junction: Junction = "block-identity"
     joint: tuple[Pair, ...] = ("qk", "vo", "ud")
-    iterations: int = 4
-    rope_window: Window = 10
+    iterations: Annotated[int, Field(ge=0)] = 4
+    rope_window: Annotated[int, Field(ge=1)] | Literal["all"] = 10
     vo_statistics: Literal["input", "output"] = "output"
     head_junction: bool = True
 
