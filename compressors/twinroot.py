@@ -48,7 +48,8 @@ class Config(LocalConfig):
     """Options of ``twinroot``.
 
     Attributes:
-        gradient_damping: diagonal added to the gradients' second moment, relative to its mean diagonal.
+        gradient_damping: diagonal added to the gradients' second moment, relative to its mean
+            diagonal.
         shrinkage: share of the inputs' correlations that is not believed; held-out: what the
             calibration samples, each held out in turn, do not confirm in one another.
         gradient_shrinkage: share of the gradients' correlations that is not believed; held-out as

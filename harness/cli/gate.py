@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from harness.cli.display import console, quiet_libraries, tracker
-from harness.cli.options import Actions, add_action, add_offline
+from harness.cli.options import Actions, AtLeast, add_action, add_offline
 from harness.errors import InfrastructureError, UsageError
 
 if TYPE_CHECKING:
@@ -41,12 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     accept = _action(actions, "accept", "take the candidate's numbers into the baseline")
     accept.add_argument("--cell", nargs="+", default=[], help="only those whose title holds this")
     calibrate = _action(actions, "calibrate", "measure the spread and write the baseline")
-    calibrate.add_argument("--seeds", type=int, default=SEEDS, help="calibration draws a cell")
+    calibrate.add_argument(
+        "--seeds",
+        action=AtLeast,
+        least=1,
+        type=int,
+        default=SEEDS,
+        help="calibration draws a cell",
+    )
     calibrate.add_argument(
         "--minimum-effect",
         type=float,
         default=0.01,
-        help="smallest loss that matters: 0.01 is 1 %% of perplexity, 1 point of accuracy",
+        help="smallest loss that matters, more than 0: 0.01 is 1 %% of perplexity, 1 point of "
+        "accuracy",
     )
 
 

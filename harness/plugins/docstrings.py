@@ -11,7 +11,10 @@ _ENTRY = re.compile(r"(?P<names>\w+(?:, \w+)*)(?: \([^)]*\))?:(?: (?P<text>.*))?
 
 
 def attributes(docstring: str | None) -> dict[str, str]:
-    """The ``Attributes:`` section of a Google-style docstring as one line for each name."""
+    """The ``Attributes:`` section of a Google-style docstring as one line for each name.
+
+    Without double backticks and the last full stop, which a terminal does not need.
+    """
     texts: dict[str, str] = {}
     names: list[str] = []
     lines = _section(docstring or "")
@@ -23,7 +26,7 @@ def attributes(docstring: str | None) -> dict[str, str]:
             texts |= dict.fromkeys(names, entry["text"] or "")
         else:
             texts |= {name: f"{texts[name]} {line.strip()}".strip() for name in names}
-    return {name: text.replace("``", "") for name, text in texts.items()}
+    return {name: text.replace("``", "").removesuffix(".") for name, text in texts.items()}
 
 
 def explanation(owner: type, name: str) -> str:

@@ -57,11 +57,12 @@ class Range:
         return f"{number} is outside its range: {self}; {advice}"
 
     def _nearest(self, number: float) -> str:
+        """What to pass instead, next to ``number``."""
         if self._too_small(number):
-            return (
-                f"pass at least {self.ge:g}" if self.gt is None else f"pass more than {self.gt:g}"
-            )
-        return f"pass at most {self.le:g}" if self.lt is None else f"pass less than {self.lt:g}"
+            bounds = (("at least", self.ge), ("more than", self.gt))
+        else:
+            bounds = (("at most", self.le), ("less than", self.lt))
+        return "pass " + " and ".join(f"{word} {at:g}" for word, at in bounds if at is not None)
 
     def _too_small(self, number: float) -> bool:
         return (self.ge is not None and number < self.ge) or (
