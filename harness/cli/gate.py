@@ -172,8 +172,8 @@ def _run(arguments: argparse.Namespace) -> list[RunRecord]:
     calibrates = arguments.action == "calibrate"
     if calibrates:
         (first, *more) = recipe.seeds
-        if more or arguments.seeds < 1:
-            raise UsageError("a gate's recipe has one seed, and --seeds is at least 1")
+        if more:
+            raise UsageError("a gate's recipe has one seed; --seeds draws more from there")
         seeds = tuple(range(first, first + arguments.seeds))
         recipe = recipe.model_copy(update={"seeds": seeds})
     with _records_folder(arguments.output) as folder:

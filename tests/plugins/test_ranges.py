@@ -11,7 +11,7 @@ from pydantic import Field
 
 from harness.errors import UsageError
 from harness.plugins.options import configure
-from harness.plugins.ranges import Advice, Range, declared_range, require_in_range
+from harness.plugins.ranges import Advice, declared_range, require_in_range
 
 SHARE = Annotated[float, Field(ge=0, le=1)]
 
@@ -86,7 +86,3 @@ def test_an_instance_is_held_to_its_ranges_too():
     require_in_range(Config(power=0.0, flag=False))
     with pytest.raises(UsageError, match="option 'power': -1 is outside its range: 0 or more"):
         require_in_range(Config(power=-1))
-
-
-def test_nan_is_in_no_range():
-    assert float("nan") not in Range()
