@@ -132,7 +132,7 @@ def _explained(alike: Mapping[str, Description]) -> str:
     for owner, option in alike.items():
         owners.setdefault(option.default, []).append(owner)
     defaults = [
-        value if len(owners) == 1 else f"{value} of {', '.join(names)}"
+        value if len(owners) == 1 else f"{value} for {' and '.join(names)}"
         for value, names in owners.items()
     ]
     notes = [*([str(first.range)] if first.range else []), f"default {', '.join(defaults)}"]

@@ -51,7 +51,7 @@ def shown(capsys, *arguments):
         ),
         (
             ["run", "--method", "svd", "twinroot", "--help"],
-            ["(default uniform of svd, fisher of twinroot)"],
+            ["(default uniform for svd, fisher for twinroot)"],
         ),
         (
             ["run", "--tasks", "easy-vqa", "lmms-eval:x", "-h"],
