@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 
 from compressors.local import Local
@@ -18,10 +20,10 @@ class Config(RankedConfig):
     """Options of ``asvd-l1``.
 
     Attributes:
-        alpha: exponent of the magnitudes.
+        alpha: exponent of the input channels' mean magnitudes; 0 is plain SVD.
     """
 
-    alpha: float = 0.5
+    alpha: Annotated[float, Field(ge=0)] = 0.5
 
 
 def precondition(moments: Moments, C: Tensor, config: Config) -> Preconditioner:  # noqa: ARG001

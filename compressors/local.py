@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from torch import Tensor
 
 from harness.algebra.lowrank import best_product
@@ -22,16 +23,18 @@ from harness.layers.weights import BlockWeights, LinearWeights
 from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 
+Damping = Annotated[float, Field(ge=0)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DampedConfig(CompressorConfig):
     """Options of methods that damp the second moment.
 
     Attributes:
-        damping: diagonal added to it, relative to its mean diagonal.
+        damping: diagonal added to the inputs' second moment, relative to its mean diagonal.
     """
 
-    damping: float = 0.01
+    damping: Damping = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from compressors.local import LocalConfig, dense, updated_bias, updates_bias
+from compressors.local import Damping, LocalConfig, dense, updated_bias, updates_bias
 from harness.algebra.drift import Drift, confirmed_change
 from harness.algebra.neurons import Neurons, Removal, dependence, refitted, removal
 from harness.algebra.preconditioners import Preconditioner, root_covariance
@@ -44,7 +45,7 @@ from harness.layers.weights import BlockWeights, LinearWeights
 from harness.statistics.block_statistics import BackwardStatistics, BlockStatistics
 from harness.statistics.moments import Moments
 
-Shrinkage = float | Literal["held-out"]
+Shrinkage = Annotated[float, Field(ge=0, le=1)] | Literal["held-out"]
 
 MLP: tuple[Role, ...] = ("gate", "up", "down")
 """The layers that share the neurons."""
@@ -55,10 +56,12 @@ class Config(LocalConfig):
     """Options of ``twinroot``.
 
     Attributes:
-        gradient_damping: diagonal added to the gradients' moment, relative to its mean diagonal.
+        gradient_damping: diagonal added to the gradients' second moment, relative to its mean
+            diagonal.
         shrinkage: share of the inputs' correlations that is not believed; held-out: what the
             calibration samples, each held out in turn, do not confirm in one another.
-        gradient_shrinkage: likewise of the gradients' correlations.
+        gradient_shrinkage: share of the gradients' correlations that is not believed; held-out as
+            for shrinkage.
         neurons: whether the MLP loses whole neurons; otherwise each of its layers is of low rank.
         compensation: whether output and down projections make up for what earlier compression
             has done to their inputs and to the residual stream.
@@ -67,7 +70,7 @@ class Config(LocalConfig):
     junction: Junction = "block-identity"
     propagation: Propagation = "original"
     ranks: Ranks = "fisher"
-    gradient_damping: float = 0.1
+    gradient_damping: Damping = 0.1
     shrinkage: Shrinkage = "held-out"
     gradient_shrinkage: Shrinkage = "held-out"
     neurons: bool = True

@@ -9,11 +9,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
+
+from pydantic import Field
 
 from harness.assets.kinds import Purpose
 from harness.assets.pins import ARCHIVES, EASY_VQA
 from harness.datasets import easy_vqa
-from harness.errors import UsageError
+from harness.plugins.ranges import Advice
 from harness.records.document import digest
 from tasks.questions.asking import Ending
 from tasks.questions.intervals import wilson
@@ -30,14 +33,15 @@ from tasks.questions.task import Protocol, QuestionConfig, QuestionTask
 
 @dataclass(frozen=True)
 class EasyVQAConfig(QuestionConfig):
-    """``questions`` is how many of the test split's 9,673 are asked, a fixed random choice."""
+    """Options of ``easy-vqa``.
 
-    questions: int = 1000
+    Attributes:
+        questions: how many of the test split's 9,673 are asked, a fixed random choice.
+    """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.questions < 1:
-            raise UsageError(f"{self.questions} questions measure nothing; pass --questions 1000")
+    questions: Annotated[
+        int, Field(ge=1), Advice("{} questions measure nothing; pass --questions 1000")
+    ] = 1000
 
 
 def _read(purpose: Purpose) -> QuestionRows:

@@ -20,7 +20,11 @@ _CONFIGS = {"full": "ScienceQA-FULL", "image": "ScienceQA-IMG"}
 
 @dataclass(frozen=True)
 class ScienceQAConfig(ChoiceConfig):
-    """``subset`` is ``full``, or ``image`` for the questions with a picture only."""
+    """Options of ``scienceqa``.
+
+    Attributes:
+        subset: all questions (full), or those with a picture only (image).
+    """
 
     subset: Literal["full", "image"] = "full"
 

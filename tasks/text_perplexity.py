@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -11,28 +13,36 @@ from harness.assets.texts import resolve_text
 from harness.errors import UsageError
 from harness.evaluation.task import Conditions
 from harness.models.language_model import LanguageModel
+from harness.plugins.ranges import Advice, require_in_range
 from harness.records.record import DataFacts
 from harness.records.results import Metric, Sample, TaskResult
 from tasks.backoff import largest_fitting_batch
 from tasks.perplexity import cut, perplexity, perplexity_interval, window_losses
 
+Window = Annotated[
+    int, Field(ge=2), Advice("a window of {} tokens predicts nothing; pass --window 2")
+]
+
 
 @dataclass(frozen=True)
 class PerplexityConfig:
-    """``window`` is the number of tokens the model sees at once."""
+    """Options of perplexity.
 
-    window: int = 2048
+    Attributes:
+        window: number of tokens the model sees at once; the text is cut into so many.
+    """
+
+    window: Window = 2048
 
     def __post_init__(self) -> None:
-        if self.window < 2:
-            raise UsageError(f"a window of {self.window} tokens predicts nothing; pass --window 2")
+        require_in_range(self)
 
 
 @dataclass(frozen=True)
 class ExcerptConfig(PerplexityConfig):
     """Short windows, so that an excerpt holds enough of them."""
 
-    window: int = 512
+    window: Window = 512
 
 
 @dataclass(frozen=True)

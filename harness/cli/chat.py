@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from harness.cli.options import add_offload
+from harness.cli.options import AtLeast, add_offload
 from harness.errors import HarnessError, UsageError
 from harness.records.spec import Dtype
 
@@ -31,20 +31,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shown with the first turn",
     )
     add("--system", metavar="TEXT", help="what the model is told first")
-    add("--temperature", type=float, default=0.0, help="of sampling; 0 takes the most probable")
-    add("--max-new-tokens", type=int, default=512, help="an answer ends there")
-    add("--seed", type=int, default=0, help="of sampling")
+    add(
+        "--temperature",
+        action=AtLeast,
+        least=0,
+        type=float,
+        default=0.0,
+        help="of sampling; 0 takes the most probable",
+    )
+    add(
+        "--max-new-tokens",
+        action=AtLeast,
+        least=1,
+        type=int,
+        default=512,
+        help="tokens at which an answer ends that does not end by itself",
+    )
+    add("--seed", type=int, default=0, help="of sampling, any integer")
     add(
         "--device",
         default=argparse.SUPPRESS,
-        help="torch device (default: cuda if there is one, else cpu)",
+        help="torch device (default cuda if there is one, else cpu)",
     )
     add_offload(parser)
     add(
         "--dtype",
         choices=get_args(Dtype),
         default=argparse.SUPPRESS,
-        help="of weights and activations (default: as saved)",
+        help="of weights and activations (default as saved)",
     )
     add(
         "--no-streamline",
@@ -63,10 +77,6 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.models.conversation import Conversation  # noqa: PLC0415
     from harness.runtime.streamline import streamline  # noqa: PLC0415
 
-    if arguments.temperature < 0:
-        raise UsageError(f"--temperature must be at least 0, got {arguments.temperature:g}")
-    if arguments.max_new_tokens < 1:
-        raise UsageError(f"--max-new-tokens must be at least 1, got {arguments.max_new_tokens}")
     images = [_image(path) for path in arguments.image]
     quiet_libraries()
     given = vars(arguments)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from harness.calibration.presets import TEXT_CALIBRATION
 from harness.cli.compressing import (
+    RATIOS,
     add_calibration_options,
     add_model_options,
     add_options_of_plugins,
@@ -29,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_model_options(parser)
     add("--method", default=DEFAULT_METHOD, help=f"one of {', '.join(compressors.names())}")
-    add("--ratio", type=float, default=DEFAULT_RATIO, help="share of parameters to remove")
+    add(
+        "--ratio",
+        type=float,
+        default=DEFAULT_RATIO,
+        help=f"share of parameters to remove, {RATIOS}",
+    )
     add_calibration_options(parser)
     add(
         "--cache",
@@ -58,19 +64,17 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.checkpoints.load import load_model  # noqa: PLC0415
     from harness.checkpoints.save import save  # noqa: PLC0415
     from harness.cli.display import quiet_libraries, tracker  # noqa: PLC0415
-    from harness.cli.options import chosen  # noqa: PLC0415
+    from harness.cli.plugin_options import chosen  # noqa: PLC0415
     from harness.cli.request import (  # noqa: PLC0415
         chosen_calibration,
         option_classes,
         placement,
-        require_counts,
     )
     from harness.compression.block_checkpoints import block_checkpoints_beside  # noqa: PLC0415
     from harness.support.failures import failures_explained  # noqa: PLC0415
 
     quiet_libraries()
     given = vars(arguments)
-    require_counts(given)
     require_ratio(arguments.ratio)
     method = arguments.method
     compressors.get(method)

@@ -9,9 +9,11 @@ from typing import get_args
 from harness.assets.aliases import DEFAULT_MODEL
 from harness.calibration.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.cli.defaults import Kind
-from harness.cli.options import add_offload
+from harness.cli.options import AtLeast, add_offload
 from harness.records.spec import Dtype, Scope
 
+RATIOS = "0 or more, less than 1"
+"""In words, which ratios there are (see ``harness.records.spec.require_ratio``)."""
 HELP = ("-h", "--help")
 
 NAMED_BY: dict[Kind, str] = {"method": "--method", "task": "--tasks"}
@@ -27,6 +29,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--batch-size",
+        action=AtLeast,
+        least=1,
         type=int,
         default=8,
         help="sequences per forward pass; halved when memory runs out",
@@ -34,11 +38,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--device",
         default=argparse.SUPPRESS,
-        help="torch device, or auto for several (default: cuda where there is one, else cpu)",
+        help="torch device, or auto for several (default cuda where there is one, else cpu)",
     )
     add_offload(parser)
     add("--dtype", choices=get_args(Dtype), default="float32", help="of weights and activations")
-    add("--seed", type=int, default=0, help="of calibration sampling and evaluation")
+    add("--seed", type=int, default=0, help="of calibration sampling and evaluation, any integer")
 
 
 def add_calibration_options(parser: argparse.ArgumentParser) -> None:
@@ -50,26 +54,34 @@ def add_calibration_options(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         default=argparse.SUPPRESS,
         help="text (alias, file, hub dataset) or a task with questions for its training split, "
-        f"TASK=DATA for one's own (default: that of the task, for texts {calibration.text})",
+        f"TASK=DATA for one's own (default that of the task, for texts {calibration.text})",
     )
     add(
         "--samples",
+        action=AtLeast,
+        least=1,
         type=int,
         default=argparse.SUPPRESS,
-        help=f"calibration sequences (default: {calibration.samples}, "
-        f"of questions {PROMPT_SAMPLES})",
+        standard=f"{calibration.samples}, of questions {PROMPT_SAMPLES}",
+        help="calibration sequences",
     )
     add(
         "--length",
+        action=AtLeast,
+        least=2,
         type=int,
         default=argparse.SUPPRESS,
-        help=f"tokens per sequence of a calibration text (default: {calibration.length})",
+        standard=str(calibration.length),
+        help="tokens per sequence of a calibration text",
     )
     add(
         "--self-samples",
+        action=AtLeast,
+        least=0,
         type=int,
         default=argparse.SUPPRESS,
-        help="more sequences of that length that the model itself writes (default: 0)",
+        standard="0",
+        help="more sequences of that length that the model itself writes",
     )
     add(
         "--scope",

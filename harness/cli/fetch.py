@@ -26,19 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A recipe, or what a run is given."""
     add = parser.add_argument
     add("recipe", type=Path, nargs="?", help="recipe whose assets to fetch")
-    add("--model", help=f"as of run (default: {DEFAULT_MODEL})", default=argparse.SUPPRESS)
+    add("--model", help=f"as of run (default {DEFAULT_MODEL})", default=argparse.SUPPRESS)
     add(
         "--tasks",
         nargs="+",
         metavar="TASK",
         default=argparse.SUPPRESS,
-        help=f"as of run (default: {' '.join(DEFAULT_TASKS)})",
+        help=f"as of run (default {' '.join(DEFAULT_TASKS)})",
     )
     add(
         "--calibration",
         metavar="DATA",
         default=argparse.SUPPRESS,
-        help="as of run (default: that of the tasks)",
+        help="as of run (default that of the tasks)",
     )
     add("--offline", action="store_true", help=argparse.SUPPRESS)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from harness.cli.display import console, quiet_libraries, tracker
-from harness.cli.options import Actions, add_action, add_offline
+from harness.cli.options import Actions, AtLeast, add_action, add_offline
 from harness.errors import UsageError
 from harness.support.files import cannot_write, write_failures_explained, write_file, write_files
 
@@ -42,12 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     accept = _action(actions, "accept", "take the candidate's numbers into the baseline")
     accept.add_argument("--cell", nargs="+", default=[], help="only those whose title holds this")
     calibrate = _action(actions, "calibrate", "measure the spread and write the baseline")
-    calibrate.add_argument("--seeds", type=int, default=SEEDS, help="calibration draws a cell")
+    calibrate.add_argument(
+        "--seeds",
+        action=AtLeast,
+        least=1,
+        type=int,
+        default=SEEDS,
+        help="calibration draws a cell",
+    )
     calibrate.add_argument(
         "--minimum-effect",
         type=float,
         default=0.01,
-        help="smallest loss that matters: 0.01 is 1 %% of perplexity, 1 point of accuracy",
+        help="smallest loss that matters, more than 0: 0.01 is 1 %% of perplexity, 1 point of "
+        "accuracy",
     )
 
 
@@ -165,8 +173,8 @@ def _run(arguments: argparse.Namespace) -> list[RunRecord]:
     calibrates = arguments.action == "calibrate"
     if calibrates:
         (first, *more) = recipe.seeds
-        if more or arguments.seeds < 1:
-            raise UsageError("a gate's recipe has one seed, and --seeds is at least 1")
+        if more:
+            raise UsageError("a gate's recipe has one seed; --seeds draws more from there")
         seeds = tuple(range(first, first + arguments.seeds))
         recipe = recipe.model_copy(update={"seeds": seeds})
     with _records_folder(arguments.output) as folder:

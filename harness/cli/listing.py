@@ -1,14 +1,18 @@
-"""``harness list``: reads package metadata only, imports no plugin."""
+"""``harness list``: reads package metadata only; with ``--verbose`` it imports the plugins."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from importlib import import_module
+from typing import Any
 
 from rich.table import Table
 
 from harness.assets.aliases import MODELS, TEXTS
 from harness.assets.builtin import builtin_models
 from harness.cli.display import console
+from harness.errors import HarnessError, UsageError
 from harness.plugins.registry import Registry
 
 GROUPS = {
@@ -17,15 +21,37 @@ GROUPS = {
     "families": Registry("harness.families", "family", object),
     "engines": Registry("harness.engines", "engine", object),
 }
+WHOLE = {
+    "methods": ("harness.compression.compressor", "compressors"),
+    "tasks": ("harness.evaluation.task", "tasks"),
+    "families": ("harness.families.family", "families"),
+    "engines": ("harness.sweep.engines.engine", "engines"),
+}
+"""Where the registries are that also check what a plugin is."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to list."""
-    parser.add_argument("what", choices=[*GROUPS, "models", "texts"])
+    kinds = [*GROUPS, "models", "texts"]
+    parser.add_argument("what", choices=kinds, help="the kind of things to list")
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="show what each plugin is and each of its options; takes seconds",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print one table."""
+    """Print one table, or a paragraph for each plugin.
+
+    Raises:
+        UsageError: ``--verbose`` for what has no options.
+    """
+    if arguments.verbose:
+        if arguments.what not in GROUPS:
+            raise UsageError(f"{arguments.what} have no options; leave out --verbose")
+        _describe(arguments.what)
+        return 0
     table = Table("name", "source")
     if arguments.what in GROUPS:
         registry = GROUPS[arguments.what]
@@ -41,3 +67,25 @@ def execute(arguments: argparse.Namespace) -> int:
             table.add_row(name, str(text))
     console(160).print(table)
     return 0
+
+
+def _describe(what: str) -> None:
+    module, name = WHOLE[what]
+    registry: Registry[Any] = getattr(import_module(module), name)
+    sys.stdout.write("\n".join(_paragraph(registry, name) for name in registry.names()))
+
+
+def _paragraph(registry: Registry[Any], name: str) -> str:
+    """What the plugin called ``name`` is and its options, or why it cannot be used."""
+    from harness.cli.plugin_options import option_help  # noqa: PLC0415
+
+    title = f"{name} ({registry.origin(name)})"
+    try:
+        plugin = registry.get(name)
+        if not hasattr(plugin, "config"):
+            return f"{title}\n"
+        return option_help(title, plugin.summary, plugin.config, registry.kind)
+    except HarnessError as error:
+        return f"{title}:\n  error: {error}\n"
+    except Exception as error:  # noqa: BLE001 - of a plugin that only half works
+        return f"{title}:\n  error: its options cannot be read: {type(error).__name__}: {error}\n"

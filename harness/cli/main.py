@@ -15,6 +15,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import NoReturn
 
+from harness.cli.options import Help
 from harness.errors import HarnessError, InfrastructureError, UsageError, unknown
 from harness.support.offline import offline
 
@@ -89,7 +90,7 @@ def _execute(argv: Sequence[str]) -> int:
     own = Parser(
         prog=f"harness {name}",
         description=COMMANDS[name].capitalize() + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
         allow_abbrev=False,  # what is unambiguous today may not be with the next plugin
     )
     command = _equipped(own, name, argv[1:])

@@ -1,12 +1,11 @@
-"""Command-line options derived from the option dataclasses of plugins."""
+"""Options of the command line: what several commands share, and how their help reads."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import fields
-from functools import partial
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+import math
+import textwrap
+from typing import Any
 
 from harness.errors import UsageError
 
@@ -21,7 +20,7 @@ def add_action(
         name,
         help=summary,
         description=summary.capitalize() + ".",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
         allow_abbrev=False,
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
@@ -56,114 +55,54 @@ def in_units(size: int) -> str:
     return f"{value:.3g} GB"
 
 
-def add_plugin_options(
-    parser: argparse.ArgumentParser, kind: str, configs: Mapping[str, type[Any]]
-) -> None:
-    """One ``--option`` for each distinct field of ``configs`` (plugin name -> dataclass).
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Ends an explanation with range and default; paragraphs of an epilog stay as they are."""
 
-    Where the parser has that option already, it is ``--PLUGIN-option``. Values stay text; they
-    are checked when the plugin's dataclass is built.
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = getattr(action, "standard", None) or action.default
+        notes = [f"{action.least} or more"] if isinstance(action, AtLeast) else []
+        # Without a flag that is off, or an option that has no value, nothing happens.
+        if action.option_strings and default not in (None, False, [], argparse.SUPPRESS):
+            many = isinstance(default, (list, tuple))
+            notes.append(f"default {' '.join(map(str, default)) if many else default}")
+        return f"{action.help} ({'; '.join(notes)})" if action.help and notes else action.help
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # Names of options and methods have hyphens, and are searched for as they are.
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+class AtLeast(argparse.Action):
+    """Takes a number that is not below ``least``.
+
+    Attributes:
+        least: the smallest.
+        standard: the default in words, for an option whose default is none of argparse's.
     """
-    group = parser.add_argument_group(f"options of {kind}s")
-    for name, owners in _owners(configs).items():
-        defaults = {owner: _default(configs[owner], name) for owner in owners}
-        many = any(isinstance(value, tuple) for value in defaults.values())
-        flag = name.replace("_", "-")
-        add = partial(
-            group.add_argument,
-            dest=f"{kind}_option_{name}",
-            default=argparse.SUPPRESS,
-            nargs="*" if many else None,
-            metavar=_metavar(configs[owners[0]], name),
-            help=_help(defaults, set(configs)),
-        )
-        try:
-            add(f"--{flag}")
-        except argparse.ArgumentError:
-            add(f"--{owners[0]}-{flag}")
 
+    def __init__(self, *given: Any, least: int, standard: str | None = None, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.least = least
+        self.standard = standard
 
-def chosen(
-    arguments: argparse.Namespace,
-    kind: str,
-    configs: Mapping[str, type[Any]],
-    plugins: Mapping[str, str],
-) -> dict[str, dict[str, Any]]:
-    """Options of ``kind`` the user gave for each of ``plugins``.
+    def __call__(
+        self,
+        _: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the number.
 
-    Args:
-        arguments: the parsed command line.
-        kind: ``method`` or ``task``.
-        configs: options of every plugin that loads.
-        plugins: what the user wrote for each plugin that was chosen.
-
-    Raises:
-        UsageError: an option that belongs to none of them.
-    """
-    prefix = f"{kind}_option_"
-    given = {
-        name.removeprefix(prefix): value
-        for name, value in vars(arguments).items()
-        if name.startswith(prefix)
-    }
-    picked: dict[str, dict[str, Any]] = {plugin: {} for plugin in plugins}
-    owners = _owners(configs)
-    for name, value in given.items():
-        takers = [plugin for plugin in picked if plugin in owners[name]]
-        if not takers:
-            raise UsageError(
-                f"--{name.replace('_', '-')} is an option of {', '.join(owners[name])}, "
-                f"not of {', '.join(map(_served, plugins.items()))}; remove it, or check the "
-                f"{kind}'s name"
-            )
-        for plugin in takers:
-            picked[plugin][name] = tuple(value) if isinstance(value, list) else value
-    return picked
-
-
-def _served(plugin: tuple[str, str]) -> str:
-    name, written = plugin
-    return name if name == written else f"{name} (which serves '{written}')"
-
-
-def _owners(configs: Mapping[str, type[Any]]) -> dict[str, list[str]]:
-    owners: dict[str, list[str]] = {}
-    for plugin, config in configs.items():
-        for one in fields(config):
-            owners.setdefault(one.name, []).append(plugin)
-    return owners
-
-
-def _metavar(config: type[Any], name: str) -> str:
-    try:
-        return _values(get_type_hints(config)[name])
-    except NameError:  # a hint that does not resolve is that plugin's trouble, when it is used
-        return name.upper()
-
-
-def _values(hint: Any) -> str:
-    """What may be written for a field of type ``hint``, e.g. ``INT|all``."""
-    if get_origin(hint) is Literal:
-        return "|".join(map(str, get_args(hint)))
-    inner = [one for one in get_args(hint) if one not in (type(None), Ellipsis)]
-    if inner:
-        return "|".join(map(_values, inner))
-    return "true|false" if hint is bool else str(hint.__name__).upper()
-
-
-def _default(config: type[Any], name: str) -> Any:
-    return getattr(config(), name)
-
-
-def _help(defaults: Mapping[str, Any], everyone: set[str]) -> str:
-    by_value: dict[str, list[str]] = {}
-    for owner, value in defaults.items():
-        text = " ".join(value) if isinstance(value, tuple) else str(value)
-        by_value.setdefault(text, []).append(owner)
-    if len(by_value) == 1:
-        whose = "" if set(defaults) == everyone else f" ({', '.join(defaults)})"
-        return f"default {next(iter(by_value))}{whose}"
-    return "default " + "; ".join(f"{v} ({', '.join(who)})" for v, who in by_value.items())
+        Raises:
+            UsageError: it is too small, NaN or infinite.
+        """
+        if not self.least <= values < math.inf:
+            raise UsageError(f"{option_string} must be at least {self.least}, got {values}")
+        setattr(namespace, self.dest, values)
 
 
 def split_task(text: str) -> tuple[str, str | None]:

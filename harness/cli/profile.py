@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, get_args
 from rich.table import Table
 
 from harness.assets.aliases import DEFAULT_MODEL
-from harness.cli.compressing import add_options_of_plugins
+from harness.cli.compressing import RATIOS, add_options_of_plugins
 from harness.cli.defaults import DEFAULT_METHOD
 from harness.cli.display import console, quiet_libraries, tracker
-from harness.cli.options import chosen
+from harness.cli.options import AtLeast
+from harness.cli.plugin_options import chosen
 from harness.compression.compressor import Compressor, compressors
-from harness.errors import UsageError
 from harness.plugins.options import configure
 from harness.records.spec import Dtype, Scope, require_ratio
 from harness.support.markdown import escape, markdown_table
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from harness.profile.measure import Setting
     from harness.profile.table import Profile, Row
 
-RATIOS = [0.2, 0.4, 0.6, 0.8]
-LEAST = ("batch", "sequence", "runs")
+STANDARD = [0.2, 0.4, 0.6, 0.8]
 COUNTED = (
     "method", "removed", "parameters", "bytes", "MACs", "FLOPs", "attention FLOPs", "KV bytes",
     "latent KV",
@@ -45,28 +44,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[DEFAULT_METHOD],
         help=f"any of {', '.join(compressors.names())}",
     )
-    add("--ratio", nargs="+", type=float, default=RATIOS, help="shares of parameters to remove")
+    add(
+        "--ratio",
+        nargs="+",
+        type=float,
+        default=STANDARD,
+        help=f"shares of parameters to remove, {RATIOS}",
+    )
     add(
         "--scope",
         choices=get_args(Scope),
         default="language",
         help="compress the decoder, the vision tower, or both",
     )
-    add("--batch", type=int, default=4, help="sequences")
+    add("--batch", action=AtLeast, least=1, type=int, default=4, help="sequences")
     add(
         "--sequence",
+        action=AtLeast,
+        least=1,
         type=int,
         default=argparse.SUPPRESS,
-        help="tokens of each (default: 2048, or as many as the model has positions)",
+        standard="2048, or as many as the model has positions",
+        help="tokens of each",
     )
     add("--dtype", choices=get_args(Dtype), default="bfloat16", help="of weights and cache")
     add("--measure", action="store_true", help="also run each variant, with random weights")
     add(
         "--device",
         default=argparse.SUPPRESS,
-        help="torch device to measure on (default: cuda where there is one, else cpu)",
+        help="torch device to measure on (default cuda where there is one, else cpu)",
     )
-    add("--runs", type=int, default=5, help="timed runs, of which the median counts")
+    add(
+        "--runs",
+        action=AtLeast,
+        least=1,
+        type=int,
+        default=5,
+        help="timed runs, of which the median counts",
+    )
     add("--compile", action="store_true", help="measure under torch.compile")
     add("--streamline", action="store_true", help="measure with fewer operations per factor")
     either = parser.add_mutually_exclusive_group()
@@ -84,9 +99,6 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.profile.table import Request, profile  # noqa: PLC0415
 
     quiet_libraries()
-    for name in LEAST:
-        if (number := getattr(arguments, name, 1)) < 1:
-            raise UsageError(f"--{name} must be at least 1, got {number}")
     for ratio in arguments.ratio:
         require_ratio(ratio)
     found = profile(

@@ -15,7 +15,8 @@ from harness.calibration.sources import default_calibration, names_prompts, prom
 from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.resolve import resolve_model
 from harness.cli.defaults import DEFAULT_METHOD, DEFAULT_RATIO, Kind
-from harness.cli.options import add_plugin_options, chosen, split_task
+from harness.cli.options import split_task
+from harness.cli.plugin_options import add_plugin_options, chosen
 from harness.compression.compressor import Compressor, compressors
 from harness.errors import UsageError
 from harness.evaluation.task import Task, plugin_name, tasks
@@ -41,13 +42,17 @@ def add_options_of(parser: argparse.ArgumentParser, names: Mapping[Kind, Sequenc
         else:
             plugins = dict.fromkeys(plugin_name(split_task(task)[0]) for task in written)
             configs = {name: tasks.get(name).config for name in plugins}
-        add_plugin_options(parser, kind, configs)
+        add_plugin_options(_group(parser, kind), kind, configs)
 
 
 def add_options_of_all(parser: argparse.ArgumentParser, kinds: Sequence[Kind]) -> None:
     """The options of every plugin of ``kinds`` that loads."""
     for kind in kinds:
-        add_plugin_options(parser, kind, option_classes(REGISTRIES[kind]))
+        add_plugin_options(_group(parser, kind), kind, option_classes(REGISTRIES[kind]))
+
+
+def _group(parser: argparse.ArgumentParser, kind: Kind) -> argparse._ArgumentGroup:
+    return parser.add_argument_group(f"options of {kind}s")
 
 
 def request(arguments: argparse.Namespace) -> Request:
@@ -58,7 +63,6 @@ def request(arguments: argparse.Namespace) -> Request:
     """
     given = vars(arguments)
     preset = PRESETS.get(arguments.preset)
-    require_counts(given)
     return Request(
         methods=_methods(arguments),
         ratios=_ratios(given.get("ratio", [DEFAULT_RATIO])),
@@ -75,20 +79,6 @@ def request(arguments: argparse.Namespace) -> Request:
         save=arguments.save,
         offload=arguments.offload,
     )
-
-
-def require_counts(given: Mapping[str, Any]) -> None:
-    """Raise ``UsageError`` where a number of ``given`` options is too small."""
-    for name, least in {
-        "samples": 1,
-        "self_samples": 0,
-        "length": 2,
-        "batch_size": 1,
-        "limit": 1,
-    }.items():
-        if (number := given.get(name)) is not None and number < least:
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag} must be at least {least}, got {number}")
 
 
 def chosen_calibration(
@@ -137,11 +127,11 @@ def usable_device(device: str | None) -> str:
 
 def option_classes(registry: Registry[Compressor] | Registry[Task]) -> dict[str, type[Any]]:
     """Options of every plugin that loads; a broken one raises its error only when chosen."""
-    found: dict[str, type[Any]] = {}
+    classes: dict[str, type[Any]] = {}
     for name in registry.names():
         with suppress(UsageError):
-            found[name] = registry.get(name).config
-    return found
+            classes[name] = registry.get(name).config
+    return classes
 
 
 def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from harness.calibration.presets import DEFAULT_TASKS, PRESETS
 from harness.cli.compressing import (
+    RATIOS,
     add_calibration_options,
     add_model_options,
     add_options_of_plugins,
 )
 from harness.cli.defaults import DEFAULT_METHOD, DEFAULT_RATIO
-from harness.cli.options import add_offline
+from harness.cli.options import AtLeast, add_offline
 from harness.compression.compressor import compressors
 from harness.errors import IncompleteError
 
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         nargs="+",
         default=argparse.SUPPRESS,
-        help=f"any of {', '.join(compressors.names())} (default: {DEFAULT_METHOD}; none for a "
+        help=f"any of {', '.join(compressors.names())} (default {DEFAULT_METHOD}; none for a "
         "model that is compressed already)",
     )
     add(
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=float,
         default=argparse.SUPPRESS,
-        help=f"share of parameters to remove (default: {DEFAULT_RATIO})",
+        help=f"share of parameters to remove ({RATIOS}; default {DEFAULT_RATIO})",
     )
     add(
         "--tasks",
@@ -48,11 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TASK",
         default=argparse.SUPPRESS,
         help="NAME, NAME=FILE for own data, any lm-eval task, lmms-eval:NAME, or a task .yaml "
-        f"(default: {' '.join(DEFAULT_TASKS)})",
+        f"(default {' '.join(DEFAULT_TASKS)})",
     )
     add_calibration_options(parser)
     add("--preset", choices=sorted(PRESETS), help="a whole protocol; explicit options still win")
-    add("--limit", type=int, help="evaluate only the first LIMIT units; such runs never rank")
+    add(
+        "--limit",
+        action=AtLeast,
+        least=1,
+        type=int,
+        help="evaluate only the first LIMIT units; such runs never rank",
+    )
     add("--output", type=Path, default=Path("results"), help="folder of records")
     add("--save", type=Path, metavar="DIR", help="folder for the compressed model, or for several")
     add(

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.options import add_offline
+from harness.cli.compressing import HELP
+from harness.cli.options import AtLeast, add_offline
 from harness.errors import IncompleteError, UsageError
 from harness.sweep.engines.engine import engines
 
@@ -29,7 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="what the engine asks a cluster for, such as cpus=8 gpus=1",
     )
-    add("--workers", type=int, default=1, help="cells at once, each in its own process")
+    add(
+        "--workers",
+        action=AtLeast,
+        least=1,
+        type=int,
+        default=1,
+        help="cells at once, each in its own process",
+    )
     add("--devices", nargs="+", default=[], help="torch devices, dealt out among the workers")
     add(
         "--retry-failed",
@@ -37,6 +45,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run cells again whose record is no complete one",
     )
     add_offline(parser)
+
+
+def add_plugin_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """The options of the engine that is named, for help, which is to come at once.
+
+    Raises:
+        UsageError: there is no such engine, or it lacks a package.
+    """
+    if not any(word in HELP for word in argv):
+        return
+    naming = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    naming.add_argument("--engine")
+    name = naming.parse_known_args([word for word in argv if word not in HELP])[0].engine
+    if name is None:
+        parser.epilog = (
+            "Engines have options of their own: 'harness sweep --engine NAME --help' shows them."
+        )
+        return
+    from harness.cli.plugin_options import option_help  # noqa: PLC0415
+
+    engine = engines.get(name)
+    title = f"options of {name}, each written --engine-option NAME=VALUE"
+    parser.epilog = option_help(title, engine.summary, engine.config, "engine")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -54,8 +85,6 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.sweep.running import Workers, run_cells  # noqa: PLC0415
     from harness.sweep.status import survey  # noqa: PLC0415
 
-    if arguments.workers < 1:
-        raise UsageError(f"--workers must be at least 1, got {arguments.workers}")
     engine = engines.get(arguments.engine)
     options = _options(arguments.engine_option)
     config = configure(engine.config, options, f"engine '{arguments.engine}'")
@@ -86,7 +115,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _options(given: Sequence[str]) -> dict[str, str]:
     """Each NAME=VALUE of the command line."""
-    pairs = [one.partition("=") for one in given]
+    pairs = [option.partition("=") for option in given]
     for name, equals, _ in pairs:
         if not (name and equals):
             raise UsageError(f"--engine-option: '{name}' is no NAME=VALUE; cpus=8 is one")

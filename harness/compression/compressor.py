@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
 
 from harness.algebra.ranks import Junction
 from harness.errors import UsageError
 from harness.layers.roles import Role
+from harness.plugins.ranges import Advice
 from harness.plugins.registry import Registry
 
 if TYPE_CHECKING:
@@ -28,7 +31,10 @@ class CompressorConfig:
     """Options every method has.
 
     Attributes:
-        junction: how the factors are stored.
+        junction: how the two factors of a layer are stored: with the singular values in the left
+            one, in the right one or in both alike (symmetric); or with an identity block, which
+            costs nothing, in the one that reads (block-identity) or in the one that writes
+            (block-identity-output).
         bias_update: whether biases absorb the mean error: where a layer has one (auto), for all
             layers (always; biases are created), or not at all (never).
         propagation: statistics from a model whose earlier blocks are already compressed
@@ -63,21 +69,21 @@ class RankedConfig(CompressorConfig):
     Attributes:
         ranks: the same share of every layer (uniform), or whatever loses least under the budget
             of all layers together, by the Fisher information of the loss (fisher).
-        multiple: of which all fisher ranks are, as fast kernels like them; a layer that no such
-            rank makes smaller, or for which there is budget enough, stays dense.
+        multiple: number that all fisher ranks are multiples of, as fast kernels like them; a layer
+            that no such rank makes smaller, or for which there is budget enough, stays dense.
     """
 
     ranks: Ranks = "uniform"
-    multiple: int = 1
+    multiple: Annotated[
+        int, Field(ge=1), Advice("no rank is a multiple of {}; pass --multiple 1 or more")
+    ] = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done.
 
         Raises:
-            UsageError: no multiple, or one of uniform ranks.
+            UsageError: a multiple of uniform ranks.
         """
-        if self.multiple < 1:
-            raise UsageError(f"no rank is a multiple of {self.multiple}; pass --multiple 1 or more")
         if self.multiple > 1 and self.ranks != "fisher":
             raise UsageError(
                 f"ranks '{self.ranks}' are the largest that fit each layer, not multiples of "

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import UsageError, unknown
+from harness.plugins.ranges import declared_range, out_of_range, require_in_range
 from harness.records.spec import Option
 
 C = TypeVar("C")
+BOUNDS = frozenset(("greater_than", "greater_than_equal", "less_than", "less_than_equal"))
+"""What pydantic calls numbers that are out of range."""
+
 _RECORDED: TypeAdapter[Option] = TypeAdapter(Option, config=ConfigDict(allow_inf_nan=False))
 
 
@@ -19,20 +23,40 @@ def configure(config: type[C], values: Mapping[str, Any], owner: str) -> C:
     """An instance of the dataclass ``config`` from loosely typed ``values``.
 
     Raises:
-        UsageError: an unknown key (near names suggested) or a value of the wrong type.
+        UsageError: an unknown key (near names suggested), a value of the wrong type, or a number
+            out of its range.
     """
     known = [field.name for field in fields(config)]  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             raise unknown(f"option of {owner}", key, known)
     try:
-        return TypeAdapter(config).validate_python(dict(values))
+        configured = TypeAdapter(config).validate_python(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = first["loc"][0] if first["loc"] else "options"
-        raise UsageError(
-            f"option '{where}' of {owner}: {first['msg'].lower()}, got {first['input']!r}"
-        ) from error
+        raise _explained(error, config, owner) from error
+    require_in_range(configured, owner)
+    return configured
+
+
+def _explained(error: ValidationError, config: type[Any], owner: str) -> UsageError:
+    problems = error.errors()
+    first = next((problem for problem in problems if problem["type"] in BOUNDS), problems[0])
+    name = str(first["loc"][0]) if first["loc"] else "options"
+    if first["type"] in BOUNDS:
+        within = declared_range(get_type_hints(config, include_extras=True)[name])
+        if within is not None:
+            return out_of_range(name, _number(first["input"]), within, owner)
+    return UsageError(f"option '{name}' of {owner}: {first['msg'].lower()}, got {first['input']!r}")
+
+
+def _number(written: Any) -> float:
+    """What pydantic has read as a number, too."""
+    if isinstance(written, (int, float)):
+        return written
+    try:
+        return int(written)
+    except ValueError:
+        return float(written)
 
 
 def spelled_out(config: Any, owner: str) -> dict[str, Option]:

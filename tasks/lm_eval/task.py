@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from harness.errors import UsageError
 from harness.evaluation.task import Conditions
 from harness.models.language_model import LanguageModel
+from harness.plugins.ranges import require_in_range
 from harness.records.record import DataFacts
 from harness.records.results import TaskResult
 
@@ -16,17 +19,18 @@ from harness.records.results import TaskResult
 class LmEvalConfig:
     """Options of every lm-eval task.
 
-    ``num_fewshot`` replaces the task's own number of examples in the prompt, unless the task
-    insists on none. ``bootstrap_iters`` resamples give the standard errors that have no closed
-    form; 0 leaves all standard errors out.
+    Attributes:
+        num_fewshot: number of examples in the prompt, unless the task insists on none; by itself
+            each task has its own.
+        bootstrap_iters: number of resamples for the standard errors that have no closed form; 0
+            leaves all standard errors out.
     """
 
-    num_fewshot: int | None = None
-    bootstrap_iters: int = 1000
+    num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    bootstrap_iters: Annotated[int, Field(ge=0)] = 1000
 
     def __post_init__(self) -> None:
-        if (self.num_fewshot or 0) < 0 or self.bootstrap_iters < 0:
-            raise UsageError("num_fewshot and bootstrap_iters are counts; pass 0 or more")
+        require_in_range(self)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from harness.errors import UsageError
 from harness.evaluation.task import PREFIXED, Conditions
 from harness.models.language_model import LanguageModel
+from harness.plugins.ranges import require_in_range
 from harness.records.record import DataFacts
 from harness.records.results import TaskResult
 
@@ -19,17 +22,18 @@ if TYPE_CHECKING:
 class LmmsEvalConfig:
     """Options of every lmms-eval task.
 
-    ``max_new_tokens`` holds where the task sets no limit, and then stands in the metric's name.
-    ``bootstrap_iters`` resamples give the standard errors that have no closed form; 0 leaves
-    those out.
+    Attributes:
+        max_new_tokens: number of tokens at which an answer ends where the task sets no limit; it
+            then stands in the metric's name.
+        bootstrap_iters: number of resamples for the standard errors that have no closed form; 0
+            leaves those out.
     """
 
-    max_new_tokens: int = 128
-    bootstrap_iters: int = 1000
+    max_new_tokens: Annotated[int, Field(ge=1)] = 128
+    bootstrap_iters: Annotated[int, Field(ge=0)] = 1000
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or self.bootstrap_iters < 0:
-            raise UsageError("max_new_tokens must be at least 1, bootstrap_iters at least 0")
+        require_in_range(self)
 
 
 @dataclass(frozen=True)

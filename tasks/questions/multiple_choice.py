@@ -29,7 +29,12 @@ _PARSERS = {"letter": parse_letter, "sentence": parse_sentence}
 
 @dataclass(frozen=True)
 class ChoiceConfig(QuestionConfig):
-    """``parser`` finds the letter in an answer: ``letter`` as lmms-eval, ``sentence`` as LLaVA."""
+    """Options of questions with lettered choices.
+
+    Attributes:
+        parser: how the letter is found in an answer: as lmms-eval does (letter), or as LLaVA does
+            (sentence).
+    """
 
     parser: Literal["letter", "sentence"] = "letter"
 

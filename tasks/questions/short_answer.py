@@ -25,7 +25,11 @@ NEXT_TURN = "ASSISTANT:"
 
 @dataclass(frozen=True)
 class ReadingConfig(QuestionConfig):
-    """``ocr`` puts the words that a text recogniser found in the picture into the prompt."""
+    """Options of questions about text in pictures.
+
+    Attributes:
+        ocr: whether the prompt holds the words that a text recogniser found in the picture.
+    """
 
     ocr: bool = False
 

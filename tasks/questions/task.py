@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import Field
 
 from harness.assets.kinds import Purpose
 from harness.errors import AssetError, UsageError
@@ -12,6 +14,7 @@ from harness.evaluation.task import Conditions
 from harness.models.generation import require_sight
 from harness.models.language_model import LanguageModel
 from harness.models.prompt import Prompt, PromptSource
+from harness.plugins.ranges import Advice, require_in_range
 from harness.records.record import DataFacts
 from harness.records.results import Sample, TaskResult
 from tasks.backoff import largest_fitting_batch
@@ -26,15 +29,18 @@ from tasks.questions.source import Read
 
 @dataclass(frozen=True)
 class QuestionConfig:
-    """``max_new_tokens`` ends an answer that does not end by itself."""
+    """Options of every set of questions.
 
-    max_new_tokens: int = 16
+    Attributes:
+        max_new_tokens: number of tokens at which an answer ends that does not end by itself.
+    """
+
+    max_new_tokens: Annotated[
+        int, Field(ge=1), Advice("an answer of {} tokens says nothing; pass --max-new-tokens 16")
+    ] = 16
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise UsageError(
-                f"an answer of {self.max_new_tokens} tokens says nothing; pass --max-new-tokens 16"
-            )
+        require_in_range(self)
 
 
 C = TypeVar("C", bound=QuestionConfig)

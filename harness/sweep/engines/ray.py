@@ -55,9 +55,9 @@ class RayConfig:
     """What each worker asks the cluster for.
 
     Attributes:
-        cpus: cores, which are also its threads; by default an equal share of this machine in a
-            cluster of our own, else 1.
-        gpus: by default 1 for cells on a GPU, else none.
+        cpus: cores of each worker, which are also its threads; if none are asked for, an equal
+            share of this machine in a cluster of our own, else 1.
+        gpus: accelerators of each worker; if none are asked for, 1 for cells on a GPU, else 0.
     """
 
     cpus: Annotated[int, Field(ge=1)] | None = None

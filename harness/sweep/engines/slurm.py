@@ -43,12 +43,12 @@ class SlurmConfig:
     """What each job asks Slurm for.
 
     Attributes:
-        partition: by default the cluster's.
-        account: who pays.
-        time: minutes, for one cell.
-        memory: gigabytes.
-        cpus: cores, which are also its threads unless ``OMP_NUM_THREADS`` is set.
-        gpus: by default 1 for cells on a GPU, else none.
+        partition: queue of the cluster; if none is named, the cluster's own choice.
+        account: who pays; if nobody is named, the cluster's own choice.
+        time: minutes for one cell, after which Slurm ends it.
+        memory: gigabytes for one cell; if none are asked for, the cluster's own choice.
+        cpus: cores of each cell, which are also its threads unless ``OMP_NUM_THREADS`` is set.
+        gpus: accelerators of each cell; if none are asked for, 1 for cells on a GPU, else 0.
     """
 
     partition: str | None = None
