@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 GUIDES = sorted(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs/adding.md"})
 """``adding.md`` shows commands of plugins that only its own test installs."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDES]
-QUICK = {"methods.md", "tour.md"}
+QUICK = {"data.md", "methods.md", "tour.md"}
 """Pages whose commands take seconds together."""
 ASIDE = re.compile(r"# (needs|takes) ")
 """How a block begins that cannot run here."""
@@ -136,7 +137,8 @@ def test_the_commands_of_a_guide_run(page, desk, one_thread, capsys):
         elif ASIDE.match(block):
             continue
         elif language == "python":
-            exec(compile(block, page.name, "exec"), {})
+            (desk / "page.py").write_text(block)
+            runpy.run_path("page.py")
         elif language == "bash":
             for line in lines(block):
                 run(line, capsys)
