@@ -11,9 +11,9 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
+
+from arrangement import MARGIN, WIDTH, Spot, arranged
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
@@ -21,8 +21,8 @@ PACKAGES = SETTINGS["root_packages"]
 PLAIN = ("harness", "harness.errors")
 """What is no room: the package's own face, and what every room imports."""
 
-WIDTH, HEIGHT, GAP, LANE, STEP, MARGIN = 128, 36, 22, 26, 74, 34
-SWEEPS = 60
+HEIGHT, STEP = 36, 74
+"""Of a box, and from one row to the next; in pixels."""
 
 Imports = dict[str, set[str]]
 """Each room with the rooms it imports."""
@@ -30,7 +30,7 @@ Imports = dict[str, set[str]]
 
 def layers() -> list[list[str]]:
     """The rooms of each layer of the contract, from the top."""
-    contracts = (one["layers"] for one in SETTINGS["contracts"] if one["type"] == "layers")
+    contracts = (rule["layers"] for rule in SETTINGS["contracts"] if rule["type"] == "layers")
     rows = [re.split(r" *[|:] *", layer.strip("()")) for layer in max(contracts, key=len)]
     return [
         [name if name.partition(".")[0] in PACKAGES else f"harness.{name}" for name in row]
@@ -55,7 +55,7 @@ def imports() -> Imports:
                 modules = _imported(ast.parse(path.read_text(encoding="utf-8")))
                 rooms = {other for module in modules if (other := room_of(module))}
                 drawn.setdefault(room, set()).update(rooms - {room})
-    return {room: {one for one in others if one in drawn} for room, others in drawn.items()}
+    return {room: {other for other in others if other in drawn} for room, others in drawn.items()}
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -66,26 +66,26 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def rows_of(contract: Sequence[Sequence[str]], found: Imports) -> dict[str, int]:
+def rows_of(contract: Sequence[Sequence[str]], imported: Imports) -> dict[str, int]:
     """The row of every room, 0 at the top.
 
     One without a layer stands beside, in the row above the highest room that it imports.
     """
-    rows = {room: at for at, layer in enumerate(contract) for room in layer if room in found}
+    rows = {room: at for at, layer in enumerate(contract) for room in layer if room in imported}
 
     def place(room: str) -> int:
         if room not in rows:
-            rows[room] = min((place(other) for other in sorted(found[room])), default=1) - 1
+            rows[room] = min((place(other) for other in sorted(imported[room])), default=1) - 1
         return rows[room]
 
-    for room in sorted(found):
+    for room in sorted(imported):
         place(room)
     return rows
 
 
-def thinned(found: Imports, rows: Mapping[str, int]) -> list[tuple[str, str]]:
+def thinned(imported: Imports, rows: Mapping[str, int]) -> list[tuple[str, str]]:
     """The imports that point down and that no others imply."""
-    down = {a: {b for b in found[a] if rows[a] < rows[b]} for a in found}
+    down = {a: {b for b in imported[a] if rows[a] < rows[b]} for a in imported}
     reach: Imports = {}
     for room in sorted(down, key=lambda room: -rows[room]):
         reach[room] = set().union(*({other} | reach[other] for other in down[room]))
@@ -95,81 +95,6 @@ def thinned(found: Imports, rows: Mapping[str, int]) -> list[tuple[str, str]]:
         for other in sorted(down[room])
         if not any(other in reach[between] for between in down[room])
     ]
-
-
-@dataclass(eq=False)
-class Spot:
-    """A room, or where an arrow passes a row; ``x`` is its middle."""
-
-    row: int
-    room: str | None
-    beside: bool
-    x: float = 0.0
-    near: list[Spot] = field(default_factory=list)
-
-    @property
-    def width(self) -> int:
-        """What it takes of its row."""
-        return WIDTH + GAP if self.room else LANE
-
-
-def arranged(
-    rows: Mapping[str, int], arrows: Sequence[tuple[str, str]], layered: set[str]
-) -> tuple[dict[str, Spot], list[list[Spot]]]:
-    """Spots for all rooms, and the way of each arrow; few arrows cross, and they run straight."""
-    spots = {room: Spot(at, room, room not in layered) for room, at in sorted(rows.items())}
-    ways = []
-    every = list(spots.values())
-    for a, b in arrows:
-        aside = spots[a].beside or spots[b].beside
-        lane = [Spot(at, None, aside) for at in range(rows[a] + 1, rows[b])]
-        ways.append([spots[a], *lane, spots[b]])
-        every += lane
-        for upper, lower in pairwise(ways[-1]):
-            upper.near.append(lower)
-            lower.near.append(upper)
-    grid = [[spot for spot in every if spot.row == at] for at in range(max(rows.values()) + 1)]
-    for row in grid:
-        _settle(row)
-    for sweep in range(SWEEPS):
-        for row in grid[:: -1 if sweep % 2 else 1]:
-            row.sort(key=lambda spot: (spot.beside, _wish(spot)))
-            _settle(row)
-    left = min(spot.x - spot.width / 2 for spot in every)
-    for spot in every:
-        spot.x = round(spot.x - left + MARGIN)
-    return spots, ways
-
-
-def _pull(spot: Spot, other: Spot) -> int:
-    """How much an arrow is to run straight between the two: most where it passes rows."""
-    return (1, 3, 9)[(spot.room is None) + (other.room is None)]
-
-
-def _wish(spot: Spot) -> float:
-    pulls = [_pull(spot, other) for other in spot.near]
-    if not pulls:
-        return spot.x
-    return sum(pull * other.x for pull, other in zip(pulls, spot.near, strict=True)) / sum(pulls)
-
-
-def _settle(row: list[Spot]) -> None:
-    """Each spot of ``row`` as near to its wish as order and widths allow (least squares)."""
-    offset, offsets = 0.0, []
-    for spot in row:
-        offsets.append(offset + spot.width / 2)
-        offset += spot.width
-    runs: list[tuple[float, int, int]] = []
-    for spot, start in zip(row, offsets, strict=True):
-        mean, pull, count = _wish(spot) - start, sum(_pull(spot, one) for one in spot.near) or 1, 1
-        while runs and runs[-1][0] > mean:
-            before, weight, many = runs.pop()
-            mean = (before * weight + mean * pull) / (weight + pull)
-            pull, count = weight + pull, many + count
-        runs.append((mean, pull, count))
-    means = [mean for mean, _, count in runs for _ in range(count)]
-    for spot, start, mean in zip(row, offsets, means, strict=True):
-        spot.x = start + mean
 
 
 def _ports(ways: Sequence[Sequence[Spot]], end: int) -> dict[int, float]:
@@ -253,10 +178,10 @@ def _curve(way: Sequence[Spot], start: float, end: float) -> str:
 
 def main() -> None:
     """Print the picture."""
-    contract, found = layers(), imports()
-    rows = rows_of(contract, found)
+    contract, imported = layers(), imports()
+    rows = rows_of(contract, imported)
     layered = {room for layer in contract for room in layer if room.startswith("harness.")}
-    spots, ways = arranged(rows, thinned(found, rows), layered)
+    spots, ways = arranged(rows, thinned(imported, rows), layered)
     sys.stdout.writelines(f"{line}\n" for line in drawing(spots, ways, max(rows.values()) + 1))
 
 

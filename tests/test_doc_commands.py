@@ -53,13 +53,13 @@ def tokens(line):
 
 def commands(line):
     """The words of each command of a line: of several in a pipe, or one after the other."""
-    found = [[]]
+    parts = [[]]
     for token in tokens(line):
         if token in ("&&", "|"):
-            found.append([])
+            parts.append([])
         else:
-            found[-1].append(token)
-    return [words[: words.index(">")] if ">" in words else words for words in found]
+            parts[-1].append(token)
+    return [part[: part.index(">")] if ">" in part else part for part in parts]
 
 
 @cache
@@ -79,7 +79,7 @@ def check(command):
                 "optional-dependencies"
             ]
             named = re.findall(r"\.\[(.+?)\]", " ".join(command))
-            assert {one for names in named for one in names.split(",")} <= extras.keys()
+            assert {extra for names in named for extra in names.split(",")} <= extras.keys()
         case ["python", "-m", module, *_]:
             assert find_spec(module)
 
@@ -90,7 +90,8 @@ def check_names(given):
         assert name in compressors.names()
     if "engine" in given:
         engine = engines.get(given["engine"])
-        configure(engine.config, dict(one.split("=") for one in given["engine_option"]), "engine")
+        options = dict(option.split("=") for option in given["engine_option"])
+        configure(engine.config, options, "engine")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

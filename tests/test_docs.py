@@ -96,7 +96,7 @@ def test_the_citation_is_of_this_version_and_its_format():
 def anchors(page):
     """What a link into ``page`` may name: its headings, as GitHub and Sphinx spell them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+    return {re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in headings}
 
 
 @pytest.mark.parametrize("page", [*PAGES, *FACE], ids=lambda page: page.name)
@@ -128,7 +128,7 @@ def test_the_python_of_the_readme_calls_what_there_is():
     assert ours
     for call in ours:
         function = getattr(harness, ast.unparse(call.func).removeprefix("harness."))
-        keywords = {one.arg: one.value for one in call.keywords}
+        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
         inspect.signature(function).bind(*call.args, **keywords)
 
 
