@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 GUIDES = sorted(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs/adding.md"})
 """``adding.md`` shows commands of plugins that only its own test installs."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDES]
-QUICK = {"data.md", "methods.md", "tour.md"}
+QUICK = {"data.md", "methods.md"}
 """Pages whose commands take seconds together."""
 ASIDE = re.compile(r"# (needs|takes) ")
 """How a block begins that cannot run here."""
