@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
+import harness
 from harness.cli.main import COMMANDS, whole_parser
 from harness.errors import (
     HarnessError,
@@ -24,6 +29,7 @@ from harness.sweep.recipe_file import parse_recipe, requests
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
+FACE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
 def text(name):
@@ -66,7 +72,7 @@ def options():
     return {name: parser.format_help() for name, parser in commands.choices.items()}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *FACE], ids=lambda page: page.name)
 def test_every_command_shown_exists(page, options):
     shown = re.findall(r"^(?:\$ )?harness (\S+)(.*)$", page.read_text("utf-8"), re.MULTILINE)
     for name, rest in shown:
@@ -85,3 +91,77 @@ def test_the_citation_is_of_this_version_and_its_format():
     assert {"type", "title", "authors", "year", "conference"} <= paper.keys()
     for person in paper["authors"]:
         assert person.keys() == {"family-names", "given-names"}
+
+
+def anchors(page):
+    """What a link into ``page`` may name: its headings, as GitHub and Sphinx spell them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FACE], ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if re.match(r"https?://", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_fits_a_page():
+    assert len((ROOT / "README.md").read_bytes()) <= 7 * 1024
+
+
+def test_the_readme_has_the_commands_of_continuous_integration():
+    for heading in ("Install and run", "Run the tests"):
+        section = text("README.md").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        (command, *_) = re.findall(r"^```bash\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+        assert command.startswith("pip install --constraint constraints.txt")
+
+
+def test_the_python_of_the_readme_calls_what_there_is():
+    (code,) = re.findall(r"```python\n(.*?)```", text("README.md"), re.DOTALL)
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    ours = [call for call in calls if ast.unparse(call.func).startswith("harness.")]
+    assert ours
+    for call in ours:
+        function = getattr(harness, ast.unparse(call.func).removeprefix("harness."))
+        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+        inspect.signature(function).bind(*call.args, **keywords)
+
+
+def test_every_page_is_in_the_table_of_contents():
+    listed = re.findall(r"^([\w/-]+)$", text("docs/index.md"), re.MULTILINE)
+    pages = {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in PAGES}
+    assert sorted(listed) == sorted(pages - {"index"})
+
+
+ARCHITECTURE = text("docs/architecture.md")
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([\w/.]+/[\w.]+)`", ARCHITECTURE))))
+def test_the_architecture_names_files_that_exist(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    sorted(set(re.findall(r"`(\w+)`\s\(`([\w/]+\.py)`\)", ARCHITECTURE))),
+)
+def test_the_architecture_names_functions_where_they_are(name, path):
+    defined = (node for node in ast.parse(text(path)).body if hasattr(node, "name"))
+    assert name in {node.name for node in defined}
+
+
+def test_the_architecture_has_a_paragraph_on_every_room():
+    rooms = {path.parent.name for path in ROOT.glob("harness/*/__init__.py")}
+    described = re.findall(r"\*\*(\w+)\*\*", ARCHITECTURE)
+    assert {*rooms, "compressors", "tasks", "leaderboards"} <= set(described)
+
+
+def test_the_picture_of_the_rooms_is_what_its_script_draws():
+    script = [sys.executable, str(ROOT / "docs/architecture.py")]
+    drawn = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert drawn.stdout == text("docs/architecture.svg")
