@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from compressors.local import Local, LocalConfig
 from harness.algebra import preconditioners
 from harness.algebra.preconditioners import Preconditioner
+from harness.compression.local import Local, LocalConfig
 from harness.statistics.moments import Moments
 
 

@@ -8,10 +8,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from compressors.local import Local
 from harness.algebra import preconditioners
 from harness.algebra.preconditioners import Preconditioner
 from harness.compression.compressor import RankedConfig
+from harness.compression.local import Local
 from harness.statistics.moments import Moments
 
 

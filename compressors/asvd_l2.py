@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from compressors.local import Local
 from harness.algebra import preconditioners
 from harness.algebra.preconditioners import Preconditioner
 from harness.compression.compressor import RankedConfig
+from harness.compression.local import Local
 from harness.statistics.moments import Moments
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from compressors.local import Local, LocalConfig
 from harness.algebra import preconditioners
 from harness.algebra.preconditioners import Preconditioner
+from harness.compression.local import DampedConfig, Local, LocalConfig
 from harness.statistics.moments import Moments
 
 
-def precondition(moments: Moments, C: Tensor, config: LocalConfig) -> Preconditioner:  # noqa: ARG001
+def precondition(moments: Moments, C: Tensor, config: DampedConfig) -> Preconditioner:  # noqa: ARG001
     """``P = (C + lam I)^(1/2)`` (equation 5)."""
     return preconditioners.root_covariance(C, config.damping)
 

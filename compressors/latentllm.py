@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from compressors import asvd_rootcov
+from compressors.asvd_rootcov import precondition
 from compressors.joint.config import Config, Pair
 from compressors.joint.problem import Problem, rank_in_heads
 from compressors.joint.query_key import free_basis, query_key
 from compressors.joint.up_down import up_down
 from compressors.joint.value_output import value_output
-from compressors.local import local_shapes
 from harness.algebra.ranks import has_identity
+from harness.compression.local import compress_locally, local_shapes
 from harness.layers.factors import CompressedLinear, HeadIdentity
 from harness.layers.roles import Role
 from harness.layers.shapes import LayerShape
@@ -48,12 +48,11 @@ class LatentLLM:
     ) -> Mapping[Role, CompressedLinear]:
         """Compress one block (see ``Compressor.compress``)."""
         if keep == 1 and not has_identity(config.junction):
-            return asvd_rootcov.plugin.compress(block, statistics, keep, config)
+            return compress_locally(block, statistics, keep, config, precondition)
         jointly = {role for pair in config.joint for role in JOINT_ROLES[pair]}
         alone = {role: layer for role, layer in block.layers.items() if role not in jointly}
-        factors = dict(
-            asvd_rootcov.plugin.compress(replace(block, layers=alone), statistics, keep, config)
-        )
+        rest = replace(block, layers=alone)
+        factors = compress_locally(rest, statistics, keep, config, precondition)
         problem = Problem(block, statistics, keep, config)
         if "qk" in config.joint:
             factors |= query_key(problem)

@@ -20,7 +20,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from compressors.local import Damping, LocalConfig, dense, updated_bias, updates_bias
 from harness.algebra.drift import Drift, confirmed_change
 from harness.algebra.neurons import Neurons, Removal, dependence, refitted, removal
 from harness.algebra.preconditioners import Preconditioner, root_covariance
@@ -35,6 +34,7 @@ from harness.algebra.rank_curves import (
 from harness.algebra.ranks import Junction, rank_for
 from harness.algebra.two_sided import believed, output_metric, tails, two_sided_product
 from harness.compression.compressor import Propagation, Ranks
+from harness.compression.local import Damping, LocalConfig, dense, updated_bias, updates_bias
 from harness.errors import UsageError
 from harness.layers.factors import CompressedLinear
 from harness.layers.junction import join

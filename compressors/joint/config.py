@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from compressors.local import DampedConfig
 from harness.algebra.ranks import Junction
+from harness.compression.local import DampedConfig
 
 Pair = Literal["qk", "vo", "ud"]
 

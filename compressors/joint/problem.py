@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from compressors.joint.config import Config
-from compressors.local import LayerInput, updated_bias, updates_bias
 from harness.algebra.lowrank import Fit, Product
 from harness.algebra.preconditioners import root_covariance
 from harness.algebra.ranks import rank_for
 from harness.algebra.spectral import inverse_root
+from harness.compression.local import LayerInput, updated_bias, updates_bias
 from harness.layers.factors import CompressedLinear
 from harness.layers.junction import join, join_heads
 from harness.layers.roles import SITE_OF_ROLE, Role

@@ -128,7 +128,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _methods(arguments: argparse.Namespace) -> dict[str, tuple[Compressor, Any]]:
+def _methods(arguments: argparse.Namespace) -> dict[str, tuple[Compressor[Any], Any]]:
     from harness.cli.request import option_classes  # noqa: PLC0415
 
     plugins = {name: compressors.get(name) for name in arguments.method}

@@ -24,7 +24,7 @@ from harness.experiments.request import Request
 from harness.plugins.registry import Registry
 from harness.records.spec import CalibrationSpec, TaskSpec, require_ratio
 
-REGISTRIES: dict[Kind, Registry[Compressor] | Registry[Task]] = {
+REGISTRIES: dict[Kind, Registry[Compressor[Any]] | Registry[Task[Any]]] = {
     "method": compressors,
     "task": tasks,
 }
@@ -125,7 +125,9 @@ def usable_device(device: str | None) -> str:
     return device
 
 
-def option_classes(registry: Registry[Compressor] | Registry[Task]) -> dict[str, type[Any]]:
+def option_classes(
+    registry: Registry[Compressor[Any]] | Registry[Task[Any]],
+) -> dict[str, type[Any]]:
     """Options of every plugin that loads; a broken one raises its error only when chosen."""
     classes: dict[str, type[Any]] = {}
     for name in registry.names():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -96,19 +96,27 @@ class RankedConfig(CompressorConfig):
         return self.ranks == "fisher"
 
 
+C = TypeVar("C", bound=CompressorConfig)
+R_contra = TypeVar("R_contra", bound=RankedConfig, contravariant=True)
+
+
 @runtime_checkable
-class Compressor(Protocol):
-    """A plugin of the ``harness.compressors`` group."""
+class Compressor(Protocol[C]):
+    """A plugin of the ``harness.compressors`` group, with options of type ``C``."""
 
-    summary: str
-    config: type[CompressorConfig]
-    """Frozen dataclass of this method's options."""
+    @property
+    def summary(self) -> str:
+        """The method in one line."""
 
-    def needs_mlp_tokens(self, config: Any) -> bool:
+    @property
+    def config(self) -> type[C]:
+        """Frozen dataclass of this method's options."""
+
+    def needs_mlp_tokens(self, config: C) -> bool:
         """Whether ``compress`` reads ``BlockStatistics.mlp_tokens``."""
 
     def compress(
-        self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: Any
+        self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: C
     ) -> Mapping[Role, CompressedLinear]:
         """Factors for every layer of ``block`` within ``keep`` of its parameters.
 
@@ -125,11 +133,11 @@ class Compressor(Protocol):
 
 
 @runtime_checkable
-class Ranking(Protocol):
+class Ranking(Protocol[R_contra]):
     """A compressor whose config is a ``RankedConfig``: its ranks may differ from layer to layer."""
 
     def rank_curves(
-        self, block: BlockWeights, statistics: BlockStatistics, config: Any
+        self, block: BlockWeights, statistics: BlockStatistics, config: R_contra
     ) -> Sequence[RankCurve[Mapping[Role, int]]]:
         """What each rank of a layer, or the ranks of several together, cost and lose.
 
@@ -146,7 +154,7 @@ class Ranking(Protocol):
         block: BlockWeights,
         statistics: BlockStatistics,
         ranks: Mapping[Role, int],
-        config: Any,
+        config: R_contra,
     ) -> Mapping[Role, CompressedLinear]:
         """Factors of the given ranks for every layer of ``block``.
 
@@ -158,10 +166,12 @@ class Ranking(Protocol):
 
 
 @runtime_checkable
-class Compensating(Ranking, Protocol):
+class Compensating(Ranking[R_contra], Protocol[R_contra]):
     """A compressor that fits layers to what really enters them."""
 
-    def uniform_ranks(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, int]:
+    def uniform_ranks(
+        self, block: BlockWeights, keep: float, config: R_contra
+    ) -> Mapping[Role, int]:
         """The ranks of the factors that ``compress`` returns.
 
         Raises:
@@ -185,7 +195,7 @@ class Compensating(Ranking, Protocol):
         statistics: BlockStatistics,
         drift: Drift,
         rank: int,
-        config: Any,
+        config: R_contra,
     ) -> Mapping[Role, CompressedLinear]:
         """Factors of rank ``rank`` for ``role`` and all that is fitted with it.
 
@@ -203,7 +213,7 @@ class Compensating(Ranking, Protocol):
         """
 
 
-compressors: Registry[Compressor] = Registry(
+compressors: Registry[Compressor[Any]] = Registry(
     "harness.compressors",
     "method",
     Compressor,  # type: ignore[type-abstract]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from harness.calibration.text import Calibration
 from harness.compression.compressor import Compressor, CompressorConfig
@@ -28,7 +29,7 @@ class CompressionJob:
     """
 
     method: str
-    compressor: Compressor
+    compressor: Compressor[Any]
     config: CompressorConfig
     ratio: float
     calibration: Calibration

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -19,7 +20,7 @@ from harness.support.progress import Tracker
 
 
 def fisher_ranks(
-    compressor: Ranking,
+    compressor: Ranking[Any],
     config: RankedConfig,
     model: PreTrainedModel,
     blocks: Sequence[Block],

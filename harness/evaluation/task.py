@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from harness.plugins.registry import Registry
 from harness.records.record import DataFacts
@@ -42,15 +42,22 @@ class PreparedTask(Protocol):
         """
 
 
+C = TypeVar("C")
+
+
 @runtime_checkable
-class Task(Protocol):
-    """A plugin of the ``harness.tasks`` group."""
+class Task(Protocol[C]):
+    """A plugin of the ``harness.tasks`` group, with options of type ``C``."""
 
-    summary: str
-    config: type[Any]
-    """Frozen dataclass of this task's options."""
+    @property
+    def summary(self) -> str:
+        """The task in one line."""
 
-    def prepare(self, name: str, data: str | None, config: Any) -> PreparedTask:
+    @property
+    def config(self) -> type[C]:
+        """Frozen dataclass of this task's options."""
+
+    def prepare(self, name: str, data: str | None, config: C) -> PreparedTask:
         """Fetch the data, before any model is loaded.
 
         Args:
@@ -81,7 +88,7 @@ class Trained(Protocol):
         """
 
 
-tasks: Registry[Task] = Registry("harness.tasks", "task", Task)  # type: ignore[type-abstract]
+tasks: Registry[Task[Any]] = Registry("harness.tasks", "task", Task)  # type: ignore[type-abstract]
 
 FALLBACK = "lm-eval"
 """Serves every name and task file that no plugin claims."""
@@ -98,6 +105,6 @@ def plugin_name(name: str) -> str:
     return name if name in own else FALLBACK
 
 
-def find_task(name: str) -> Task:
+def find_task(name: str) -> Task[Any]:
     """The plugin for ``name``; it is given the whole name when it prepares."""
     return tasks.get(plugin_name(name))

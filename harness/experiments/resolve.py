@@ -28,7 +28,7 @@ class Method:
     """A compressor with its checked options; without one the model is measured as it is."""
 
     spec: MethodSpec
-    compressor: Compressor | None = None
+    compressor: Compressor[Any] | None = None
     config: CompressorConfig = field(default_factory=CompressorConfig)
 
 
@@ -54,7 +54,7 @@ def prepared_task(task: TaskSpec) -> NamedTask:
     return spelled, plugin.prepare(task.name, task.data, config)
 
 
-def spelled_out_task(task: TaskSpec) -> tuple[TaskSpec, Task, Any]:
+def spelled_out_task(task: TaskSpec) -> tuple[TaskSpec, Task[Any], Any]:
     """With every option, the task that it names, and those options checked.
 
     Raises:

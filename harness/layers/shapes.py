@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ from harness.layers.factors import (
 from harness.layers.pruned import KeptColumns, KeptRows
 from harness.layers.roles import Role
 from harness.layers.weights import BlockWeights, LinearWeights
+
+C_contra = TypeVar("C_contra", contravariant=True)
 
 SPREAD = 0.02
 """Standard deviation of random weights, that of transformers' own initialisation."""
@@ -62,10 +64,12 @@ class LayerShape:
 
 
 @runtime_checkable
-class PredictsShapes(Protocol):
+class PredictsShapes(Protocol[C_contra]):
     """A compressor whose factors' shapes depend on those of the layers alone."""
 
-    def shapes(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, LayerShape]:
+    def shapes(
+        self, block: BlockWeights, keep: float, config: C_contra
+    ) -> Mapping[Role, LayerShape]:
         """The shapes of the factors that ``compress`` will return.
 
         Args:

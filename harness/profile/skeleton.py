@@ -83,7 +83,12 @@ def skeleton(config: PretrainedConfig, dtype: Dtype) -> Skeleton:
 
 
 def shapes_of(
-    subject: Skeleton, method: str, compressor: Compressor, config: Any, ratio: float, scope: Scope
+    subject: Skeleton,
+    method: str,
+    compressor: Compressor[Any],
+    config: Any,
+    ratio: float,
+    scope: Scope,
 ) -> LayerShapes:
     """What ``compressor`` makes of each layer within ``scope``.
 

@@ -42,7 +42,7 @@ class Request:
     """
 
     model: str
-    methods: Mapping[str, tuple[Compressor, Any]]
+    methods: Mapping[str, tuple[Compressor[Any], Any]]
     ratios: Sequence[float]
     batch: int = 4
     sequence: int | None = None

@@ -38,7 +38,7 @@ class Workers:
     ``config`` are the engine's options; ``devices`` are dealt out, if there are any.
     """
 
-    engine: Engine
+    engine: Engine[Any]
     config: Any
     count: int = 1
     devices: tuple[str, ...] = ()

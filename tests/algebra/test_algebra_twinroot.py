@@ -12,11 +12,11 @@ from torch.nn import functional as F  # noqa: N812
 
 import harness
 from compressors import asvd_rootcov, twinroot
-from compressors.local import LocalConfig
 from harness.algebra.drift import Drift, Half
 from harness.algebra.neurons import Neurons
 from harness.compression.compressor import Ranking, compressors
 from harness.compression.job import CompressionJob
+from harness.compression.local import LocalConfig
 from harness.compression.pipeline import compress_model
 from harness.errors import NonFiniteError, UsageError
 from harness.layers.factors import DenseLinear

@@ -268,7 +268,7 @@ def test_debugging_shows_where_a_cell_failed(cli, command, monkeypatch, caplog):
     def explode(*_):
         raise ValueError("boom")
 
-    monkeypatch.setattr("compressors.local.compress_layer", explode)
+    monkeypatch.setattr("harness.compression.local.compress_layer", explode)
     outcome = cli(*command("--method", "asvd-l2", "--debug"))
     assert outcome.code == INCOMPLETE
     assert "method 'asvd-l2' failed: ValueError: boom" in outcome.err

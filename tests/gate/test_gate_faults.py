@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-import compressors.local
 import harness.algebra.junction
 import harness.algebra.preconditioners
+import harness.compression.local
 from harness.algebra.preconditioners import Preconditioner, damped
 from harness.experiments.plan import make_plan
 from harness.experiments.request import Request
@@ -99,14 +99,14 @@ def test_the_wrong_sign_in_a_preconditioner_is_caught(baseline, measure, monkeyp
 
 
 def test_a_dropped_bias_is_caught(baseline, measure, monkeypatch):
-    monkeypatch.setattr(compressors.local, "updated_bias", lambda *_: None)
+    monkeypatch.setattr(harness.compression.local, "updated_bias", lambda *_: None)
     found = one_cell(baseline, measure())
     assert (found.outcome, "proven" in found.reason) == ("fail", True)
 
 
 def test_a_rank_off_by_a_tenth_is_caught_by_its_size(baseline, measure, monkeypatch):
-    right = compressors.local.rank_for
-    monkeypatch.setattr(compressors.local, "rank_for", lambda *of: int(0.9 * right(*of)))
+    right = harness.compression.local.rank_for
+    monkeypatch.setattr(harness.compression.local, "rank_for", lambda *of: int(0.9 * right(*of)))
     found = one_cell(baseline, measure())
     assert (found.outcome, "parameters instead of" in found.reason) == ("fail", True)
     # The numbers alone would not have shown it: that is why the size is looked at.
@@ -114,13 +114,13 @@ def test_a_rank_off_by_a_tenth_is_caught_by_its_size(baseline, measure, monkeypa
 
 
 def test_noise_that_costs_nothing_passes(baseline, measure, monkeypatch):
-    right = compressors.local.best_product
+    right = harness.compression.local.best_product
     random = torch.Generator().manual_seed(0)
 
     def noisy(W, *rest):
         return right(W * (1 + 0.01 * torch.randn(W.shape, generator=random, dtype=W.dtype)), *rest)
 
-    monkeypatch.setattr(compressors.local, "best_product", noisy)
+    monkeypatch.setattr(harness.compression.local, "best_product", noisy)
     found = one_cell(baseline, measure())
     assert (found.outcome, found.loss != 0) == ("pass", True)
 

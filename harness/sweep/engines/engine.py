@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from harness.plugins.registry import Registry
 
@@ -27,22 +27,27 @@ class Ended:
     reason: str = ""
 
 
+C = TypeVar("C")
+
+
 @runtime_checkable
-class Engine(Protocol):
-    """A plugin of the ``harness.engines`` group.
+class Engine(Protocol[C]):
+    """A plugin of the ``harness.engines`` group, with options of type ``C``."""
 
-    ``config`` is a frozen dataclass of its options with a default for each.
-    """
+    @property
+    def summary(self) -> str:
+        """The engine in one line."""
 
-    summary: str
-    config: type[Any]
+    @property
+    def config(self) -> type[C]:
+        """Frozen dataclass of its options with a default for each."""
 
     def run(
         self,
         jobs: Sequence[str],
         workers: int,
         devices: Sequence[str],
-        config: Any,
+        config: C,
         folder: Path,
     ) -> Generator[Started | Ended]:
         """Run ``harness.sweep.cell.do_job`` on each of ``jobs``, each in a process of its own.
@@ -60,7 +65,7 @@ class Engine(Protocol):
         """
 
 
-engines: Registry[Engine] = Registry(
+engines: Registry[Engine[Any]] = Registry(
     "harness.engines",
     "engine",
     Engine,  # type: ignore[type-abstract]

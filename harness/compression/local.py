@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import Field
 from torch import Tensor
@@ -42,41 +42,38 @@ class LocalConfig(DampedConfig, RankedConfig):
     """Options of damped methods that compress each layer on its own."""
 
 
-@dataclass(frozen=True)
-class Local:
-    """A method defined by its preconditioner alone.
+C = TypeVar("C", bound=CompressorConfig)
+R = TypeVar("R", bound=RankedConfig)
 
-    ``precondition(moments, C, config)`` receives ``C`` already centred where a bias absorbs the
-    mean.
-    """
+Precondition = Callable[[Moments, Tensor, C], Preconditioner]
+"""``P`` from the moments and ``C`` of what enters a layer, already centred where a bias absorbs
+the mean."""
+
+
+@dataclass(frozen=True)
+class Local(Generic[R]):
+    """A method defined by its preconditioner alone."""
 
     summary: str
-    config: type[RankedConfig]
-    precondition: Callable[[Moments, Tensor, Any], Preconditioner]
+    config: type[R]
+    precondition: Precondition[R]
 
-    def needs_mlp_tokens(self, config: Any) -> bool:  # noqa: ARG002
+    def needs_mlp_tokens(self, config: R) -> bool:  # noqa: ARG002
         """Moments suffice."""
         return False
 
     def compress(
-        self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: Any
+        self, block: BlockWeights, statistics: BlockStatistics, keep: float, config: R
     ) -> Mapping[Role, CompressedLinear]:
         """Compress every layer of ``block`` by itself (see ``Compressor.compress``)."""
-        if _keeps_all(keep, config):
-            return {role: dense(layer) for role, layer in block.layers.items()}
-        return {
-            role: compress_layer(
-                layer, read, rank_for(layer.weight.shape, keep, config.junction), config
-            )
-            for role, layer, read in self._inputs(block, statistics, config)
-        }
+        return compress_locally(block, statistics, keep, config, self.precondition)
 
-    def shapes(self, block: BlockWeights, keep: float, config: Any) -> Mapping[Role, LayerShape]:
+    def shapes(self, block: BlockWeights, keep: float, config: R) -> Mapping[Role, LayerShape]:
         """What ``compress`` will return (see ``PredictsShapes``)."""
         return local_shapes(block, keep, config)
 
     def rank_curves(
-        self, block: BlockWeights, statistics: BlockStatistics, config: Any
+        self, block: BlockWeights, statistics: BlockStatistics, config: R
     ) -> Sequence[RankCurve[Mapping[Role, int]]]:
         """Mean squared output gradient times the output error (see ``Ranking.rank_curves``).
 
@@ -84,7 +81,7 @@ class Local:
         """
         assert statistics.backward is not None
         curves = []
-        for role, layer, read in self._inputs(block, statistics, config):
+        for role, layer, read in local_inputs(block, statistics, config, self.precondition):
             W = layer.weight.double()
             directions = best_product(W, read.preconditioner, min(W.shape)).A
             gradients = statistics.backward.gradients[role]
@@ -99,28 +96,15 @@ class Local:
         block: BlockWeights,
         statistics: BlockStatistics,
         ranks: Mapping[Role, int],
-        config: Any,
+        config: R,
     ) -> Mapping[Role, CompressedLinear]:
         """Compress every layer of ``block`` by itself (see ``Ranking.compress_to``)."""
         return {
             role: dense(layer)
             if ranks[role] == min(layer.weight.shape)
             else compress_layer(layer, read, ranks[role], config)
-            for role, layer, read in self._inputs(block, statistics, config)
+            for role, layer, read in local_inputs(block, statistics, config, self.precondition)
         }
-
-    def _inputs(
-        self, block: BlockWeights, statistics: BlockStatistics, config: Any
-    ) -> Iterator[tuple[Role, LinearWeights, LayerInput]]:
-        known: dict[tuple[Site, bool], LayerInput] = {}
-        for role, layer in block.layers.items():
-            moments = statistics.moments[SITE_OF_ROLE[role]]
-            centred = updates_bias(layer, config.bias_update)
-            place = (SITE_OF_ROLE[role], centred)
-            if place not in known:
-                C = moments.covariance() if centred else moments.second
-                known[place] = LayerInput(C, moments.mean, self.precondition(moments, C, config))
-            yield role, layer, known[place]
 
 
 @dataclass(frozen=True)
@@ -130,6 +114,44 @@ class LayerInput:
     C: Tensor
     mean: Tensor
     preconditioner: Preconditioner
+
+
+def compress_locally(
+    block: BlockWeights,
+    statistics: BlockStatistics,
+    keep: float,
+    config: C,
+    precondition: Precondition[C],
+) -> dict[Role, CompressedLinear]:
+    """Every layer of ``block`` by itself, within ``keep`` of its parameters.
+
+    Raises:
+        NonFiniteError: weights or statistics hold NaN or infinity.
+        UsageError: a rank rounds to zero.
+    """
+    if _keeps_all(keep, config):
+        return {role: dense(layer) for role, layer in block.layers.items()}
+    return {
+        role: compress_layer(
+            layer, read, rank_for(layer.weight.shape, keep, config.junction), config
+        )
+        for role, layer, read in local_inputs(block, statistics, config, precondition)
+    }
+
+
+def local_inputs(
+    block: BlockWeights, statistics: BlockStatistics, config: C, precondition: Precondition[C]
+) -> Iterator[tuple[Role, LinearWeights, LayerInput]]:
+    """Every layer of ``block`` with what enters it; layers that read the same share it."""
+    known: dict[tuple[Site, bool], LayerInput] = {}
+    for role, layer in block.layers.items():
+        moments = statistics.moments[SITE_OF_ROLE[role]]
+        centred = updates_bias(layer, config.bias_update)
+        place = (SITE_OF_ROLE[role], centred)
+        if place not in known:
+            second = moments.covariance() if centred else moments.second
+            known[place] = LayerInput(second, moments.mean, precondition(moments, second, config))
+        yield role, layer, known[place]
 
 
 def dense(layer: LinearWeights) -> CompressedLinear:
