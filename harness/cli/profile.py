@@ -194,7 +194,10 @@ def _short(number: float) -> str:
 
 
 def _markdown(found: Profile) -> str:
-    table = markdown_table(_headings(found), _lines(found), texts=1)
+    headings = _headings(found)
+    rule = "| :-- |" + " --: |" * (len(headings) - 1)
+    rows = ([escape(cell) for cell in line] for line in _lines(found))
+    table = markdown_table(headings, rule, rows)
     return "\n".join([escape(_title(found)), "", *table, ""])
 
 

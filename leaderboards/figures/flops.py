@@ -58,25 +58,24 @@ def front(points: Sequence[Spec], *, higher: bool) -> list[Spec]:
     """Those that no other point beats with as little work: work and value both improve."""
     sign = -1 if higher else 1
     kept: list[Spec] = []
-    for point in sorted(points, key=lambda one: (one["flops"], sign * one["value"])):
+    for point in sorted(points, key=lambda point: (point["flops"], sign * point["value"])):
         if not kept or sign * point["value"] < sign * kept[-1]["value"]:
             kept.append(point)
     return kept
 
 
 def _points(table: Table, task: str) -> Iterator[Spec]:
-    model = ", ".join(table.model.references)
     positive = table.metric.startswith("perplexity")
     for row, column, cell in table.places:
         if column.task == task:
             yield {
-                "model": model,
+                "model": table.name,
                 "method": row.label,
                 "series": row.title,
                 "flops": 2 * cell.macs if cell.macs else None,
                 "value": cell.value,
                 **bar_ends(cell, positive=positive),
-                **described(cell, f"{model}, {row.title}", f"{percent(column.ratio)} removed"),
+                **described(cell, f"{table.name}, {row.title}", f"{percent(column.ratio)} removed"),
             }
 
 

@@ -22,7 +22,7 @@ from leaderboards.figures.figure import (
 )
 from leaderboards.numbers import percent, rounded
 from leaderboards.published import curve, source
-from leaderboards.tables import Cell, Table
+from leaderboards.tables import BoardCell, Table
 
 CAPTION = (
     "Filled with a solid line: measured. Dashed across: the dense model. "
@@ -36,7 +36,6 @@ PAPER = "Hollow with a dashed line, and dotted for the dense model: as printed i
 
 def ratio_figures(number: int, table: Table) -> Iterator[Figure]:
     """One figure for each task of ``table`` that has values of compressed models."""
-    model = ", ".join(table.model.references)
     for task in (data.task for data in table.data):
         points = list(_points(table, task))
         if points:
@@ -45,14 +44,16 @@ def ratio_figures(number: int, table: Table) -> Iterator[Figure]:
             notes = (CAPTION, *([PAPER.format(source())] if overlaid else []), BARS)
             yield Figure(
                 number,
-                slug("ratio", str(number), model, task),
-                f"{model} on {task}: {table.metric} by share of parameters removed",
+                slug("ratio", str(number), table.name, task),
+                f"{table.name} on {task}: {table.metric} by share of parameters removed",
                 notes,
-                configured(model, f"{task}, {table.dtype}", _layers(table, points, dense, paper)),
+                configured(
+                    table.name, f"{task}, {table.dtype}", _layers(table, points, dense, paper)
+                ),
             )
 
 
-def described(cell: Cell, *about: str) -> Spec:
+def described(cell: BoardCell, *about: str) -> Spec:
     """What a reader is told about a point, and the runs behind it."""
     bar = spread(cell)
     text = rounded(cell.value, cell.metric, cell.unit)
@@ -60,11 +61,11 @@ def described(cell: Cell, *about: str) -> Spec:
         text += " ({} to {})".format(*(rounded(end, cell.metric, cell.unit) for end in bar))
     return {
         ABOUT: [*about, text, f"n {cell.n} {cell.unit}"],
-        "runs": [one.run_id for one in cell.members or (cell,)],
+        "runs": cell.run_ids,
     }
 
 
-def bar_ends(cell: Cell, *, positive: bool) -> Spec:
+def bar_ends(cell: BoardCell, *, positive: bool) -> Spec:
     """``low`` and ``high``; a low end that a logarithmic axis has no place for is the value."""
     low, high = spread(cell) or (cell.value, cell.value)
     return {"low": cell.value if positive and low <= 0 else low, "high": high}
@@ -117,8 +118,8 @@ def _paper(table: Table, task: str) -> Iterator[Spec]:
         ]
         if not cells:
             continue
-        found = (curve(name, row.label, task, cells[0].metric) for name in table.model.references)
-        for ratio, value in next(filter(None, found)):
+        curves = (curve(name, row.label, task, cells[0].metric) for name in table.model.references)
+        for ratio, value in next(filter(None, curves)):
             printed = replace(cells[0], published=value)
             yield {
                 "method": row.label,
@@ -129,7 +130,7 @@ def _paper(table: Table, task: str) -> Iterator[Spec]:
             }
 
 
-def _printed(cell: Cell, *about: str) -> list[str]:
+def _printed(cell: BoardCell, *about: str) -> list[str]:
     value = rounded(cell.published or 0.0, cell.metric, cell.unit)
     return [*about, f"{value} in the paper"]
 

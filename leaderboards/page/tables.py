@@ -9,7 +9,7 @@ from leaderboards.breakdown import ABSENT, Breakdown
 from leaderboards.figures.figure import INK, colour_scale, labels
 from leaderboards.numbers import percent, rounded
 from leaderboards.page.markup import link, text
-from leaderboards.tables import Cell, Column, Row, Table, Unranked, columns_of
+from leaderboards.tables import BoardCell, BoardRow, Column, Table, Unranked, columns_of
 
 
 def ranking(tables: Sequence[Table], caption: str) -> Iterator[str]:
@@ -98,7 +98,7 @@ def _dense(table: Table, *, several: bool) -> str:
     return f'<span class="dense">dense: {", ".join(found) or "not measured"}</span>'
 
 
-def _method(row: Row, colours: dict[str, str]) -> str:
+def _method(row: BoardRow, colours: dict[str, str]) -> str:
     circle = f'<circle cx="4" cy="4" r="4" fill="{colours.get(row.label, INK)}"/>'
     return f'<svg class="dot" viewBox="0 0 8 8" aria-hidden="true">{circle}</svg>{_name(row.title)}'
 
@@ -107,20 +107,20 @@ def _name(name: str) -> str:
     return f'<span class="name">{text(name)}</span>'
 
 
-def _cell(cell: Cell | None, absent: str) -> str:
+def _cell(cell: BoardCell | None, absent: str) -> str:
     if cell is None:
         return f"<td>{absent}</td>"
     best = ' class="best"' if cell.best else ""
     return f'<td data-value="{cell.value!r}"{best}>{_linked(cell)}{_aside(cell)}</td>'
 
 
-def _linked(cell: Cell) -> str:
+def _linked(cell: BoardCell) -> str:
     runs = [one.run_id for one in cell.members or (cell,)]
     star = '<abbr title="better than the dense model">*</abbr>' if cell.better_than_dense else ""
     return f'{star}<a href="{text(link(runs))}">{rounded(cell.value, cell.metric, cell.unit)}</a>'
 
 
-def _aside(cell: Cell) -> str:
+def _aside(cell: BoardCell) -> str:
     error = cell.stderr if cell.spread is None else cell.spread
     notes = []
     if error is not None:
