@@ -167,12 +167,12 @@ def _line(row: Row) -> list[str]:
 
 
 def _published(row: Row) -> list[list[str]]:
-    from leaderboards.table2 import table2  # noqa: PLC0415
+    from harness.profile.table2 import published_table2  # noqa: PLC0415
 
     if row.table2 is None:
         return []
     lines = [_as_printed("- as Table 2 counts", asdict(row.table2.printed()))]
-    if printed := table2().get(row.ratio):
+    if printed := published_table2().get(row.ratio):
         speed = [f"{1000 * printed['tokens_per_s_k']:.0f} (A40)"] * (row.measured is not None)
         lines.append(_as_printed("- as Table 2 prints", printed) + speed)
     return lines
@@ -211,7 +211,7 @@ def _document(found: Profile) -> dict[str, Any]:
 
 
 def _entry(row: Row) -> dict[str, Any]:
-    from leaderboards.table2 import table2  # noqa: PLC0415
+    from harness.profile.table2 import published_table2  # noqa: PLC0415
 
     count = row.count
     entry = asdict(row) | asdict(count)
@@ -220,6 +220,6 @@ def _entry(row: Row) -> dict[str, Any]:
     if row.table2 is not None:
         entry["table2"] |= {
             "rounded": asdict(row.table2.printed()),
-            "printed": table2().get(row.ratio),
+            "printed": published_table2().get(row.ratio),
         }
     return entry

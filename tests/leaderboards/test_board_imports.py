@@ -12,7 +12,7 @@ import pytest
         "harness.records.store",
         "leaderboards.board",
         "leaderboards.formats",
-        "harness.cli.leaderboard",
+        "leaderboards.command",
     ],
 )
 def test_nothing_heavy_is_imported(module):
