@@ -78,8 +78,7 @@ def _section(number: int, tables: Sequence[Table]) -> Iterator[str]:
 
 
 def _caption(number: int, tables: Sequence[Table]) -> Iterator[str]:
-    tasks = ", ".join(data.task for data in tables[0].data)
-    yield escape(f"Section {number}: {tasks}, by share of parameters removed.")
+    yield escape(f"Section {number}: {tables[0].tasks}, by share of parameters removed.")
     yield from (escape(f"{term}: {text}.") for term, text in conditions(tables))
     for model, notes in models(tables):
         yield from map(escape, (f"Model: {model}.", *(f"{note}." for note in notes)))

@@ -157,6 +157,16 @@ class Table:
         """The names of its model."""
         return ", ".join(self.model.references)
 
+    @property
+    def tasks(self) -> str:
+        """The names of its tasks."""
+        return ", ".join(data.task for data in self.data)
+
+    @property
+    def dense_values(self) -> list[tuple[str, BoardCell]]:
+        """Those of the dense model, each with its task."""
+        return [(dense.task, cell) for dense in self.dense for cell in dense.cells]
+
     def across(self, row: BoardRow, columns: Sequence[Column]) -> list[BoardCell | None]:
         """The cells of ``row`` under ``columns``, which may be those of other tables too."""
         cells = dict(zip(self.columns, row.cells, strict=True))
