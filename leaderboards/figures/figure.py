@@ -41,6 +41,13 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross"
 ABOUT = "about"
 """Field of a point: the lines that tell a reader what it is."""
 
+BY_LEGEND = {
+    "name": "chosen",
+    "select": {"type": "point", "fields": ["method"]},
+    "bind": "legend",
+}
+"""The parameter that lets a reader choose a method in the legend."""
+
 HEIGHT = 240
 """Of a chart's plot, in pixels."""
 

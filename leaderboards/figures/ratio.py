@@ -9,6 +9,7 @@ from dataclasses import replace
 from leaderboards.figures.figure import (
     ABOUT,
     BARS,
+    BY_LEGEND,
     HEIGHT,
     INK,
     Figure,
@@ -135,7 +136,8 @@ def _printed(cell: BoardCell, *about: str) -> list[str]:
     return [*about, f"{value} in the paper"]
 
 
-def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spec]) -> Spec:
+def _encoding(table: Table) -> Spec:
+    """Where a point stands, its colour, and how strong it is."""
     x = {
         "field": "ratio",
         "type": "quantitative",
@@ -147,17 +149,25 @@ def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spe
         },
         "scale": {"zero": False, "padding": 12},
     }
-    y = {"field": "value", "type": "quantitative", **value_axis(table)}
     colour = {
         "field": "method",
         "type": "nominal",
         "title": None,
         "scale": colour_scale(labels([table])),
     }
-    chosen = {"condition": {"param": "chosen", "value": 1}, "value": 0.12}
-    detail = {"field": "series"}
+    return {
+        "x": x,
+        "y": {"field": "value", "type": "quantitative", **value_axis(table)},
+        "color": colour,
+        "opacity": {"condition": {"param": "chosen", "value": 1}, "value": 0.12},
+        "detail": {"field": "series"},
+    }
+
+
+def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spec]) -> Spec:
+    shared = _encoding(table)
+    y = shared["y"]
     about = {"field": ABOUT, "type": "nominal"}
-    shared = {"x": x, "y": y, "color": colour, "opacity": chosen, "detail": detail}
     pointed = {**shared, "description": about, "tooltip": about}
     dash = {
         "field": "source",
@@ -192,13 +202,7 @@ def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spe
         },
         {"mark": line, "encoding": shared},
         {
-            "params": [
-                {
-                    "name": "chosen",
-                    "select": {"type": "point", "fields": ["method"]},
-                    "bind": "legend",
-                }
-            ],
+            "params": [BY_LEGEND],
             "mark": {**point, "filled": True, "cursor": "pointer"},
             "encoding": pointed,
         },
