@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ from harness.profile.measure import materialised
 from harness.profile.skeleton import shapes_of, skeleton
 from harness.runtime.memory_layout import lay_out
 from harness.runtime.streamline import streamline
+from harness.support.markdown import markdown_table
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "left": ("asvd-rootcov", {"junction": "left"}),
@@ -41,6 +42,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "latentllm": ("latentllm", {}),
 }
 CPU = torch.device("cpu")
+HEADINGS = ("ratio", "form", "prefill stored", "streamlined", "decode stored", "streamlined")
 Model = Callable[..., Any]
 
 
@@ -112,8 +114,6 @@ def main() -> None:
     ids = torch.randint(3, 1000, (1, options.prompt), generator=torch.Generator().manual_seed(0))
     short = ids[:, : 64 + options.steps]
     print(f"{options.shape}, {options.threads} thread(s), {options.rounds} rounds, float32")
-    print("| ratio | form | prefill stored | streamlined | decode stored | streamlined |")
-    print("|--:|---|--:|--:|--:|--:|")
     dense = build(config, None, 0.0, quick=False)
     taken: dict[tuple[str, str], list[float]] = {}
 
@@ -132,23 +132,27 @@ def main() -> None:
         pairs = zip(taken["dense", kind][1:], taken[name, kind][1:], strict=True)
         return f"{statistics.median(a / b for a, b in pairs):.2f}"
 
-    race(laid=laid_out(build(config, None, 0.0, quick=False)))
-    cells = [against_dense("laid", kind) for kind in ("prefill", "decode")]
-    print(f"| 0 | dense, laid out | | {cells[0]} | | {cells[1]} |", flush=True)
-    for ratio in options.ratios:
-        for method in options.methods:
-            race(
-                stored=build(config, method, ratio, quick=False),
-                streamlined=build(config, method, ratio, quick=True),
-            )
-            cells = [
-                against_dense(name, kind)
-                for kind in ("prefill", "decode")
-                for name in ("stored", "streamlined")
-            ]
-            name, changes = METHODS[method]
-            title = label(name, configure(compressors.get(name).config, changes, name))
-            print(f"| {ratio:g} | {title} | {' | '.join(cells)} |", flush=True)
+    def rows() -> Iterator[list[str]]:
+        race(laid=laid_out(build(config, None, 0.0, quick=False)))
+        prefilled, decoded = (against_dense("laid", kind) for kind in ("prefill", "decode"))
+        yield ["0", "dense, laid out", "", prefilled, "", decoded]
+        for ratio in options.ratios:
+            for method in options.methods:
+                race(
+                    stored=build(config, method, ratio, quick=False),
+                    streamlined=build(config, method, ratio, quick=True),
+                )
+                cells = [
+                    against_dense(name, kind)
+                    for kind in ("prefill", "decode")
+                    for name in ("stored", "streamlined")
+                ]
+                name, changes = METHODS[method]
+                title = label(name, configure(compressors.get(name).config, changes, name))
+                yield [f"{ratio:g}", title, *cells]
+
+    for line in markdown_table(HEADINGS, "|--:|---|--:|--:|--:|--:|", rows()):
+        print(line, flush=True)
     for kind, tokens in (("prefill", options.prompt), ("decode", options.steps)):
         print(f"dense {kind}: {tokens / statistics.median(taken['dense', kind]):.1f} tokens/s")
 

@@ -8,10 +8,10 @@ from dataclasses import astuple
 
 from harness.records.record import RunRecord
 from harness.records.store import Problem
-from leaderboards.entry import LANGUAGE, Entry, Measurement
-from leaderboards.examine import examine, without_bulk
+from leaderboards.eligibility import eligibility, without_bulk
+from leaderboards.entry import LANGUAGE, BoardEntry, Measurement
 from leaderboards.rows import dense_cells, grouped, ranked_rows
-from leaderboards.tables import Board, Data, Dense, Subject, Table, Unranked
+from leaderboards.tables import Board, Data, DenseReference, Table, TableModel, Unranked
 
 PAPER_TASKS = ("wikitext2", "ptb", "c4")
 
@@ -21,19 +21,19 @@ def board(records: Iterable[RunRecord | Problem]) -> Board:
 
     What cannot be compared, a file that is no record included, is listed apart.
     """
-    entries: list[Entry] = []
+    entries: list[BoardEntry] = []
     apart: set[Unranked] = set()
     behind: list[RunRecord] = []
     for record in records:
         if isinstance(record, Problem):
             apart.add(Unranked("", "", 0.0, "", record.path.name, record.message))
             continue
-        one = examine(record)
-        if isinstance(one, Entry):
-            entries.append(one)
-            behind.append(one.record)
+        entry = eligibility(record)
+        if isinstance(entry, BoardEntry):
+            entries.append(entry)
+            behind.append(entry.record)
         else:
-            apart.add(one)
+            apart.add(entry)
             behind.append(without_bulk(record))
     tables = [
         _table(members)
@@ -46,7 +46,7 @@ def board(records: Iterable[RunRecord | Problem]) -> Board:
     return Board(tuple(sorted(tables, key=_table_order)), tuple(sorted(apart)), tuple(behind))
 
 
-def _layers(entries: list[Entry]) -> list[list[Entry]]:
+def _layers(entries: list[BoardEntry]) -> list[list[BoardEntry]]:
     """Split so that within a layer each task has one data set and one set of options."""
     seen: defaultdict[str, int] = defaultdict(int)
     depth: dict[Measurement, int] = {}
@@ -56,20 +56,24 @@ def _layers(entries: list[Entry]) -> list[list[Entry]]:
     return list(grouped(entries, lambda entry: depth[entry.measurement]).values())
 
 
-def _split(entries: list[Entry], key: Callable[[Entry], Hashable]) -> list[list[Entry]]:
+def _split(
+    entries: list[BoardEntry], key: Callable[[BoardEntry], Hashable]
+) -> list[list[BoardEntry]]:
     """Split by ``key``; what has none holds under each and goes with all of them."""
     groups = grouped(entries, key)
     free = groups.pop(None, [])
     return [[*free, *members] for members in groups.values()] or [free]
 
 
-def _table(entries: list[Entry]) -> Table:
+def _table(entries: list[BoardEntry]) -> Table:
     compressed = [entry for entry in entries if not entry.dense]
     columns = sorted({entry.column for entry in compressed}, key=lambda c: (c.ratio, _task(c.task)))
     by_task = grouped(
         (entry for entry in entries if entry.dense), lambda entry: entry.measurement.task
     )
-    dense = [Dense(task, dense_cells(by_task[task])) for task in sorted(by_task, key=_task)]
+    dense = [
+        DenseReference(task, dense_cells(by_task[task])) for task in sorted(by_task, key=_task)
+    ]
     protocol = entries[0].protocol
     return Table(
         model=_subject(entries),
@@ -87,9 +91,9 @@ def _table(entries: list[Entry]) -> Table:
     )
 
 
-def _subject(entries: Sequence[Entry]) -> Subject:
+def _subject(entries: Sequence[BoardEntry]) -> TableModel:
     models = [entry.record.model for entry in entries]
-    return Subject(
+    return TableModel(
         family=min(model.family for model in models),
         parameters=min(model.parameters for model in models),
         references=tuple(sorted({model.reference for model in models})),
@@ -98,7 +102,7 @@ def _subject(entries: Sequence[Entry]) -> Subject:
     )
 
 
-def _data(entries: Sequence[Entry]) -> tuple[Data, ...]:
+def _data(entries: Sequence[BoardEntry]) -> tuple[Data, ...]:
     groups = grouped(entries, lambda entry: entry.measurement)
     return tuple(
         Data(
@@ -107,7 +111,7 @@ def _data(entries: Sequence[Entry]) -> tuple[Data, ...]:
             measurement.fingerprint,
             measurement.options,
         )
-        for measurement in sorted(groups, key=lambda one: _task(one.task))
+        for measurement in sorted(groups, key=lambda measurement: _task(measurement.task))
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from leaderboards.slices import SCIENCEQA_NOTE, WHOLE, columns, is_scienceqa
-from leaderboards.tables import Cell, Column, Row, Table
+from leaderboards.tables import BoardCell, BoardRow, Column, Table
 
 ABSENT = "n/a"
 
-Place = tuple[Row, Column, Cell]
+Place = tuple[BoardRow, Column, BoardCell]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Breakdown:
         ]
         return [*parts, _heading(WHOLE, cells)]
 
-    def values(self, cell: Cell) -> list[Cell | None]:
+    def values(self, cell: BoardCell) -> list[BoardCell | None]:
         """Those of one row, None where a slice was not measured."""
         return [*(cell.part(name) for name in self.slices), cell]
 
@@ -54,6 +54,6 @@ def breakdowns(table: Table) -> Iterator[Breakdown]:
             yield Breakdown(task, slices, places)
 
 
-def _heading(name: str, cells: Sequence[Cell]) -> str:
+def _heading(name: str, cells: Sequence[BoardCell]) -> str:
     counts = " or ".join(f"{n:,}" for n in sorted({cell.n for cell in cells}))
     return f"{name} (n {counts})" if counts else name

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from leaderboards.numbers import QUESTIONS
 from leaderboards.published import UNCERTAIN
-from leaderboards.tables import Calibration, Data, Table
+from leaderboards.tables import Data, Table, TableCalibration
 
 SHORT = 12
 """Digits of a fingerprint that are shown."""
@@ -40,23 +40,25 @@ def caveats(tables: Sequence[Table]) -> Iterator[str]:
         without = ", ".join(name for table in whole for name in table.model.references)
         yield f"No breakdown available for {without}."
     cells = [cell for table in tables for _, _, cell in table.places]
-    if any(one.published is not None for cell in cells for one in (cell, *cell.slices)):
+    if any(part.published is not None for cell in cells for part in (cell, *cell.slices)):
         yield UNCERTAIN
 
 
-def _calibration(one: Calibration | None, tables: Sequence[Table]) -> str:
-    if one is None:
+def _calibration(calibration: TableCalibration | None, tables: Sequence[Table]) -> str:
+    if calibration is None:
         return "none"
-    size = "whole samples" if one.length is None else f"x {one.length} tokens"
+    size = "whole samples" if calibration.length is None else f"x {calibration.length} tokens"
     seeds = sorted({seed for table in tables for seed in table.seeds})
-    written = f" and {one.self_samples} {size} of the model's own" * bool(one.self_samples)
-    drawn = f"{one.samples} {size} by {one.sampling}{written}, {_seeds(seeds)}"
-    return f"{one.text}, {drawn}, {one.fingerprint[:SHORT]}"
+    written = f" and {calibration.self_samples} {size} of the model's own"
+    drawn = f"{calibration.samples} {size} by {calibration.sampling}"
+    drawn += written * bool(calibration.self_samples)
+    return f"{calibration.text}, {drawn}, {_seeds(seeds)}, {calibration.fingerprint[:SHORT]}"
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    several = f"seeds {', '.join(map(str, seeds))} (mean ± standard deviation)"
-    return several if len(seeds) > 1 else f"seed {seeds[0]}"
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    return f"seeds {', '.join(map(str, seeds))} (mean ± standard deviation)"
 
 
 def _data(data: Data) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from harness.support.markdown import visible
-from leaderboards.tables import Board, Cell, Column, Row, Table, Unranked
+from leaderboards.tables import Board, BoardCell, BoardRow, Column, Table, Unranked
 
 COLUMNS = (
     "kind", "section", "model", "model_fingerprint", "family", "parameters", "method", "ratio",
@@ -35,16 +35,18 @@ def render(board: Board) -> str:
         for table in tables:
             for place in table.places:
                 writer.writerows(map(_safe, _values(number, table, *place)))
-    writer.writerows(_safe(_apart(one)) for one in board.unranked)
+    writer.writerows(_safe(_apart(result)) for result in board.unranked)
     return text.getvalue()
 
 
-def _values(number: int, table: Table, row: Row, column: Column, cell: Cell) -> Iterator[Fields]:
+def _values(
+    number: int, table: Table, row: BoardRow, column: Column, cell: BoardCell
+) -> Iterator[Fields]:
     shared = {"section": number, **_conditions(table, column.task)}
     shared |= {"method": row.label, "ratio": column.ratio, "task": column.task}
     for part in (cell, *cell.slices):
-        for one in (part, *part.members):
-            yield shared | _measured(one)
+        for value in (part, *part.members):
+            yield shared | _measured(value)
 
 
 def _conditions(table: Table, task: str) -> Fields:
@@ -65,7 +67,7 @@ def _conditions(table: Table, task: str) -> Fields:
     }
 
 
-def _measured(cell: Cell) -> Fields:
+def _measured(cell: BoardCell) -> Fields:
     low, high = cell.interval or (None, None)
     return {
         "kind": "mean" if cell.members else "run",
@@ -83,12 +85,14 @@ def _measured(cell: Cell) -> Fields:
         "best": cell.best,
         "better_than_dense": cell.better_than_dense,
         "macs_per_token": cell.macs,
-        "run_id": " ".join(one.run_id for one in cell.members) or cell.run_id,
+        "run_id": " ".join(cell.run_ids),
     }
 
 
-def _apart(one: Unranked) -> Fields:
-    known = asdict(one) if one.model else {"run_id": one.run_id, "reason": one.reason}
+def _apart(result: Unranked) -> Fields:
+    known = asdict(result)
+    if not result.model:
+        known = {"run_id": result.run_id, "reason": result.reason}
     return {"kind": "unranked", **known}
 
 

@@ -12,7 +12,7 @@ from harness.records.results import Metric
 from harness.records.spec import DENSE
 from leaderboards.numbers import QUESTIONS
 from leaderboards.published import beside
-from leaderboards.tables import Calibration, Cell, Column
+from leaderboards.tables import BoardCell, Column, TableCalibration
 
 LANGUAGE = "language"
 """The scope that a label does not name."""
@@ -21,7 +21,7 @@ Values = tuple[float, tuple[tuple[str, float], ...]]
 """The value of the whole and of each slice."""
 
 
-class Protocol(NamedTuple):
+class TableProtocol(NamedTuple):
     """What every number of a table has in common; ``task`` is empty where tasks share a table."""
 
     fingerprint: str
@@ -41,7 +41,7 @@ class Measurement(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Entry:
+class BoardEntry:
     """A complete, unlimited record without its bulk, its headline metric and that one's slices."""
 
     record: RunRecord
@@ -55,10 +55,10 @@ class Entry:
         return self.record.spec.method.name == DENSE
 
     @property
-    def protocol(self) -> Protocol:
+    def protocol(self) -> TableProtocol:
         """The conditions that decide the table."""
         record, metric = self.record, self.metric
-        return Protocol(
+        return TableProtocol(
             record.model.fingerprint,
             record.spec.dtype,
             metric.name,
@@ -88,13 +88,13 @@ class Entry:
         return Measurement(task.name, self.record.data.fingerprint, options)
 
     @cached_property
-    def calibration(self) -> Calibration | None:
+    def calibration(self) -> TableCalibration | None:
         """None where the result depends on no calibration."""
         spec, facts = self.record.spec.calibration, self.record.calibration
         if self.dense or spec is None:
             return None
         fingerprint = facts.fingerprint if facts else ""
-        return Calibration(**spec.model_dump(exclude={"seed"}), fingerprint=fingerprint)
+        return TableCalibration(**spec.model_dump(exclude={"seed"}), fingerprint=fingerprint)
 
     @property
     def seeds(self) -> tuple[int, int]:
@@ -120,12 +120,12 @@ class Entry:
         return self.record.run_id + "".join(metric.model_dump_json() for metric in metrics)
 
     @property
-    def cell(self) -> Cell:
+    def cell(self) -> BoardCell:
         """The measured value and its slices."""
         return replace(self._cell(self.metric), slices=tuple(map(self._cell, self.slices)))
 
-    def _cell(self, metric: Metric) -> Cell:
-        return Cell(
+    def _cell(self, metric: Metric) -> BoardCell:
+        return BoardCell(
             value=metric.value,
             stderr=metric.stderr,
             n=metric.n,

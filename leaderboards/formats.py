@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from leaderboards import csvboard, jsonboard, latex, markdown
 from leaderboards.figures import draw
 from leaderboards.figures.all import figures
-from leaderboards.page import page
 from leaderboards.tables import Board
 
 FIGURES = "figures"
@@ -23,6 +22,12 @@ def _single(name: str, render: Callable[[Board], str]) -> Callable[[Board], File
     return files
 
 
+def _page(board: Board) -> str:
+    from leaderboards.page.page import render  # noqa: PLC0415 - Jinja2 is for this format alone
+
+    return render(board)
+
+
 def _svg(board: Board) -> Files:
     for figure in figures(board):
         yield f"{FIGURES}/{figure.name}.svg", draw.svg(figure).encode()
@@ -36,7 +41,7 @@ def _png(board: Board) -> Files:
 FORMATS: dict[str, Callable[[Board], Files]] = {
     "md": _single("leaderboard.md", markdown.render),
     "json": _single("leaderboard.json", jsonboard.render),
-    "html": _single("leaderboard.html", page.render),
+    "html": _single("leaderboard.html", _page),
     "latex": _single("leaderboard.tex", latex.render),
     "csv": _single("leaderboard.csv", csvboard.render),
     "svg": _svg,

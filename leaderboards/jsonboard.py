@@ -14,9 +14,9 @@ VERSION = 1
 def render(board: Board) -> str:
     """JSON text in a fixed order; equal boards give equal bytes."""
     origin = {"published_source": source(), "published_caveat": UNCERTAIN}
-    found = {
+    content = {
         "tables": [asdict(table) for table in board.tables],
-        "unranked": [asdict(one) for one in board.unranked],
+        "unranked": [asdict(result) for result in board.unranked],
     }
-    document = {"version": VERSION, **origin, **found}
+    document = {"version": VERSION, **origin, **content}
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

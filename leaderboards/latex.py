@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 
 from harness.support.markdown import visible
 from leaderboards.breakdown import ABSENT, Breakdown, breakdowns
 from leaderboards.conditions import caveats, conditions, models
 from leaderboards.numbers import percent, rounded
 from leaderboards.published import source
-from leaderboards.tables import Board, Cell, Column, Table, Unranked, columns_of
+from leaderboards.tables import Board, BoardCell, Column, Table, Unranked, columns_of, ratio_spans
 
 PREAMBLE = r"""% Compiles with pdflatex, lualatex and xelatex.
 \documentclass{article}
@@ -42,8 +41,8 @@ def render(board: Board) -> str:
     for number, tables in enumerate(board.sections, start=1):
         lines += ["", *_section(number, tables)]
         for table in tables:
-            for one in breakdowns(table):
-                lines += ["", *_breakdown(number, table, one)]
+            for breakdown in breakdowns(table):
+                lines += ["", *_breakdown(number, table, breakdown)]
     if board.unranked:
         lines += ["", *_unranked(board.unranked)]
     return "\n".join([*lines, "", r"\end{document}"]) + "\n"
@@ -72,16 +71,14 @@ def _section(number: int, tables: Sequence[Table]) -> Iterator[str]:
         yield r"\midrule"
         yield rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{{_dense(table)}}}{BREAK}"
         for row in table.rows:
-            cells = dict(zip(table.columns, row.cells, strict=True))
-            found = (cells.get(column) for column in columns)
-            yield _line([escape(row.title), *(_value(cell) if cell else "" for cell in found)])
+            values = (_value(cell) if cell else "" for cell in table.across(row, columns))
+            yield _line([escape(row.title), *values])
     yield r"\bottomrule"
     yield r"\end{longtable}"
 
 
 def _caption(number: int, tables: Sequence[Table]) -> Iterator[str]:
-    tasks = ", ".join(data.task for data in tables[0].data)
-    yield escape(f"Section {number}: {tasks}, by share of parameters removed.")
+    yield escape(f"Section {number}: {tables[0].tasks}, by share of parameters removed.")
     yield from (escape(f"{term}: {text}.") for term, text in conditions(tables))
     for model, notes in models(tables):
         yield from map(escape, (f"Model: {model}.", *(f"{note}." for note in notes)))
@@ -91,8 +88,10 @@ def _caption(number: int, tables: Sequence[Table]) -> Iterator[str]:
 
 
 def _header(columns: Sequence[Column], *, several: bool) -> Iterator[str]:
-    ratios = [(ratio, len(list(run))) for ratio, run in groupby(columns, lambda one: one.ratio)]
-    spans = [rf"\multicolumn{{{n}}}{{c}}{{{escape(percent(ratio))}}}" for ratio, n in ratios]
+    spans = [
+        rf"\multicolumn{{{n}}}{{c}}{{{escape(percent(ratio))}}}"
+        for ratio, n in ratio_spans(columns)
+    ]
     yield _line(["Compression", *spans])
     if several:
         yield _line(["", *(escape(column.task) for column in columns)])
@@ -102,36 +101,35 @@ def _dense(table: Table) -> str:
     cells = [
         f"{escape(dense.task)}: {' or '.join(map(_value, dense.cells))}" for dense in table.dense
     ]
-    return f"{escape(', '.join(table.model.references))} ({', '.join(cells) or 'not measured'})"
+    return f"{escape(table.name)} ({', '.join(cells) or 'not measured'})"
 
 
-def _breakdown(number: int, table: Table, one: Breakdown) -> Iterator[str]:
-    name = ", ".join(table.model.references)
-    notes = " ".join(one.notes)
-    yield rf"\begin{{longtable}}{{lr{'r' * len(one.headings)}}}"
-    caption = escape(f"Section {number}: {one.task} by slice, {name}. {notes}")
+def _breakdown(number: int, table: Table, breakdown: Breakdown) -> Iterator[str]:
+    notes = " ".join(breakdown.notes)
+    yield rf"\begin{{longtable}}{{lr{'r' * len(breakdown.headings)}}}"
+    caption = escape(f"Section {number}: {breakdown.task} by slice, {table.name}. {notes}")
     yield rf"\caption{{{caption}}}{BREAK}"
     yield r"\toprule"
-    yield _line(["Method", "Compression", *map(escape, one.headings)])
+    yield _line(["Method", "Compression", *map(escape, breakdown.headings)])
     yield r"\midrule"
-    for row, column, cell in one.places:
-        values = (_value(part) if part else ABSENT for part in one.values(cell))
+    for row, column, cell in breakdown.places:
+        values = (_value(part) if part else ABSENT for part in breakdown.values(cell))
         yield _line([escape(row.title), escape(percent(column.ratio)), *values])
     yield r"\bottomrule"
     yield r"\end{longtable}"
 
 
-def _unranked(several: Iterable[Unranked]) -> Iterator[str]:
+def _unranked(results: Iterable[Unranked]) -> Iterator[str]:
     width = "p{0.15\\linewidth}"
     yield rf"\begin{{longtable}}{{{width * 3}rp{{0.1\linewidth}}p{{0.25\linewidth}}}}"
     yield rf"\caption{{Not ranked.}}{BREAK}"
     yield r"\toprule"
     yield _line(["Record", "Model", "Method", "Ratio", "Task", "Reason"])
     yield r"\midrule"
-    for one in several:
-        ratio = percent(one.ratio) if one.model else ""
-        texts = (one.run_id, one.model, one.method, ratio, one.task, one.reason)
-        yield _line(map(escape, texts))
+    for result in results:
+        ratio = percent(result.ratio) if result.model else ""
+        subject = (result.run_id, result.model, result.method, ratio)
+        yield _line(map(escape, (*subject, result.task, result.reason)))
     yield r"\bottomrule"
     yield r"\end{longtable}"
 
@@ -140,7 +138,7 @@ def _line(cells: Iterable[str]) -> str:
     return " & ".join(cells) + BREAK
 
 
-def _value(cell: Cell) -> str:
+def _value(cell: BoardCell) -> str:
     def shown(number: float) -> str:
         return rounded(number, cell.metric, cell.unit)
 

@@ -72,11 +72,11 @@ def beside(
         part: slice of the task, None for the whole.
     """
     model = paper_model(reference)
-    found = published(model, label, ratio, task, part) if model else None
-    if found and found.metric == "perplexity_token" and metric == PERPLEXITY:
-        return found.value
-    if found and found.metric == "accuracy" and ACCURACIES[task].fullmatch(metric):
-        return found.value / 100
+    printed = published(model, label, ratio, task, part) if model else None
+    if printed and printed.metric == "perplexity_token" and metric == PERPLEXITY:
+        return printed.value
+    if printed and printed.metric == "accuracy" and ACCURACIES[task].fullmatch(metric):
+        return printed.value / 100
     return None
 
 

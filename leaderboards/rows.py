@@ -9,10 +9,10 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from leaderboards.entry import Entry, Values
+from leaderboards.entry import BoardEntry, Values
 from leaderboards.seeds import mean_cell
 from leaderboards.slices import position
-from leaderboards.tables import Cell, Column, Dense, Row
+from leaderboards.tables import BoardCell, BoardRow, Column, DenseReference
 
 ORDER = ("svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov", "latentllm")
 
@@ -29,8 +29,12 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 def ranked_rows(
-    entries: Iterable[Entry], columns: Sequence[Column], dense: Sequence[Dense], *, higher: bool
-) -> tuple[Row, ...]:
+    entries: Iterable[BoardEntry],
+    columns: Sequence[Column],
+    dense: Sequence[DenseReference],
+    *,
+    higher: bool,
+) -> tuple[BoardRow, ...]:
     """Rows in the fixed order of methods, best values and those better than dense marked."""
     by_label = grouped(entries, lambda entry: entry.label)
     rows = [
@@ -38,10 +42,12 @@ def ranked_rows(
         for label in sorted(by_label, key=_method_order)
         for row in _rows(label, by_label[label], columns)
     ]
-    return _marked(rows, columns, {one.task: one.cells for one in dense}, 1 if higher else -1)
+    return _marked(
+        rows, columns, {reference.task: reference.cells for reference in dense}, 1 if higher else -1
+    )
 
 
-def dense_cells(entries: Iterable[Entry]) -> tuple[Cell, ...]:
+def dense_cells(entries: Iterable[BoardEntry]) -> tuple[BoardCell, ...]:
     """One cell per distinct value, smallest first."""
     by_value = grouped(entries, lambda entry: entry.values)
     return tuple(_newest(by_value[value]).cell for value in sorted(by_value))
@@ -57,12 +63,12 @@ def _method_order(label: str) -> tuple[int, str]:
     return (ORDER.index(method) if method in ORDER else len(ORDER), label)
 
 
-def _rows(label: str, entries: list[Entry], columns: Sequence[Column]) -> list[Row]:
+def _rows(label: str, entries: list[BoardEntry], columns: Sequence[Column]) -> list[BoardRow]:
     groups = _agreeing_groups(entries)
     return [_row(label, groups[key], columns, named=len(groups) > 1) for key in sorted(groups)]
 
 
-def _agreeing_groups(entries: list[Entry]) -> dict[str, list[Entry]]:
+def _agreeing_groups(entries: list[BoardEntry]) -> dict[str, list[BoardEntry]]:
     """The coarsest split in which no column of a group holds two different values of a seed."""
     whole = {"": entries}
     variants = grouped(entries, lambda entry: entry.variant) if _disagree(entries) else whole
@@ -71,7 +77,7 @@ def _agreeing_groups(entries: list[Entry]) -> dict[str, list[Entry]]:
     return variants
 
 
-def _disagree(entries: Iterable[Entry]) -> bool:
+def _disagree(entries: Iterable[BoardEntry]) -> bool:
     values: dict[tuple[Column, tuple[int, int]], Values] = {}
     return any(
         values.setdefault((entry.column, entry.seeds), entry.values) != entry.values
@@ -79,29 +85,34 @@ def _disagree(entries: Iterable[Entry]) -> bool:
     )
 
 
-def _row(label: str, entries: list[Entry], columns: Sequence[Column], *, named: bool) -> Row:
+def _row(
+    label: str, entries: list[BoardEntry], columns: Sequence[Column], *, named: bool
+) -> BoardRow:
     by_column = grouped(entries, lambda entry: entry.column)
     cells = tuple(
         _over_seeds(by_column[column]) if column in by_column else None for column in columns
     )
     runs = tuple(cell.run_id for cell in cells if cell) if named else ()
-    return Row(label, runs, cells)
+    return BoardRow(label, runs, cells)
 
 
-def _over_seeds(entries: list[Entry]) -> Cell:
+def _over_seeds(entries: list[BoardEntry]) -> BoardCell:
     by_seeds = grouped(entries, lambda entry: entry.seeds)
     return mean_cell([_newest(by_seeds[seeds]).cell for seeds in sorted(by_seeds)])
 
 
-def _newest(entries: list[Entry]) -> Entry:
+def _newest(entries: list[BoardEntry]) -> BoardEntry:
     if len(entries) == 1:
         return entries[0]
     return max(entries, key=lambda e: (e.record.created, e.identity))
 
 
 def _marked(
-    rows: Sequence[Row], columns: Sequence[Column], dense: Mapping[str, Sequence[Cell]], sign: int
-) -> tuple[Row, ...]:
+    rows: Sequence[BoardRow],
+    columns: Sequence[Column],
+    dense: Mapping[str, Sequence[BoardCell]],
+    sign: int,
+) -> tuple[BoardRow, ...]:
     by_column = [
         _marked_column([row.cells[i] for row in rows], dense.get(column.task, ()), sign)
         for i, column in enumerate(columns)
@@ -111,8 +122,8 @@ def _marked(
 
 
 def _marked_column(
-    cells: Sequence[Cell | None], dense: Sequence[Cell], sign: int
-) -> list[Cell | None]:
+    cells: Sequence[BoardCell | None], dense: Sequence[BoardCell], sign: int
+) -> list[BoardCell | None]:
     best = max(sign * cell.value for cell in cells if cell)
     bar = max((sign * cell.value for cell in dense), default=math.inf)
     slices = _marked_slices(cells, dense, sign)
@@ -129,8 +140,8 @@ def _marked_column(
 
 
 def _marked_slices(
-    cells: Sequence[Cell | None], dense: Sequence[Cell], sign: int
-) -> list[tuple[Cell, ...]]:
+    cells: Sequence[BoardCell | None], dense: Sequence[BoardCell], sign: int
+) -> list[tuple[BoardCell, ...]]:
     """The slices of each of ``cells``, each marked among its own kind."""
     names = {part.slice or "" for cell in cells if cell for part in cell.slices}
     marked = [

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.support.markdown import escape
+from harness.support.markdown import escape, markdown_table
 from leaderboards.conditions import caveats, conditions, models
-from leaderboards.layout import line, names, value
+from leaderboards.markdown_cells import names, value
 from leaderboards.numbers import percent
 from leaderboards.slice_tables import slice_tables
-from leaderboards.tables import Column, Table, columns_of
+from leaderboards.tables import Column, Table, columns_of, ratio_spans
 
 
 def section(number: int, tables: Sequence[Table]) -> Iterator[str]:
@@ -23,9 +23,8 @@ def section(number: int, tables: Sequence[Table]) -> Iterator[str]:
     yield ""
     yield " ".join(_caption(tables))
     yield ""
-    yield from _header(columns, several=len(tasks) > 1)
-    for table in tables:
-        yield from _block(table, columns)
+    rule = "| --- |" + " --: |" * len(columns)
+    yield from markdown_table(_headings(columns), rule, _rows(tables, columns))
     for table in tables:
         yield from slice_tables(table)
 
@@ -39,25 +38,22 @@ def _caption(tables: Sequence[Table]) -> Iterator[str]:
     yield from map(escape, caveats(tables))
 
 
-def _header(columns: Sequence[Column], *, several: bool) -> Iterator[str]:
-    before = [None, *(column.ratio for column in columns)]
-    ratios = [
-        "" if column.ratio == last else percent(column.ratio)
-        for column, last in zip(columns, before, strict=False)
-    ]
-    yield line(["Compression", *ratios])
-    yield line(["---", *("--:" for _ in columns)])
-    if several:
-        yield line(["", *(escape(column.task) for column in columns)])
+def _headings(columns: Sequence[Column]) -> Iterator[str]:
+    yield "Compression"
+    for ratio, count in ratio_spans(columns):
+        yield percent(ratio)
+        yield from [""] * (count - 1)
 
 
-def _block(table: Table, columns: Sequence[Column]) -> Iterator[str]:
-    dense = ", ".join(_dense(table, data.task) for data in table.data)
-    yield line([f"{names(table.model.references)} ({dense})", *("" for _ in columns)])
-    for row in table.rows:
-        cells = dict(zip(table.columns, row.cells, strict=True))
-        found = (cells.get(column) for column in columns)
-        yield line([escape(row.title), *(value(cell) if cell else "" for cell in found)])
+def _rows(tables: Sequence[Table], columns: Sequence[Column]) -> Iterator[list[str]]:
+    if len(tables[0].data) > 1:
+        yield ["", *(escape(column.task) for column in columns)]
+    for table in tables:
+        dense = ", ".join(_dense(table, data.task) for data in table.data)
+        yield [f"{names(table.model.references)} ({dense})", *("" for _ in columns)]
+        for row in table.rows:
+            cells = table.across(row, columns)
+            yield [escape(row.title), *(value(cell) if cell else "" for cell in cells)]
 
 
 def _dense(table: Table, task: str) -> str:

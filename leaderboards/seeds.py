@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from leaderboards.tables import Cell
+from leaderboards.tables import BoardCell
 
 
-def mean_cell(cells: Sequence[Cell]) -> Cell:
+def mean_cell(cells: Sequence[BoardCell]) -> BoardCell:
     """One cell for the runs of one setting, one run a seed.
 
     The standard error and the interval are left out: those of one run say nothing about the
@@ -20,7 +20,8 @@ def mean_cell(cells: Sequence[Cell]) -> Cell:
     values = [cell.value for cell in cells]
     # A slice that a run lacks has no mean over the same seeds.
     parts = [
-        [part for cell in cells if (part := cell.part(one.slice or ""))] for one in cells[0].slices
+        [part for cell in cells if (part := cell.part(first.slice or ""))]
+        for first in cells[0].slices
     ]
     return replace(
         cells[0],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.support.markdown import escape
+from harness.support.markdown import escape, markdown_table
 from leaderboards.breakdown import ABSENT, Breakdown, breakdowns
-from leaderboards.layout import line, names, value
+from leaderboards.markdown_cells import names, value
 from leaderboards.numbers import percent
 from leaderboards.tables import Table
 
@@ -15,18 +15,18 @@ CAPTION = "Best of a column and ratio in **bold**; n is what a column's values a
 
 def slice_tables(table: Table) -> Iterator[str]:
     """A table for each task with slices."""
-    for one in breakdowns(table):
+    for breakdown in breakdowns(table):
         yield ""
-        yield f"### {escape(one.task)} by slice: {names(table.model.references)}"
+        yield f"### {escape(breakdown.task)} by slice: {names(table.model.references)}"
         yield ""
-        yield " ".join([CAPTION, *one.notes])
+        yield " ".join([CAPTION, *breakdown.notes])
         yield ""
-        yield line(["Method", "Compression", *map(escape, one.headings)])
-        yield line(["---", *("--:" for _ in range(len(one.slices) + 2))])
-        yield from _body(one)
+        headings = ["Method", "Compression", *map(escape, breakdown.headings)]
+        rule = "| --- |" + " --: |" * (len(headings) - 1)
+        yield from markdown_table(headings, rule, _rows(breakdown))
 
 
-def _body(one: Breakdown) -> Iterator[str]:
-    for row, column, cell in one.places:
-        values = (value(part) if part else ABSENT for part in one.values(cell))
-        yield line([escape(row.title), percent(column.ratio), *values])
+def _rows(breakdown: Breakdown) -> Iterator[list[str]]:
+    for row, column, cell in breakdown.places:
+        values = (value(part) if part else ABSENT for part in breakdown.values(cell))
+        yield [escape(row.title), percent(column.ratio), *values]

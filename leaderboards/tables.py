@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from harness.records.record import RunRecord
 from harness.records.spec import DENSE
 
 
 @dataclass(frozen=True)
-class Cell:
+class BoardCell:
     """One measured value.
 
     ``better_than_dense`` is False also where no dense reference was measured under the same
@@ -33,17 +34,22 @@ class Cell:
     best: bool = False
     interval: tuple[float, float] | None = None
     slice: str | None = None
-    slices: tuple[Cell, ...] = ()
+    slices: tuple[BoardCell, ...] = ()
     spread: float | None = None
-    members: tuple[Cell, ...] = ()
+    members: tuple[BoardCell, ...] = ()
     macs: int | None = None
 
     @property
     def seeds(self) -> int:
-        """Runs behind the value."""
-        return len(self.members) or 1
+        """How many runs are behind the value."""
+        return len(self.run_ids)
 
-    def part(self, name: str) -> Cell | None:
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs behind the value."""
+        return tuple(cell.run_id for cell in self.members or (self,))
+
+    def part(self, name: str) -> BoardCell | None:
         """The slice of that name, if it was measured."""
         return next((cell for cell in self.slices if cell.slice == name), None)
 
@@ -57,7 +63,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """A method; ``cells`` follow the table's columns.
 
     ``runs`` names the runs of the row where other rows carry the same label.
@@ -65,7 +71,7 @@ class Row:
 
     label: str
     runs: tuple[str, ...]
-    cells: tuple[Cell | None, ...]
+    cells: tuple[BoardCell | None, ...]
 
     @property
     def title(self) -> str:
@@ -77,15 +83,15 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Dense:
+class DenseReference:
     """The uncompressed model on one task; more than one cell only where runs disagree."""
 
     task: str
-    cells: tuple[Cell, ...]
+    cells: tuple[BoardCell, ...]
 
 
 @dataclass(frozen=True)
-class Subject:
+class TableModel:
     """The model of a table; ``references`` are the names under which it was loaded."""
 
     family: str
@@ -96,7 +102,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class TableCalibration:
     """As in the run's specification but the seed, with the fingerprint of what was read.
 
     ``length`` is None for whole samples.
@@ -127,18 +133,18 @@ class Table:
     ``scope`` is the part of the model that is compressed, ``seeds`` are those of the calibration.
     """
 
-    model: Subject
+    model: TableModel
     dtype: str
     metric: str
     unit: str
     higher_is_better: bool
     scope: str
-    calibration: Calibration | None
+    calibration: TableCalibration | None
     seeds: tuple[int, ...]
     data: tuple[Data, ...]
-    dense: tuple[Dense, ...]
+    dense: tuple[DenseReference, ...]
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
 
     @property
     def conditions(self) -> tuple[object, ...]:
@@ -147,17 +153,37 @@ class Table:
         return (self.data, kind, self.dtype, self.scope, self.calibration)
 
     @property
-    def places(self) -> Iterator[tuple[Row, Column, Cell]]:
+    def name(self) -> str:
+        """The names of its model."""
+        return ", ".join(self.model.references)
+
+    @property
+    def tasks(self) -> str:
+        """The names of its tasks."""
+        return ", ".join(data.task for data in self.data)
+
+    @property
+    def dense_values(self) -> list[tuple[str, BoardCell]]:
+        """Those of the dense model, each with its task."""
+        return [(dense.task, cell) for dense in self.dense for cell in dense.cells]
+
+    def across(self, row: BoardRow, columns: Sequence[Column]) -> list[BoardCell | None]:
+        """The cells of ``row`` under ``columns``, which may be those of other tables too."""
+        cells = dict(zip(self.columns, row.cells, strict=True))
+        return [cells.get(column) for column in columns]
+
+    @property
+    def places(self) -> Iterator[tuple[BoardRow, Column, BoardCell]]:
         """Each measured value with its row and column, those of the dense model first."""
         for dense in self.dense:
             for cell in dense.cells:
                 runs = (cell.run_id,) if len(dense.cells) > 1 else ()
-                yield Row(DENSE, runs, (cell,)), Column(0.0, dense.task), cell
+                yield BoardRow(DENSE, runs, (cell,)), Column(0.0, dense.task), cell
         for at, column in enumerate(self.columns):
             for row in self.rows:
-                found = row.cells[at]
-                if found:
-                    yield row, column, found
+                cell = row.cells[at]
+                if cell:
+                    yield row, column, cell
 
 
 def columns_of(tables: Sequence[Table]) -> list[Column]:
@@ -167,6 +193,12 @@ def columns_of(tables: Sequence[Table]) -> list[Column]:
         {column for table in tables for column in table.columns},
         key=lambda column: (column.ratio, tasks.index(column.task)),
     )
+
+
+def ratio_spans(columns: Sequence[Column]) -> list[tuple[float, int]]:
+    """Each ratio with the number of ``columns`` next to each other that have it."""
+    runs = groupby(columns, lambda column: column.ratio)
+    return [(ratio, len(list(run))) for ratio, run in runs]
 
 
 @dataclass(frozen=True, order=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.cli.main import COMMANDS
+from harness.cli.main import command_names
 
 HEAVY = (
     "torch",
@@ -58,7 +58,7 @@ except SystemExit as end:
         (["list", "families"], 0),
         (["list", "models"], 0),
         (["list", "texts"], 0),
-        *(([name, "--help"], 0) for name in COMMANDS),
+        *(([name, "--help"], 0) for name in command_names()),
         *((["gate", action, "--help"], 0) for action in ("check", "accept", "calibrate")),
         (["show", "0123456789abcdef"], 2),
         (["leaderboard"], 2),

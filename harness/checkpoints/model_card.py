@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.checkpoints.saved_record import SavedRecord
 from harness.records.record import RunRecord
 from harness.records.spec import CalibrationSpec
+from harness.support.markdown import markdown_table
 
 _TEXT = """---
 library_name: transformers
@@ -17,11 +18,7 @@ tags: [low-rank, compressed, harness]
 A `{family}` model whose linear layers are stored as low-rank factors, made from `{model}`
 (`{fingerprint}`) without training by harness {version}.
 
-| | dense | compressed | removed |
-|---|--:|--:|--:|
-| parameters of the model | {before:,} | {after:,} | {ratio_model:.2%} |
-| of the compressed layers | | | {ratio_layers:.2%} |
-| bytes | {bytes_before:,} | {bytes_after:,} | {ratio_bytes:.2%} |
+{sizes}
 
 Scope `{scope}`, weights in {dtype}, calibrated on {calibration}.
 
@@ -60,13 +57,7 @@ def model_card(saved: SavedRecord) -> str:
         label=done.label,
         ratio=origin.ratio,
         version=saved.environment.harness,
-        before=origin.model.parameters,
-        after=done.parameters,
-        ratio_model=done.ratio_model,
-        ratio_layers=done.ratio_layers,
-        bytes_before=origin.model.bytes,
-        bytes_after=done.bytes,
-        ratio_bytes=1 - done.bytes / origin.model.bytes,
+        sizes=_sizes(saved),
         scope=origin.scope,
         dtype=origin.dtype,
         calibration=f"{samples}`{origin.data.reference}`",
@@ -77,19 +68,42 @@ def model_card(saved: SavedRecord) -> str:
     )
 
 
+def _sizes(saved: SavedRecord) -> str:
+    model, done = saved.origin.model, saved.compression
+    smaller = 1 - done.bytes / model.bytes
+    rows = (
+        (
+            "parameters of the model",
+            f"{model.parameters:,}",
+            f"{done.parameters:,}",
+            f"{done.ratio_model:.2%}",
+        ),
+        ("of the compressed layers", "", "", f"{done.ratio_layers:.2%}"),
+        ("bytes", f"{model.bytes:,}", f"{done.bytes:,}", f"{smaller:.2%}"),
+    )
+    headings = ("", "dense", "compressed", "removed")
+    return "\n".join(markdown_table(headings, "|---|--:|--:|--:|", rows))
+
+
 def _results(records: tuple[RunRecord, ...]) -> str:
     measured = [(record, record.result.metrics[0]) for record in records if record.result]
     if not measured:
         return "Nothing yet."
-    rows = ["| task | metric | value | s.e. | n |", "|---|---|--:|--:|--:|"]
+    rows = []
     for record, metric in measured:
         task, limit = record.spec.task.name, record.spec.task.limit
         spread = "" if metric.stderr is None else f"{metric.stderr:.3g}"
         rows.append(
-            f"| {task}{f' (limited to {limit})' if limit else ''} | {metric.name} "
-            f"| {metric.value:.4g} | {spread} | {metric.n:,} {metric.unit} |"
+            (
+                f"{task} (limited to {limit})" if limit else task,
+                metric.name,
+                f"{metric.value:.4g}",
+                spread,
+                f"{metric.n:,} {metric.unit}",
+            )
         )
-    return "\n".join(rows)
+    headings = ("task", "metric", "value", "s.e.", "n")
+    return "\n".join(markdown_table(headings, "|---|---|--:|--:|--:|", rows))
 
 
 def _samples(spec: CalibrationSpec) -> str:

@@ -122,7 +122,9 @@ def _drawn(section: Section) -> Table:
 def _markdown(one: Section | str) -> str:
     if isinstance(one, str):
         return f"{escape(one)}\n"
-    table = markdown_table(one.headings, one.rows, one.texts)
+    rule = "|" + " :-- |" * one.texts + " --: |" * (len(one.headings) - one.texts)
+    rows = ([escape(cell) for cell in row] for row in one.rows)
+    table = markdown_table(one.headings, rule, rows)
     return "\n".join([f"### {escape(one.title)}", "", *table, ""])
 
 

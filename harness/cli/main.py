@@ -15,6 +15,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import NoReturn
 
+from harness.cli.command import Command, commands
 from harness.cli.options import Help
 from harness.errors import HarnessError, InfrastructureError, UsageError, unknown
 from harness.support.offline import offline
@@ -31,7 +32,6 @@ COMMANDS = {
     "fetch": "download all that a recipe or run needs",
     "sweep": "run the cells of a recipe, each in its own process",
     "gate": "block what lost quality against a stored baseline",
-    "leaderboard": "rank the recorded results",
     "list": "list methods, tasks, families, engines, models or texts",
     "show": "show one record",
     "cache": "list, remove or verify what was fetched and converted",
@@ -79,17 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _execute(argv: Sequence[str]) -> int:
-    parser = _parser()
     if not argv or argv[0].startswith("-"):
+        parser = _parser()
         parser.parse_args(argv)
         parser.print_help()
         return 0
     name = argv[0]
-    if name not in COMMANDS:
-        raise unknown("command", name, COMMANDS)
+    if name not in COMMANDS and name not in commands.names():
+        raise unknown("command", name, command_names())
     own = Parser(
         prog=f"harness {name}",
-        description=COMMANDS[name].capitalize() + ".",
+        description=_summary(name).capitalize() + ".",
         formatter_class=Help,
         allow_abbrev=False,  # what is unambiguous today may not be with the next plugin
     )
@@ -119,9 +119,34 @@ def _notices(debug: bool) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _equipped(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> ModuleType:
+def command_names() -> list[str]:
+    """Of all commands: our own, then those of plugins.
+
+    Raises:
+        UsageError: a plugin has the name of one of ours, or two have the same.
+    """
+    plugins = commands.names()
+    for name in COMMANDS.keys() & plugins:
+        raise UsageError(
+            f"{commands.origin(name)} provides the command '{name}', which is harness's own; "
+            "uninstall that package"
+        )
+    return [*COMMANDS, *plugins]
+
+
+def _summary(name: str) -> str:
+    return COMMANDS.get(name) or commands.get(name).summary
+
+
+def _equipped(
+    parser: argparse.ArgumentParser, name: str, argv: Sequence[str]
+) -> ModuleType | Command:
     """The command called ``name``, once it has added its options to ``parser``."""
-    command = import_module(f"harness.cli.{name.replace('list', 'listing')}")
+    command: ModuleType | Command
+    if name in COMMANDS:
+        command = import_module(f"harness.cli.{name.replace('list', 'listing')}")
+    else:
+        command = commands.get(name)
     parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
     command.add_arguments(parser)
     if hasattr(command, "add_plugin_arguments"):
@@ -142,10 +167,14 @@ def _parser(*, whole: bool = False) -> argparse.ArgumentParser:
         epilog="'harness COMMAND --help' shows the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"harness {version('harness')}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, summary in COMMANDS.items():
-        own = commands.add_parser(name, help=summary, add_help=whole)
-        if whole:
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name in command_names():
+        try:
+            summary, broken = _summary(name), False
+        except UsageError as error:  # said in its place, so that it hides no other command
+            summary, broken = str(error).replace("%", "%%"), True
+        own = subparsers.add_parser(name, help=summary, add_help=whole)
+        if whole and not broken:
             _equipped(own, name, ())
     return parser
 

@@ -180,12 +180,12 @@ def _line(row: Row) -> list[str]:
 
 
 def _published(row: Row) -> list[list[str]]:
-    from leaderboards.table2 import table2  # noqa: PLC0415
+    from harness.profile.table2 import published_table2  # noqa: PLC0415
 
     if row.table2 is None:
         return []
     lines = [_as_printed("- as Table 2 counts", asdict(row.table2.printed()))]
-    if printed := table2().get(row.ratio):
+    if printed := published_table2().get(row.ratio):
         speed = [f"{1000 * printed['tokens_per_s_k']:.0f} (A40)"] * (row.measured is not None)
         lines.append(_as_printed("- as Table 2 prints", printed) + speed)
     return lines
@@ -207,7 +207,10 @@ def _short(number: float) -> str:
 
 
 def _markdown(found: Profile) -> str:
-    table = markdown_table(_headings(found), _lines(found), texts=1)
+    headings = _headings(found)
+    rule = "| :-- |" + " --: |" * (len(headings) - 1)
+    rows = ([escape(cell) for cell in line] for line in _lines(found))
+    table = markdown_table(headings, rule, rows)
     return "\n".join([escape(_title(found)), "", *table, ""])
 
 
@@ -221,7 +224,7 @@ def _document(found: Profile) -> dict[str, Any]:
 
 
 def _entry(row: Row) -> dict[str, Any]:
-    from leaderboards.table2 import table2  # noqa: PLC0415
+    from harness.profile.table2 import published_table2  # noqa: PLC0415
 
     count = row.count
     entry = asdict(row) | asdict(count)
@@ -230,6 +233,6 @@ def _entry(row: Row) -> dict[str, Any]:
     if row.table2 is not None:
         entry["table2"] |= {
             "rounded": asdict(row.table2.printed()),
-            "printed": table2().get(row.ratio),
+            "printed": published_table2().get(row.ratio),
         }
     return entry

@@ -6,7 +6,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from harness.gate.verdict import CellVerdict, Verdict
-from harness.support.markdown import escape
+from harness.support.markdown import escape, markdown_table
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 HEAD = ("cell", "baseline", "candidate", "loss", "fails above", "verdict")
@@ -23,17 +23,17 @@ def numbers(cell: CellVerdict) -> tuple[str, str, str, str]:
 
 def markdown(verdict: Verdict) -> str:
     """A section for a pull request or a job summary."""
+    rows = (
+        (escape(cell.title), *numbers(cell), f"**{cell.outcome}**: {escape(cell.reason)}")
+        for cell in verdict.cells
+    )
     lines = [
         f"### Regression gate: {verdict.summary()}",
         "",
         _explained(verdict),
         "",
-        "| " + " | ".join(HEAD) + " |",
-        "|---|--:|--:|--:|--:|---|",
+        *markdown_table(HEAD, "|---|--:|--:|--:|--:|---|", rows),
     ]
-    for cell in verdict.cells:
-        told = f"**{cell.outcome}**: {escape(cell.reason)}"
-        lines.append("| " + " | ".join((escape(cell.title), *numbers(cell), told)) + " |")
     return "\n".join(lines) + "\n"
 
 

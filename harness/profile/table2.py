@@ -28,8 +28,12 @@ cache at 40% 1.97G.
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 from harness.algebra.ranks import factor_parameters, rank_for
 from harness.profile.count import Workload
@@ -90,6 +94,14 @@ class Counted:
             param_bytes_G=round(2 * round(self.parameters / 1e9, 2), 2),
             kv_cache_bytes_G=round(share * round(self.dense_cache / 1e9, 2), 2),
         )
+
+
+@cache
+def published_table2() -> Mapping[float, Mapping[str, float]]:
+    """The rows that the paper prints by ratio, columns named with their units."""
+    text = files("harness.profile").joinpath("table2.json").read_text(encoding="utf-8")
+    rows: list[dict[str, float]] = json.loads(text)["rows"]
+    return {row["ratio"]: {k: v for k, v in row.items() if k != "ratio"} for row in rows}
 
 
 def as_table2(subject: Skeleton, ratio: float) -> Counted:

@@ -1,9 +1,9 @@
-"""Names that others chose, made harmless."""
+"""Markdown: names that others chose, made harmless, and tables."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#124;"}
 _STRUCTURE = re.compile(r"[\\`*\[\]#~$!]|(?<![^\W_])_|_(?![^\W_])")
@@ -21,8 +21,20 @@ def escape(name: str) -> str:
     return "".join(_ENTITIES.get(char, char) for char in text)
 
 
-def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], texts: int) -> list[str]:
-    """The lines of a table whose first ``texts`` columns are read from the left."""
-    rule = [":--" if at < texts else "--:" for at in range(len(headings))]
-    escaped = ([escape(cell) for cell in row] for row in rows)
-    return [f"| {' | '.join(line)} |" for line in (headings, rule, *escaped)]
+def markdown_table(
+    headings: Iterable[str], rule: str, rows: Iterable[Iterable[str]]
+) -> Iterator[str]:
+    """The lines of a table, whose cells are markdown: a name in them must be escaped.
+
+    Args:
+        headings: of the columns.
+        rule: the line below the headings, which aligns the columns, such as ``|---|--:|``.
+        rows: cells of each row, one a column.
+    """
+    yield _line(headings)
+    yield rule
+    yield from map(_line, rows)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

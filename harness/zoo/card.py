@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.records.results import TaskResult
+from harness.support.markdown import markdown_table
 from harness.zoo.models import parameters
 from harness.zoo.recipes import Lesson, Recipe
 from harness.zoo.training import Progress
@@ -72,13 +73,14 @@ def _more(lesson: Lesson) -> str:
 
 
 def _scores(results: Mapping[str, TaskResult]) -> str:
-    lines = ["| task | metric | value | n |", "|---|---|--:|--:|"]
+    rows = []
     for task, result in results.items():
         metric = result.metrics[0]
         error = "" if metric.stderr is None else f" ± {metric.stderr:.3f}"
         value = f"{metric.value:.3f}{error}"
-        lines.append(f"| `{task}` | {metric.name} | {value} | {metric.n} {metric.unit} |")
-    return "\n".join(lines)
+        rows.append((f"`{task}`", metric.name, value, f"{metric.n} {metric.unit}"))
+    headings = ("task", "metric", "value", "n")
+    return "\n".join(markdown_table(headings, "|---|---|--:|--:|", rows))
 
 
 def _curve(points: list[dict[str, float]]) -> str:
@@ -87,11 +89,11 @@ def _curve(points: list[dict[str, float]]) -> str:
     chosen = points[every - 1 :: every]
     if chosen[-1] is not points[-1]:
         chosen.append(points[-1])
-    lines = [f"| {' | '.join(columns)} |", f"|{'--:|' * len(columns)}"]
-    for point in chosen:
-        cells = [f"{point['step']:.0f}", *(f"{point[column]:.3f}" for column in columns[1:])]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = (
+        [f"{point['step']:.0f}", *(f"{point[column]:.3f}" for column in columns[1:])]
+        for point in chosen
+    )
+    return "\n".join(markdown_table(columns, "|" + "--:|" * len(columns), rows))
 
 
 def _commit() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from harness.support.markdown import visible
 from leaderboards.numbers import QUESTIONS
 from leaderboards.rows import method_of
-from leaderboards.tables import Cell, Table
+from leaderboards.tables import BoardCell, Table
 
 Spec = dict[str, Any]
 
@@ -40,6 +40,13 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross"
 
 ABOUT = "about"
 """Field of a point: the lines that tell a reader what it is."""
+
+BY_LEGEND = {
+    "name": "chosen",
+    "select": {"type": "point", "fields": ["method"]},
+    "bind": "legend",
+}
+"""The parameter that lets a reader choose a method in the legend."""
 
 HEIGHT = 240
 """Of a chart's plot, in pixels."""
@@ -76,23 +83,23 @@ def labels(tables: Iterable[Table]) -> list[str]:
     return list(dict.fromkeys(row.label for table in tables for row in table.rows))
 
 
-def colour_scale(several: Sequence[str]) -> Spec:
+def colour_scale(methods: Sequence[str]) -> Spec:
     """A colour for each label: a method's own, the next free one for its variants and others."""
     taken: set[str] = set()
     colours = []
-    for index, label in enumerate(several):
+    for index, label in enumerate(methods):
         own = COLOURS.get(method_of(label), "")
         free = [colour for colour in OTHERS if colour not in taken] or [OTHERS[index % len(OTHERS)]]
         colours.append(own if own and own not in taken else free[0])
         taken.add(colours[-1])
-    return {"domain": list(several), "range": colours}
+    return {"domain": list(methods), "range": colours}
 
 
-def shape_scale(several: Sequence[str]) -> Spec:
+def shape_scale(names: Sequence[str]) -> Spec:
     """A shape for each name, again from the first where they run out."""
     return {
-        "domain": list(several),
-        "range": [SHAPES[i % len(SHAPES)] for i in range(len(several))],
+        "domain": list(names),
+        "range": [SHAPES[i % len(SHAPES)] for i in range(len(names))],
     }
 
 
@@ -107,7 +114,7 @@ def value_axis(table: Table) -> Spec:
     return {"axis": axis, "scale": {"zero": False}, "title": table.metric}
 
 
-def spread(cell: Cell) -> tuple[float, float] | None:
+def spread(cell: BoardCell) -> tuple[float, float] | None:
     """Ends of an error bar: over seeds, else the 95% interval, else 1.96 standard errors."""
     if cell.spread is not None:
         return cell.value - cell.spread, cell.value + cell.spread

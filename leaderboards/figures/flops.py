@@ -8,6 +8,7 @@ from harness.records.spec import DENSE
 from leaderboards.figures.figure import (
     ABOUT,
     BARS,
+    BY_LEGEND,
     HEIGHT,
     INK,
     Figure,
@@ -58,30 +59,29 @@ def front(points: Sequence[Spec], *, higher: bool) -> list[Spec]:
     """Those that no other point beats with as little work: work and value both improve."""
     sign = -1 if higher else 1
     kept: list[Spec] = []
-    for point in sorted(points, key=lambda one: (one["flops"], sign * one["value"])):
+    for point in sorted(points, key=lambda point: (point["flops"], sign * point["value"])):
         if not kept or sign * point["value"] < sign * kept[-1]["value"]:
             kept.append(point)
     return kept
 
 
 def _points(table: Table, task: str) -> Iterator[Spec]:
-    model = ", ".join(table.model.references)
     positive = table.metric.startswith("perplexity")
     for row, column, cell in table.places:
         if column.task == task:
             yield {
-                "model": model,
+                "model": table.name,
                 "method": row.label,
                 "series": row.title,
                 "flops": 2 * cell.macs if cell.macs else None,
                 "value": cell.value,
                 **bar_ends(cell, positive=positive),
-                **described(cell, f"{model}, {row.title}", f"{percent(column.ratio)} removed"),
+                **described(cell, f"{table.name}, {row.title}", f"{percent(column.ratio)} removed"),
             }
 
 
-def _layers(tables: Sequence[Table], points: list[Spec]) -> Spec:
-    models = list(dict.fromkeys(point["model"] for point in points))
+def _encoding(tables: Sequence[Table]) -> Spec:
+    """Where a point stands, its colour, and how strong it is."""
     scale = colour_scale(labels(tables))
     scale = {"domain": [DENSE, *scale["domain"]], "range": [INK, *scale["range"]]}
     x = {
@@ -91,21 +91,28 @@ def _layers(tables: Sequence[Table], points: list[Spec]) -> Spec:
         "scale": {"type": "log", "nice": False, "padding": 16},
         "axis": {"format": "~s", "grid": False, "labelFlush": True},
     }
-    y = {"field": "value", "type": "quantitative", **value_axis(tables[0])}
-    shape = {
+    return {
+        "x": x,
+        "y": {"field": "value", "type": "quantitative", **value_axis(tables[0])},
+        "color": {"field": "method", "type": "nominal", "title": None, "scale": scale},
+        "opacity": {"condition": {"param": "chosen", "value": 0.9}, "value": 0.12},
+        "detail": [{"field": "series"}, {"field": "model"}],
+    }
+
+
+def _shape(points: Sequence[Spec]) -> Spec:
+    models = list(dict.fromkeys(point["model"] for point in points))
+    return {
         "field": "model",
         "type": "nominal",
         "title": None,
         "scale": shape_scale(models),
         **({} if len(models) > 1 else {"legend": None}),
     }
-    encoding = {
-        "x": x,
-        "y": y,
-        "color": {"field": "method", "type": "nominal", "title": None, "scale": scale},
-        "opacity": {"condition": {"param": "chosen", "value": 0.9}, "value": 0.12},
-        "detail": [{"field": "series"}, {"field": "model"}],
-    }
+
+
+def _layers(tables: Sequence[Table], points: list[Spec]) -> Spec:
+    encoding = _encoding(tables)
     about = {"field": ABOUT, "type": "nominal"}
     told = {"description": about, "tooltip": about}
     size = {"condition": {"test": f"datum.method === '{DENSE}'", "value": 130}, "value": 55}
@@ -122,7 +129,7 @@ def _layers(tables: Sequence[Table], points: list[Spec]) -> Spec:
                     "opacity": 0.75,
                     "strokeWidth": 1.6,
                 },
-                "encoding": {"x": x, "y": y},
+                "encoding": {"x": encoding["x"], "y": encoding["y"]},
             },
             {
                 "mark": {"type": "line", "strokeWidth": 0.8},
@@ -133,20 +140,14 @@ def _layers(tables: Sequence[Table], points: list[Spec]) -> Spec:
                 "encoding": {
                     **encoding,
                     "opacity": {"value": 0.4},
-                    "y": {**y, "field": "low"},
+                    "y": {**encoding["y"], "field": "low"},
                     "y2": {"field": "high"},
                 },
             },
             {
-                "params": [
-                    {
-                        "name": "chosen",
-                        "select": {"type": "point", "fields": ["method"]},
-                        "bind": "legend",
-                    }
-                ],
+                "params": [BY_LEGEND],
                 "mark": {"type": "point", "filled": True, "cursor": "pointer"},
-                "encoding": {**encoding, "shape": shape, "size": size, **told},
+                "encoding": {**encoding, "shape": _shape(points), "size": size, **told},
             },
         ],
     }

@@ -20,19 +20,18 @@ ROW = 22
 
 def heat_maps(number: int, table: Table) -> Iterator[Figure]:
     """One figure for each task with slices."""
-    model = ", ".join(table.model.references)
-    for one in breakdowns(table):
+    for breakdown in breakdowns(table):
         yield Figure(
             number,
-            slug("slices", str(number), model, one.task),
-            f"{model} on {one.task}: accuracy by slice",
-            (CAPTION, *one.notes),
-            configured(model, f"{one.task} by slice", _layers(one)),
+            slug("slices", str(number), table.name, breakdown.task),
+            f"{table.name} on {breakdown.task}: accuracy by slice",
+            (CAPTION, *breakdown.notes),
+            configured(table.name, f"{breakdown.task} by slice", _layers(breakdown)),
         )
 
 
-def _layers(one: Breakdown) -> Spec:
-    names = [*one.slices, WHOLE]
+def _layers(breakdown: Breakdown) -> Spec:
+    names = [*breakdown.slices, WHOLE]
     values = [
         {
             "row": f"{row.title} {percent(column.ratio)}" if column.ratio else row.title,
@@ -41,8 +40,8 @@ def _layers(one: Breakdown) -> Spec:
             "text": rounded(cell.value, cell.metric, cell.unit),
             **described(cell, row.title, f"{percent(column.ratio)} removed", name),
         }
-        for row, column, whole in one.places
-        for name, cell in zip(names, one.values(whole), strict=True)
+        for row, column, whole in breakdown.places
+        for name, cell in zip(names, breakdown.values(whole), strict=True)
         if cell
     ]
     rows = list(dict.fromkeys(value["row"] for value in values))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from leaderboards.figures.figure import (
     ABOUT,
     BARS,
+    BY_LEGEND,
     HEIGHT,
     INK,
     Figure,
@@ -22,7 +23,7 @@ from leaderboards.figures.figure import (
 )
 from leaderboards.numbers import percent, rounded
 from leaderboards.published import curve, source
-from leaderboards.tables import Cell, Table
+from leaderboards.tables import BoardCell, Table
 
 CAPTION = (
     "Filled with a solid line: measured. Dashed across: the dense model. "
@@ -36,7 +37,6 @@ PAPER = "Hollow with a dashed line, and dotted for the dense model: as printed i
 
 def ratio_figures(number: int, table: Table) -> Iterator[Figure]:
     """One figure for each task of ``table`` that has values of compressed models."""
-    model = ", ".join(table.model.references)
     for task in (data.task for data in table.data):
         points = list(_points(table, task))
         if points:
@@ -45,14 +45,16 @@ def ratio_figures(number: int, table: Table) -> Iterator[Figure]:
             notes = (CAPTION, *([PAPER.format(source())] if overlaid else []), BARS)
             yield Figure(
                 number,
-                slug("ratio", str(number), model, task),
-                f"{model} on {task}: {table.metric} by share of parameters removed",
+                slug("ratio", str(number), table.name, task),
+                f"{table.name} on {task}: {table.metric} by share of parameters removed",
                 notes,
-                configured(model, f"{task}, {table.dtype}", _layers(table, points, dense, paper)),
+                configured(
+                    table.name, f"{task}, {table.dtype}", _layers(table, points, dense, paper)
+                ),
             )
 
 
-def described(cell: Cell, *about: str) -> Spec:
+def described(cell: BoardCell, *about: str) -> Spec:
     """What a reader is told about a point, and the runs behind it."""
     bar = spread(cell)
     text = rounded(cell.value, cell.metric, cell.unit)
@@ -60,11 +62,11 @@ def described(cell: Cell, *about: str) -> Spec:
         text += " ({} to {})".format(*(rounded(end, cell.metric, cell.unit) for end in bar))
     return {
         ABOUT: [*about, text, f"n {cell.n} {cell.unit}"],
-        "runs": [one.run_id for one in cell.members or (cell,)],
+        "runs": cell.run_ids,
     }
 
 
-def bar_ends(cell: Cell, *, positive: bool) -> Spec:
+def bar_ends(cell: BoardCell, *, positive: bool) -> Spec:
     """``low`` and ``high``; a low end that a logarithmic axis has no place for is the value."""
     low, high = spread(cell) or (cell.value, cell.value)
     return {"low": cell.value if positive and low <= 0 else low, "high": high}
@@ -117,8 +119,8 @@ def _paper(table: Table, task: str) -> Iterator[Spec]:
         ]
         if not cells:
             continue
-        found = (curve(name, row.label, task, cells[0].metric) for name in table.model.references)
-        for ratio, value in next(filter(None, found)):
+        curves = (curve(name, row.label, task, cells[0].metric) for name in table.model.references)
+        for ratio, value in next(filter(None, curves)):
             printed = replace(cells[0], published=value)
             yield {
                 "method": row.label,
@@ -129,12 +131,13 @@ def _paper(table: Table, task: str) -> Iterator[Spec]:
             }
 
 
-def _printed(cell: Cell, *about: str) -> list[str]:
+def _printed(cell: BoardCell, *about: str) -> list[str]:
     value = rounded(cell.published or 0.0, cell.metric, cell.unit)
     return [*about, f"{value} in the paper"]
 
 
-def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spec]) -> Spec:
+def _encoding(table: Table) -> Spec:
+    """Where a point stands, its colour, and how strong it is."""
     x = {
         "field": "ratio",
         "type": "quantitative",
@@ -146,17 +149,25 @@ def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spe
         },
         "scale": {"zero": False, "padding": 12},
     }
-    y = {"field": "value", "type": "quantitative", **value_axis(table)}
     colour = {
         "field": "method",
         "type": "nominal",
         "title": None,
         "scale": colour_scale(labels([table])),
     }
-    chosen = {"condition": {"param": "chosen", "value": 1}, "value": 0.12}
-    detail = {"field": "series"}
+    return {
+        "x": x,
+        "y": {"field": "value", "type": "quantitative", **value_axis(table)},
+        "color": colour,
+        "opacity": {"condition": {"param": "chosen", "value": 1}, "value": 0.12},
+        "detail": {"field": "series"},
+    }
+
+
+def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spec]) -> Spec:
+    shared = _encoding(table)
+    y = shared["y"]
     about = {"field": ABOUT, "type": "nominal"}
-    shared = {"x": x, "y": y, "color": colour, "opacity": chosen, "detail": detail}
     pointed = {**shared, "description": about, "tooltip": about}
     dash = {
         "field": "source",
@@ -191,13 +202,7 @@ def _layers(table: Table, points: list[Spec], dense: list[Spec], paper: list[Spe
         },
         {"mark": line, "encoding": shared},
         {
-            "params": [
-                {
-                    "name": "chosen",
-                    "select": {"type": "point", "fields": ["method"]},
-                    "bind": "legend",
-                }
-            ],
+            "params": [BY_LEGEND],
             "mark": {**point, "filled": True, "cursor": "pointer"},
             "encoding": pointed,
         },

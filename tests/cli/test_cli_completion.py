@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from harness.cli.completion import SHELLS
-from harness.cli.main import COMMANDS
+from harness.cli.main import command_names
 
 ASK = """
 source "$1"
@@ -54,7 +54,13 @@ def test_the_script_is_one_of_its_shell(scripts, shell):
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_script_knows_commands_options_and_names(scripts, shell):
     text = (scripts / shell).read_text()
-    for word in (*COMMANDS, "junction", "asvd-rootcov", "block-identity", "builtin:opt-tiny"):
+    for word in (
+        *command_names(),
+        "junction",
+        "asvd-rootcov",
+        "block-identity",
+        "builtin:opt-tiny",
+    ):
         assert word in text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leaderboards.board import board
-from leaderboards.tables import Cell, Table
+from leaderboards.tables import BoardCell, Table
 
 
 def only_table(records) -> Table:
@@ -11,7 +11,7 @@ def only_table(records) -> Table:
     return table
 
 
-def cells(table: Table) -> dict[tuple[str, float, str], Cell]:
+def cells(table: Table) -> dict[tuple[str, float, str], BoardCell]:
     return {
         (row.label, column.ratio, column.task): cell
         for row in table.rows

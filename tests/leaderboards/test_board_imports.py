@@ -12,11 +12,11 @@ import pytest
         "harness.records.store",
         "leaderboards.board",
         "leaderboards.formats",
-        "harness.cli.leaderboard",
+        "leaderboards.command",
     ],
 )
 def test_nothing_heavy_is_imported(module):
-    heavy = ("torch", "transformers", "numpy", "vl_convert")
+    heavy = ("torch", "transformers", "numpy", "vl_convert", "jinja2")
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

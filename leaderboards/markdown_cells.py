@@ -1,4 +1,4 @@
-"""Pieces of markdown that every part of a board is made of."""
+"""What stands in a cell of a markdown table."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ from collections.abc import Iterable
 
 from harness.support.markdown import escape
 from leaderboards.numbers import rounded
-from leaderboards.tables import Cell
+from leaderboards.tables import BoardCell
 
 
-def line(cells: Iterable[str]) -> str:
-    """One line of a table."""
-    return f"| {' | '.join(cells)} |"
-
-
-def names(several: Iterable[str]) -> str:
+def names(references: Iterable[str]) -> str:
     """Names that others chose, with commas."""
-    return ", ".join(map(escape, several))
+    return ", ".join(map(escape, references))
 
 
-def value(cell: Cell) -> str:
+def value(cell: BoardCell) -> str:
     """A measured value with its marks, and the paper's beside it."""
     text = rounded(cell.value, cell.metric, cell.unit)
     text = (r"\*" if cell.better_than_dense else "") + text

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from harness.records.record import RunRecord
 from harness.records.results import Metric, TaskResult
 from harness.records.spec import DENSE
-from leaderboards.entry import LANGUAGE, Entry
+from leaderboards.entry import LANGUAGE, BoardEntry
 from leaderboards.slices import position
 from leaderboards.tables import Unranked
 
 
-def examine(record: RunRecord) -> Entry | Unranked:
+def eligibility(record: RunRecord) -> BoardEntry | Unranked:
     """An entry for the tables, or why ``record`` cannot be compared."""
     spec = record.spec
     metric, slices = _headline(record.result.metrics if record.result else ())
@@ -30,7 +30,7 @@ def examine(record: RunRecord) -> Entry | Unranked:
     elif record.compression is None and spec.method.name != DENSE:
         reason = "does not say how it was compressed"
     else:
-        return Entry(without_bulk(record), metric, slices, label)
+        return BoardEntry(without_bulk(record), metric, slices, label)
     return Unranked(spec.model, label, spec.ratio, spec.task.name, record.run_id, reason)
 
 
@@ -39,7 +39,11 @@ def _headline(metrics: Sequence[Metric]) -> tuple[Metric | None, tuple[Metric, .
     whole = next((metric for metric in metrics if metric.slice is None), None)
     if whole is None:
         return None, ()
-    parts = {one.slice: one for one in metrics if one.slice is not None and one.name == whole.name}
+    parts = {
+        metric.slice: metric
+        for metric in metrics
+        if metric.slice is not None and metric.name == whole.name
+    }
     return whole, tuple(parts[name] for name in sorted(parts, key=position))
 
 

@@ -6,29 +6,29 @@ import argparse
 import contextlib
 import gc
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from harness.cli.command import Command
 from harness.errors import UsageError
-from harness.records import store
 from harness.support.files import write_failures_explained, write_files
-from leaderboards import formats
-from leaderboards.board import board
 
 MARKDOWN = "leaderboard.md"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where records are read, and which boards are written."""
+    from leaderboards.formats import FORMATS  # noqa: PLC0415
+
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of records")
     parser.add_argument("--output", type=Path, default=Path("leaderboard"), help="folder to write")
     parser.add_argument(
         "--format",
         nargs="+",
-        choices=formats.FORMATS,
+        choices=FORMATS,
         default=["md", "json"],
         metavar="FORMAT",
-        help=f"any of {', '.join(formats.FORMATS)}",
+        help=f"any of {', '.join(FORMATS)}",
     )
     parser.add_argument(
         "--check",
@@ -39,11 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Write the files of each format, or compare them; print the markdown, or what was written."""
+    from harness.records import store  # noqa: PLC0415
+    from leaderboards.board import board  # noqa: PLC0415
+    from leaderboards.formats import rendered  # noqa: PLC0415
+
     with _no_garbage():
         ranked = board(store.scan(arguments.results, bulk=False))
     if not ranked.tables and not ranked.unranked:
         raise UsageError(f"{arguments.results} holds no records; 'harness run' writes them")
-    files = dict(formats.rendered(ranked, arguments.format))
+    files = dict(rendered(ranked, arguments.format))
     if arguments.check:
         return _check(arguments.output, files)
     with write_failures_explained():
@@ -63,12 +67,11 @@ def _no_garbage() -> Iterator[None]:
         gc.enable()
 
 
-def _check(folder: Path, files: dict[str, bytes]) -> int:
+def _check(folder: Path, files: Mapping[str, bytes]) -> int:
     """One line for each file that differs; drawings of figures that are no more count too."""
-    drawn = {Path(name).suffix for name in files if name.startswith(formats.FIGURES)}
     lines = [
         *(line for name, content in files.items() for line in _difference(folder / name, content)),
-        *(f"{path}: no figure of these records; delete it" for path in _left(folder, files, drawn)),
+        *(f"{path}: no figure of these records; delete it" for path in _left_over(folder, files)),
     ]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 1 if lines else 0
@@ -81,6 +84,13 @@ def _difference(path: Path, content: bytes) -> Iterable[str]:
         yield f"{path}: stale; write it again with 'harness leaderboard'"
 
 
-def _left(folder: Path, files: dict[str, bytes], suffixes: Iterable[str]) -> list[Path]:
-    drawn = {path for suffix in suffixes for path in folder.glob(f"{formats.FIGURES}/*{suffix}")}
-    return sorted(drawn - {folder / name for name in files})
+def _left_over(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Figures in ``folder`` that are of the formats in ``files`` but not among them."""
+    from leaderboards.formats import FIGURES  # noqa: PLC0415
+
+    suffixes = {Path(name).suffix for name in files if name.startswith(FIGURES)}
+    present = {path for suffix in suffixes for path in folder.glob(f"{FIGURES}/*{suffix}")}
+    return sorted(present - {folder / name for name in files})
+
+
+command = Command("rank the recorded results", add_arguments, execute)
