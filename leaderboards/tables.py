@@ -181,9 +181,9 @@ class Table:
                 yield BoardRow(DENSE, runs, (cell,)), Column(0.0, dense.task), cell
         for at, column in enumerate(self.columns):
             for row in self.rows:
-                cell = row.cells[at]
-                if cell:
-                    yield row, column, cell
+                measured = row.cells[at]
+                if measured:
+                    yield row, column, measured
 
 
 def columns_of(tables: Sequence[Table]) -> list[Column]:
