@@ -15,9 +15,9 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import NoReturn
 
-from harness.cli.command import Command, commands
 from harness.cli.options import Help
 from harness.errors import HarnessError, InfrastructureError, UsageError, unknown
+from harness.plugins.command import Command, commands
 from harness.support.offline import offline
 
 COMMANDS = {

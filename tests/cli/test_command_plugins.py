@@ -10,7 +10,7 @@ from plugin_packages import install
 import harness
 
 COUNT = """
-from harness.cli.command import Command
+from harness.plugins.command import Command
 
 def add_arguments(parser):
     parser.add_argument("--upto", type=int, default=3, help="the last number")

@@ -1,0 +1,245 @@
+"""What authors of methods, families, tasks, engines and commands import.
+
+These names are the public face for plug-ins, documented and kept stable; everything else in the
+package but ``harness`` itself and ``harness.algebra`` is private and may move without notice.
+Each name is imported when it is first used, so that a plug-in loads no more than it needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.algebra.drift import Drift
+    from harness.algebra.preconditioners import Preconditioner
+    from harness.algebra.rank_curves import RankCurve
+    from harness.algebra.ranks import Junction
+    from harness.assets.texts import resolve_text
+    from harness.compression.compressor import (
+        BiasUpdate,
+        Compensating,
+        Compressor,
+        CompressorConfig,
+        Propagation,
+        RankedConfig,
+        Ranking,
+        Ranks,
+    )
+    from harness.compression.local import DampedConfig, Local, LocalConfig
+    from harness.errors import (
+        AssetError,
+        HarnessError,
+        IncompleteError,
+        InfrastructureError,
+        NonFiniteError,
+        UsageError,
+    )
+    from harness.evaluation.task import Conditions, PreparedTask, Task, Trained
+    from harness.families.family import Family
+    from harness.families.stack import Stack
+    from harness.layers.factors import (
+        CompressedLinear,
+        DenseLinear,
+        HeadIdentity,
+        InputIdentity,
+        LowRank,
+        OutputIdentity,
+    )
+    from harness.layers.fused import Part
+    from harness.layers.junction import join
+    from harness.layers.pruned import KeptColumns, KeptRows
+    from harness.layers.roles import SITE_OF_ROLE, WRITING_ROLES, Role, Site
+    from harness.layers.shapes import LayerShape, PredictsShapes
+    from harness.layers.weights import AttentionGeometry, BlockWeights, LinearWeights
+    from harness.models.generation import answer
+    from harness.models.language_model import LanguageModel
+    from harness.models.prompt import Prompt, PromptSource
+    from harness.plugins.command import Command
+    from harness.plugins.ranges import Advice
+    from harness.records.record import DataFacts, RunRecord
+    from harness.records.results import Metric, Sample, Skipped, TaskResult
+    from harness.statistics.block_statistics import BackwardStatistics, BlockStatistics
+    from harness.statistics.moments import Moments
+    from harness.sweep.engines.engine import Ended, Engine, Started
+    from harness.sweep.engines.scheduler import Outcome, Pool, deal
+
+_EXPORTS = {
+    "harness.algebra.drift": ("Drift",),
+    "harness.algebra.preconditioners": ("Preconditioner",),
+    "harness.algebra.rank_curves": ("RankCurve",),
+    "harness.algebra.ranks": ("Junction",),
+    "harness.assets.texts": ("resolve_text",),
+    "harness.compression.compressor": (
+        "BiasUpdate",
+        "Compensating",
+        "Compressor",
+        "CompressorConfig",
+        "Propagation",
+        "RankedConfig",
+        "Ranking",
+        "Ranks",
+    ),
+    "harness.compression.local": (
+        "DampedConfig",
+        "Local",
+        "LocalConfig",
+    ),
+    "harness.errors": (
+        "AssetError",
+        "HarnessError",
+        "IncompleteError",
+        "InfrastructureError",
+        "NonFiniteError",
+        "UsageError",
+    ),
+    "harness.evaluation.task": (
+        "Conditions",
+        "PreparedTask",
+        "Task",
+        "Trained",
+    ),
+    "harness.families.family": ("Family",),
+    "harness.families.stack": ("Stack",),
+    "harness.layers.factors": (
+        "CompressedLinear",
+        "DenseLinear",
+        "HeadIdentity",
+        "InputIdentity",
+        "LowRank",
+        "OutputIdentity",
+    ),
+    "harness.layers.fused": ("Part",),
+    "harness.layers.junction": ("join",),
+    "harness.layers.pruned": (
+        "KeptColumns",
+        "KeptRows",
+    ),
+    "harness.layers.roles": (
+        "Role",
+        "SITE_OF_ROLE",
+        "Site",
+        "WRITING_ROLES",
+    ),
+    "harness.layers.shapes": (
+        "LayerShape",
+        "PredictsShapes",
+    ),
+    "harness.layers.weights": (
+        "AttentionGeometry",
+        "BlockWeights",
+        "LinearWeights",
+    ),
+    "harness.models.generation": ("answer",),
+    "harness.models.language_model": ("LanguageModel",),
+    "harness.models.prompt": (
+        "Prompt",
+        "PromptSource",
+    ),
+    "harness.plugins.command": ("Command",),
+    "harness.plugins.ranges": ("Advice",),
+    "harness.records.record": (
+        "DataFacts",
+        "RunRecord",
+    ),
+    "harness.records.results": (
+        "Metric",
+        "Sample",
+        "Skipped",
+        "TaskResult",
+    ),
+    "harness.statistics.block_statistics": (
+        "BackwardStatistics",
+        "BlockStatistics",
+    ),
+    "harness.statistics.moments": ("Moments",),
+    "harness.sweep.engines.engine": (
+        "Ended",
+        "Engine",
+        "Started",
+    ),
+    "harness.sweep.engines.scheduler": (
+        "Outcome",
+        "Pool",
+        "deal",
+    ),
+}
+_HOMES = {name: module for module, names in _EXPORTS.items() for name in names}
+
+__all__ = [
+    "SITE_OF_ROLE",
+    "WRITING_ROLES",
+    "Advice",
+    "AssetError",
+    "AttentionGeometry",
+    "BackwardStatistics",
+    "BiasUpdate",
+    "BlockStatistics",
+    "BlockWeights",
+    "Command",
+    "Compensating",
+    "CompressedLinear",
+    "Compressor",
+    "CompressorConfig",
+    "Conditions",
+    "DampedConfig",
+    "DataFacts",
+    "DenseLinear",
+    "Drift",
+    "Ended",
+    "Engine",
+    "Family",
+    "HarnessError",
+    "HeadIdentity",
+    "IncompleteError",
+    "InfrastructureError",
+    "InputIdentity",
+    "Junction",
+    "KeptColumns",
+    "KeptRows",
+    "LanguageModel",
+    "LayerShape",
+    "LinearWeights",
+    "Local",
+    "LocalConfig",
+    "LowRank",
+    "Metric",
+    "Moments",
+    "NonFiniteError",
+    "Outcome",
+    "OutputIdentity",
+    "Part",
+    "Pool",
+    "Preconditioner",
+    "PredictsShapes",
+    "PreparedTask",
+    "Prompt",
+    "PromptSource",
+    "Propagation",
+    "RankCurve",
+    "RankedConfig",
+    "Ranking",
+    "Ranks",
+    "Role",
+    "RunRecord",
+    "Sample",
+    "Site",
+    "Skipped",
+    "Stack",
+    "Started",
+    "Task",
+    "TaskResult",
+    "Trained",
+    "UsageError",
+    "answer",
+    "deal",
+    "join",
+    "resolve_text",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'harness.plugin' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
