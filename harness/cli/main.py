@@ -11,11 +11,12 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from types import ModuleType
 from typing import NoReturn
 
 from harness.errors import HarnessError, InfrastructureError, UsageError, unknown
+from harness.plugins.shadowing import refuse_hidden
 from harness.support.offline import offline
 
 COMMANDS = {
@@ -120,6 +121,8 @@ def _notices(debug: bool) -> Iterator[None]:
 
 def _equipped(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> ModuleType:
     """The command called ``name``, once it has added its options to ``parser``."""
+    # Tasks and methods are checked when a registry loads them; this package some commands import.
+    refuse_hidden("the leaderboard", "leaderboards.board", distribution("harness"))
     command = import_module(f"harness.cli.{name.replace('list', 'listing')}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
     command.add_arguments(parser)
