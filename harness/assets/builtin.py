@@ -7,12 +7,12 @@ from pathlib import Path
 from harness.errors import unknown
 
 SCHEME = "builtin:"
-SHELF = Path(__file__).parents[1] / "zoo" / "weights"
+WEIGHTS = Path(__file__).parents[1] / "zoo" / "weights"
 
 
 def builtin_models() -> tuple[str, ...]:
     """Their references, e.g. ``builtin:opt-tiny``."""
-    return tuple(sorted(SCHEME + config.parent.name for config in SHELF.glob("*/config.json")))
+    return tuple(sorted(SCHEME + config.parent.name for config in WEIGHTS.glob("*/config.json")))
 
 
 def builtin_folder(reference: str) -> Path:
@@ -23,4 +23,4 @@ def builtin_folder(reference: str) -> Path:
     """
     if reference not in builtin_models():
         raise unknown("model", reference, builtin_models())
-    return SHELF / reference.removeprefix(SCHEME)
+    return WEIGHTS / reference.removeprefix(SCHEME)

@@ -1,4 +1,4 @@
-"""Randomness that depends on names alone, and the split a piece of content belongs to."""
+"""Random numbers that depend on names alone, and the split a piece of content belongs to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
-def chance(*names: object) -> random.Random:
+def seeded_random(*names: object) -> random.Random:
     """A generator seeded by ``names``, the same on every machine."""
     return random.Random(" ".join(map(str, names)))  # noqa: S311
 

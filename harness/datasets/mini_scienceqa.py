@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from harness.datasets.deterministic import Split, chance, split_of
-from harness.datasets.picture_skills import counting, finding_the_way
+from harness.datasets.deterministic import Split, seeded_random, split_of
+from harness.datasets.picture_skills import counting, map_reading
 from harness.datasets.text_skills import Draft, alphabet, contest, weights
 
 SIZES: dict[Split, int] = {"train": 1_000_000, "validation": 500, "test": 1000}
@@ -41,9 +41,7 @@ SKILLS = (
     ),
     Skill(counting, _NATURAL, "biology", "Counting", "Count shapes", "Count each shape once."),
     Skill(contest, _SOCIAL, "civics", "Rules", "Apply a rule", "A rule says what decides."),
-    Skill(
-        finding_the_way, _SOCIAL, "geography", "Maps", "Read a map", "North is at the top of a map."
-    ),
+    Skill(map_reading, _SOCIAL, "geography", "Maps", "Read a map", "North is at the top of a map."),
     Skill(
         alphabet,
         _LANGUAGE,
@@ -59,19 +57,19 @@ def question(split: Split, index: int) -> dict[str, Any]:
     """Question ``index`` of ``split``; any index from 0 will do."""
     attempt = 0
     while True:
-        drawn = chance("mini-scienceqa", split, index, attempt)
-        skill = drawn.choice(SKILLS)
-        grade = drawn.randint(1, GRADES)
-        draft = skill.draft(drawn, grade)
+        rng = seeded_random("mini-scienceqa", split, index, attempt)
+        skill = rng.choice(SKILLS)
+        grade = rng.randint(1, GRADES)
+        draft = skill.draft(rng, grade)
         if split_of(draft.facts) == split:
-            return _row(drawn, skill, grade, draft)
+            return _row(rng, skill, grade, draft)
         attempt += 1
 
 
-def _row(drawn: Random, skill: Skill, grade: int, draft: Draft) -> dict[str, Any]:
+def _row(rng: Random, skill: Skill, grade: int, draft: Draft) -> dict[str, Any]:
     choices = list(draft.choices)
     if not draft.ordered:
-        drawn.shuffle(choices)
+        rng.shuffle(choices)
     return {
         "image": draft.paint() if draft.paint else None,
         "question": draft.question,

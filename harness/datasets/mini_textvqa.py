@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from harness.datasets.deterministic import Split, chance, split_of
+from harness.datasets.deterministic import Split, seeded_random, split_of
 from harness.datasets.drawing import SIDE, blank, draw_word
 from harness.datasets.words import pseudo_word
 
@@ -41,24 +41,24 @@ class Line:
     column: int
 
 
-def lines(drawn: Random, split: Split) -> list[Line]:
+def lines(rng: Random, split: Split) -> list[Line]:
     """One line of writing, or two from top to bottom in different colours."""
-    words = [_word(drawn, split) for _ in range(drawn.choice((1, 2)))]
-    inks = drawn.sample(INKS, len(words))
+    words = [_word(rng, split) for _ in range(rng.choice((1, 2)))]
+    inks = rng.sample(INKS, len(words))
     placed = []
     for index, (word, ink) in enumerate(zip(words, inks, strict=True)):
-        row = 2 * index + drawn.randrange(2) if len(words) == 2 else drawn.randrange(4)
-        placed.append(Line(word, ink, row, drawn.randrange(COLUMNS - len(word) + 1)))
+        row = 2 * index + rng.randrange(2) if len(words) == 2 else rng.randrange(4)
+        placed.append(Line(word, ink, row, rng.randrange(COLUMNS - len(word) + 1)))
     return placed
 
 
-def written(drawn: Random, placed: list[Line]) -> Image.Image:
+def draw_lines(rng: Random, placed: list[Line]) -> Image.Image:
     """A picture of ``placed``, each line a little off its cells."""
     picture = blank()
     for line in placed:
         corner = (
-            CELL * line.column + 1 + drawn.randint(0, 1),
-            CELL * line.row + drawn.randint(0, 1),
+            CELL * line.column + 1 + rng.randint(0, 1),
+            CELL * line.row + rng.randint(0, 1),
         )
         draw_word(picture, line.word, line.ink, corner, CELL)
     return picture
@@ -66,31 +66,31 @@ def written(drawn: Random, placed: list[Line]) -> Image.Image:
 
 def question(split: Split, index: int) -> dict[str, Any]:
     """Question ``index`` of ``split``; any index from 0 will do."""
-    drawn = chance("mini-textvqa", split, index)
-    placed = lines(drawn, split)
-    asked = drawn.randrange(len(placed))
+    rng = seeded_random("mini-textvqa", split, index)
+    placed = lines(rng, split)
+    target = rng.randrange(len(placed))
     return {
         "image_id": f"{split}-{index}",
         "question_id": index,
-        "question": _question(drawn, asked, [line.ink for line in placed]),
-        "image": written(drawn, placed),
+        "question": _question(rng, target, [line.ink for line in placed]),
+        "image": draw_lines(rng, placed),
         "image_width": SIDE,
         "image_height": SIDE,
         "ocr_tokens": [line.word for line in placed],
-        "answers": [placed[asked].word] * ANSWERS,
+        "answers": [placed[target].word] * ANSWERS,
     }
 
 
-def _word(drawn: Random, split: Split) -> str:
+def _word(rng: Random, split: Split) -> str:
     while True:
-        word = pseudo_word(drawn, drawn.choice(LENGTHS[split])).upper()
+        word = pseudo_word(rng, rng.choice(LENGTHS[split])).upper()
         if split_of(word) == split:
             return word
 
 
-def _question(drawn: Random, asked: int, colours: list[str]) -> str:
+def _question(rng: Random, target: int, colours: list[str]) -> str:
     if len(colours) == 1:
-        return drawn.choice(("what is the word?", "what is written here?"))
-    if drawn.random() < 0.5:
-        return f"what is the {colours[asked]} word?"
-    return f"what is the {('upper', 'lower')[asked]} word?"
+        return rng.choice(("what is the word?", "what is written here?"))
+    if rng.random() < 0.5:
+        return f"what is the {colours[target]} word?"
+    return f"what is the {('upper', 'lower')[target]} word?"

@@ -14,14 +14,14 @@ NUMBERS = ("one", "two", "three", "four")
 DIRECTIONS = {"north": (0, -1), "east": (1, 0), "south": (0, 1), "west": (-1, 0)}
 
 
-def counting(drawn: Random, grade: int) -> Draft:
+def counting(rng: Random, grade: int) -> Draft:
     """Count shapes of one colour; there are as many choices as there may be shapes."""
-    known = NUMBERS[: choice_count(grade)]
-    correct = drawn.choice(known)
-    colour = drawn.choice(sorted(COLOURS))
-    cells = sorted(drawn.sample(range(9), NUMBERS.index(correct) + 1))
-    placed = [(cell, drawn.choice(SHAPES)) for cell in cells]
-    paper = drawn.randrange(3)
+    numbers = NUMBERS[: choice_count(grade)]
+    correct = rng.choice(numbers)
+    colour = rng.choice(sorted(COLOURS))
+    cells = sorted(rng.sample(range(9), NUMBERS.index(correct) + 1))
+    placed = [(cell, rng.choice(SHAPES)) for cell in cells]
+    paper = rng.randrange(3)
 
     def paint() -> Image:
         picture = blank(paper)
@@ -32,7 +32,7 @@ def counting(drawn: Random, grade: int) -> Draft:
 
     return Draft(
         question="How many shapes are there?",
-        choices=known,
+        choices=numbers,
         correct=correct,
         facts=f"counting {colour} {placed} {paper}",
         solution=f"There are {len(placed)}.",
@@ -41,13 +41,13 @@ def counting(drawn: Random, grade: int) -> Draft:
     )
 
 
-def finding_the_way(drawn: Random, grade: int) -> Draft:
+def map_reading(rng: Random, grade: int) -> Draft:
     """Say in which direction a town lies from the house; a hint from grade 7."""
-    known = tuple(DIRECTIONS)[: choice_count(grade)]
-    correct = drawn.choice(known)
-    colour = drawn.choice([c for c in sorted(COLOURS) if c != "black"])
-    house = (drawn.randint(28, 36), drawn.randint(28, 36))
-    distance = drawn.randint(17, 22)
+    directions = tuple(DIRECTIONS)[: choice_count(grade)]
+    correct = rng.choice(directions)
+    colour = rng.choice([c for c in sorted(COLOURS) if c != "black"])
+    house = (rng.randint(28, 36), rng.randint(28, 36))
+    distance = rng.randint(17, 22)
 
     def paint() -> Image:
         picture = blank(1)
@@ -58,7 +58,7 @@ def finding_the_way(drawn: Random, grade: int) -> Draft:
 
     return Draft(
         question="Where is the town from the house?",
-        choices=known,
+        choices=directions,
         correct=correct,
         facts=f"finding the way {colour} {house} {correct} {distance}",
         solution=f"On the map, north is up: the town lies {correct}.",

@@ -35,24 +35,24 @@ def choice_count(grade: int) -> int:
     return 2 + (grade - 1) // 4
 
 
-def weights(drawn: Random, grade: int) -> Draft:
+def weights(rng: Random, grade: int) -> Draft:
     """Compare the weights that the choices give."""
-    most = drawn.random() < 0.5
-    choices, best = _amounts(drawn, choice_count(grade), "kg", most=most)
-    asked = "heaviest" if most else "lightest"
+    most = rng.random() < 0.5
+    choices, best = _amounts(rng, choice_count(grade), "kg", most=most)
+    superlative = "heaviest" if most else "lightest"
     return Draft(
-        question=f"Which is the {asked}?",
+        question=f"Which is the {superlative}?",
         choices=choices,
         correct=best,
         facts=f"weights {most} {sorted(choices)}",
-        solution=f"The {asked} is {best}.",
+        solution=f"The {superlative} is {best}.",
     )
 
 
-def contest(drawn: Random, grade: int) -> Draft:
+def contest(rng: Random, grade: int) -> Draft:
     """Find the winner by the rule that the hint gives."""
-    most = drawn.random() < 0.5
-    choices, best = _amounts(drawn, choice_count(grade), "points", most=most)
+    most = rng.random() < 0.5
+    choices, best = _amounts(rng, choice_count(grade), "points", most=most)
     return Draft(
         question="Which team wins?",
         choices=choices,
@@ -63,10 +63,10 @@ def contest(drawn: Random, grade: int) -> Draft:
     )
 
 
-def alphabet(drawn: Random, grade: int) -> Draft:
+def alphabet(rng: Random, grade: int) -> Draft:
     """Say which letter comes first or last in the alphabet."""
-    first = drawn.random() < 0.5
-    letters = drawn.sample(ascii_uppercase, choice_count(grade))
+    first = rng.random() < 0.5
+    letters = rng.sample(ascii_uppercase, choice_count(grade))
     correct = (min if first else max)(letters)
     return Draft(
         question=f"Which letter comes {'first' if first else 'last'} in the alphabet?",
@@ -77,11 +77,11 @@ def alphabet(drawn: Random, grade: int) -> Draft:
     )
 
 
-def _amounts(drawn: Random, count: int, unit: str, *, most: bool) -> tuple[tuple[str, ...], str]:
+def _amounts(rng: Random, count: int, unit: str, *, most: bool) -> tuple[tuple[str, ...], str]:
     """Choices such as ``fox: 3 kg`` with different numbers, and the one with the most or least."""
-    numbers = drawn.sample(range(1, 10), count)
+    numbers = rng.sample(range(1, 10), count)
     choices = tuple(
         f"{noun}: {number} {unit}"
-        for noun, number in zip(drawn.sample(NOUNS, count), numbers, strict=True)
+        for noun, number in zip(rng.sample(NOUNS, count), numbers, strict=True)
     )
     return choices, choices[numbers.index((max if most else min)(numbers))]

@@ -16,6 +16,6 @@ NOUNS = (
 )  # fmt: skip
 
 
-def pseudo_word(drawn: Random, length: int) -> str:
+def pseudo_word(rng: Random, length: int) -> str:
     """A lower-case word of ``length`` letters in which consonants and vowels alternate."""
-    return "".join(drawn.choice(VOWELS if i % 2 else CONSONANTS) for i in range(length))
+    return "".join(rng.choice(VOWELS if i % 2 else CONSONANTS) for i in range(length))

@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from harness.errors import HarnessError, UsageError, unknown
+from harness.plugins.shadowing import refuse_hidden
 
 T = TypeVar("T")
 
@@ -40,11 +41,14 @@ class Registry(Generic[T]):
         """Import and return the plugin called ``name``.
 
         Raises:
-            UsageError: there is none (near names are suggested), it does not import,
-                or it is not a ``protocol``.
+            UsageError: there is none (near names are suggested), another file hides its package,
+                it does not import, or it is not a ``protocol``.
             HarnessError: raised by the plugin itself, such as for a package that it lacks.
         """
         entry = self._entry(name)
+        if entry.dist:
+            what = f"{self.kind} '{name}' of {_distribution(entry)}"
+            refuse_hidden(what, entry.module, entry.dist)
         try:
             plugin = entry.load()
         except HarnessError:  # it knows what it lacks
@@ -70,16 +74,16 @@ class Registry(Generic[T]):
 
 @cache
 def _entry_points(group: str) -> Mapping[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
+    by_name: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
-        other = found.setdefault(entry.name, entry)
+        other = by_name.setdefault(entry.name, entry)
         if other.value != entry.value or _distribution(other) != _distribution(entry):
             both = sorted([_distribution(other), _distribution(entry)])
             raise UsageError(
                 f"two packages provide '{entry.name}' in {group}: {' and '.join(both)}; "
                 "uninstall one of them"
             )
-    return found
+    return by_name
 
 
 def _distribution(entry: EntryPoint) -> str:

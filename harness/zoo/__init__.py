@@ -1,1 +1,1 @@
-"""Small models of our own: their data, their training and their weights."""
+"""Small models of our own: their weights and how they are trained."""

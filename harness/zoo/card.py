@@ -9,17 +9,21 @@ from pathlib import Path
 from harness.records.results import TaskResult
 from harness.support.markdown import markdown_table
 from harness.zoo.models import parameters
-from harness.zoo.recipes import Lesson, Recipe
 from harness.zoo.training import Progress
+from harness.zoo.training_plans import TrainingPlan, TrainingSetup
 
 CURVE_ROWS = 12
 
 
 def write(
-    name: str, recipe: Recipe, lesson: Lesson, progress: Progress, results: Mapping[str, TaskResult]
+    name: str,
+    plan: TrainingPlan,
+    setup: TrainingSetup,
+    progress: Progress,
+    results: Mapping[str, TaskResult],
 ) -> str:
     """The card of a trained model as markdown; ``results`` by task."""
-    schedule = lesson.schedule
+    schedule = setup.schedule
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -27,14 +31,14 @@ library_name: transformers
 
 # {name}
 
-{recipe.architecture}, {parameters(lesson.model):,} parameters, float16. Made to test compression
+{plan.architecture}, {parameters(setup.model):,} parameters, float16. Made to test compression
 methods where no model hub is reachable; of no other use.
 
-- Data: {recipe.data}
+- Data: {plan.data}
 - Command: `python -m harness.zoo train {name}` (commit {_commit()})
-{_seeing(lesson)}- Seed {schedule.seed}, {schedule.steps} steps, AdamW, bfloat16 autocast
+{_vision_stage(setup)}- Seed {schedule.seed}, {schedule.steps} steps, AdamW, bfloat16 autocast
 - Learning rate {schedule.learning_rate:g} (warm-up {schedule.warmup}, cosine), weight decay
-  {schedule.weight_decay:g}{_more(lesson)}
+  {schedule.weight_decay:g}{_second_stage(setup)}
 - {progress.seconds:.0f} seconds on one thread of a shared CPU
 
 ## Scores
@@ -52,20 +56,20 @@ being the likeliest.
 """
 
 
-def _seeing(lesson: Lesson) -> str:
-    if not lesson.seeing:
+def _vision_stage(setup: TrainingSetup) -> str:
+    if not setup.vision_steps:
         return ""
     return (
-        f"- First {lesson.seeing} steps of the vision tower alone: one linear layer on each image "
-        "token names\n  the letter in its cell, others on their mean the shape, colour, number or "
-        "direction shown\n"
+        f"- First {setup.vision_steps} steps of the vision tower alone: one linear layer on each "
+        "image token names\n  the letter in its cell, others on their mean the shape, colour, "
+        "number or direction shown\n"
     )
 
 
-def _more(lesson: Lesson) -> str:
-    if lesson.more is None:
+def _second_stage(setup: TrainingSetup) -> str:
+    if setup.second_stage is None:
         return ""
-    _, schedule = lesson.more
+    _, schedule = setup.second_stage
     return (
         f"\n- Then {schedule.steps} steps mostly of reading, learning rate "
         f"{schedule.learning_rate:g}"

@@ -17,14 +17,14 @@ TOKENS = 16
 """Image tokens of a picture."""
 
 
-def encode(processor: Any, asked: Sequence[Prompt]) -> dict[str, Tensor]:
+def encode(processor: Any, examples: Sequence[Prompt]) -> dict[str, Tensor]:
     """The inputs of a batch of prompts with answers, padded on the left."""
-    texts = [_turns(processor, prompt) for prompt in asked]
+    texts = [_conversation(processor, prompt) for prompt in examples]
     inputs = processor.tokenizer(
         texts, padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt"
     )
     encoded = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
-    pictures = [picture for prompt in asked for picture in prompt.images]
+    pictures = [picture for prompt in examples for picture in prompt.images]
     if hasattr(processor.image_processor, "merge_size"):
         encoded["mm_token_type_ids"] = (encoded["input_ids"] == processor.image_token_id).long()
     return encoded | (pixels_of(processor, pictures) if pictures else {})
@@ -44,7 +44,7 @@ def pixels_of(processor: Any, pictures: Sequence[Image]) -> dict[str, Tensor]:
     }
 
 
-def _turns(processor: Any, prompt: Prompt) -> str:
+def _conversation(processor: Any, prompt: Prompt) -> str:
     content = [{"type": "image"} for _ in prompt.images] + [{"type": "text", "text": prompt.text}]
     messages = [
         {"role": "user", "content": content},

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 # Models as narrow as these learn little at first from weights of the usual 0.02.
-WIDE = 0.06
+INITIALIZER_RANGE = 0.06
 
 
 def opt(vocabulary: int, end: int) -> PreTrainedModel:
@@ -100,7 +100,7 @@ def llava(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
             num_hidden_layers=6,
             num_attention_heads=4,
             num_key_value_heads=4,
-            initializer_range=WIDE,
+            initializer_range=INITIALIZER_RANGE,
             max_position_embeddings=512,
             tie_word_embeddings=True,
             pad_token_id=tokenizer.pad_token_id,
@@ -135,7 +135,7 @@ def qwen2_5_vl(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
             "window_size": 64,
             "out_hidden_size": 128,
             "fullatt_block_indexes": [0, 1],
-            "initializer_range": WIDE,
+            "initializer_range": INITIALIZER_RANGE,
         },
         text_config={
             "vocab_size": len(tokenizer),
@@ -145,7 +145,7 @@ def qwen2_5_vl(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "max_position_embeddings": 512,
-            "initializer_range": WIDE,
+            "initializer_range": INITIALIZER_RANGE,
             "tie_word_embeddings": True,
             "bos_token_id": tokenizer.eos_token_id,
             "eos_token_id": tokenizer.eos_token_id,
@@ -166,6 +166,6 @@ def qwen2_5_vl(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
 
 
 def _id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
-    found = tokenizer.convert_tokens_to_ids(token)
-    assert isinstance(found, int)
-    return found
+    token_id = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(token_id, int)
+    return token_id

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from harness.datasets.deterministic import chance
+from harness.datasets.deterministic import seeded_random
 from harness.support.files import file_aside
 from harness.support.progress import Tracker, silent
 
@@ -43,7 +43,7 @@ class Schedule:
         return self.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
 
 
-class Course(Protocol):
+class Objective(Protocol):
     """What is learned: batches by step, and how well it is known."""
 
     def losses(self, model: nn.Module, step: int) -> Iterable[Tensor]:
@@ -69,7 +69,7 @@ class Progress:
 
 def train(
     model: nn.Module,
-    course: Course,
+    objective: Objective,
     schedule: Schedule,
     folder: Path,
     track: Tracker = silent,
@@ -79,7 +79,7 @@ def train(
 
     Args:
         model: freshly built from the schedule's seed.
-        course: what to learn.
+        objective: what to learn.
         schedule: for how long and how fast.
         folder: where the checkpoint lies, made if absent.
         track: shows the progress over steps.
@@ -99,7 +99,7 @@ def train(
             group["lr"] = schedule.rate(step)
         model.train()
         total = 0.0
-        for loss in course.losses(model, step):
+        for loss in objective.losses(model, step):
             loss.backward()
             total += loss.item()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -108,7 +108,7 @@ def train(
         recent.append(total)
         if (step + 1) % schedule.check_every == 0 or step + 1 == schedule.steps:
             done.step, done.seconds = step + 1, time.perf_counter() - started
-            scores = {f"validation {k}": v for k, v in course.validate(model.eval()).items()}
+            scores = {f"validation {k}": v for k, v in objective.validate(model.eval()).items()}
             point = {"step": step + 1.0, "loss": sum(recent) / len(recent), **scores}
             done.curve.append(point)
             recent.clear()
@@ -118,7 +118,7 @@ def train(
 
 def seed_step(seed: int, step: int) -> None:
     """Seed torch's global generator, which dropout draws from, for one step."""
-    torch.manual_seed(chance(seed, step).getrandbits(62))
+    torch.manual_seed(seeded_random(seed, step).getrandbits(62))
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Learning to see before learning to answer, as the towers of real models do.
+"""Pretraining of the vision tower by linear probes, before the model learns to answer.
 
 One linear layer on each image token says which letter, in which colour, lies in its cell of a
 picture with words; others on the mean of all image tokens name the number, direction, shape or
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.datasets import easy_vqa, mini_scienceqa, mini_textvqa
-from harness.datasets.deterministic import chance
+from harness.datasets.deterministic import seeded_random
 from harness.datasets.picture_skills import DIRECTIONS, NUMBERS
 from harness.support.progress import Tracker
 from harness.zoo.encoding import TOKENS, pixels_of
@@ -38,7 +38,7 @@ _NOTHING = -100
 
 
 @dataclass(frozen=True)
-class View:
+class LabelledPicture:
     """A picture, the name of what it shows by kind, and its writing."""
 
     picture: Image
@@ -57,7 +57,7 @@ class View:
         return letters, inks
 
 
-class Heads(nn.Module):
+class Probes(nn.Module):
     """What is thrown away afterwards; ``width`` is the size of an image token."""
 
     def __init__(self, width: int) -> None:
@@ -68,39 +68,39 @@ class Heads(nn.Module):
             {kind: nn.Linear(width, len(names)) for kind, names in KINDS.items()}
         )
 
-    def loss(self, tokens: Tensor, views: Sequence[View]) -> Tensor:
-        """Sum of the mean cross-entropies of all heads; ``tokens: [views, 16, width]``."""
-        letters, inks = zip(*(view.cells() for view in views), strict=True)
+    def loss(self, tokens: Tensor, pictures: Sequence[LabelledPicture]) -> Tensor:
+        """Sum of the mean cross-entropies of all probes; ``tokens: [pictures, 16, width]``."""
+        letters, inks = zip(*(picture.cells() for picture in pictures), strict=True)
         terms = [
             _cross_entropy(self.letter(tokens), torch.tensor(letters)),
             _cross_entropy(self.ink(tokens), torch.tensor(inks)),
         ]
         for kind, head in self.kinds.items():
-            shown = [view.names.get(kind) for view in views]
+            shown = [picture.names.get(kind) for picture in pictures]
             wanted = [KINDS[kind].index(name) if name else _NOTHING for name in shown]
             terms.append(_cross_entropy(head(tokens.mean(1)), torch.tensor(wanted)))
         return torch.stack(terms).sum()
 
 
-def learn_to_see(model: Any, processor: Any, steps: int, seed: int, track: Tracker) -> float:
+def pretrain_vision(model: Any, processor: Any, steps: int, seed: int, track: Tracker) -> float:
     """Train the vision tower of ``model`` in place, deterministically by ``seed``.
 
     Returns:
         The loss of the last step.
     """
     torch.manual_seed(seed)
-    tower = tower_of(model)
-    heads = Heads(_tokens(model, processor, [_written(chance(seed)).picture]).shape[-1])
-    parameters = [*tower.parameters(), *heads.parameters()]
+    tower = vision_tower(model)
+    probes = Probes(_tokens(model, processor, [_written(seeded_random(seed)).picture]).shape[-1])
+    parameters = [*tower.parameters(), *probes.parameters()]
     optimizer = torch.optim.AdamW(parameters, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
     last = float("nan")
-    for step in track(range(steps), "learning to see", steps):
+    for step in track(range(steps), "vision pretraining", steps):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * min(1.0, (step + 1) / 50) * (1 - step / (steps + 1))
-        seen = views(chance("looking", seed, step))
+        batch = labelled_pictures(seeded_random("looking", seed, step))
         with torch.autocast("cpu", torch.bfloat16):
-            tokens = _tokens(model, processor, [view.picture for view in seen])
-        loss = heads.loss(tokens.float(), seen)
+            tokens = _tokens(model, processor, [labelled.picture for labelled in batch])
+        loss = probes.loss(tokens.float(), batch)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -109,46 +109,46 @@ def learn_to_see(model: Any, processor: Any, steps: int, seed: int, track: Track
     return last
 
 
-def tower_of(model: Any) -> nn.Module:
+def vision_tower(model: Any) -> nn.Module:
     """The part of a vision-language model that sees."""
     inner = model.model
     tower: nn.Module = inner.vision_tower if hasattr(inner, "vision_tower") else inner.visual
     return tower
 
 
-def views(drawn: Random) -> list[View]:
+def labelled_pictures(rng: Random) -> list[LabelledPicture]:
     """What a step looks at: writing, pictures of mini-scienceqa, and of easy-VQA."""
-    seen = [_written(drawn) for _ in range(PICTURES)]
-    seen += [_scene(drawn) for _ in range(PICTURES)]
-    return seen + drawn.sample(_shapes(), PICTURES)
+    pictures = [_written(rng) for _ in range(PICTURES)]
+    pictures += [_scene(rng) for _ in range(PICTURES)]
+    return pictures + rng.sample(_shapes(), PICTURES)
 
 
 def _tokens(model: Any, processor: Any, pictures: Sequence[Image]) -> Tensor:
     """What the decoder gets to see, ``[pictures, 16, width]``."""
     inputs = pixels_of(processor, pictures)
-    tower = tower_of(model)
+    tower = vision_tower(model)
     if "image_grid_thw" in inputs:
         merged = tower(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"]).pooler_output
         return merged.view(len(pictures), TOKENS, -1)
     return tower(inputs["pixel_values"]).last_hidden_state[:, 1:]
 
 
-def _written(drawn: Random) -> View:
-    placed = mini_textvqa.lines(drawn, "train")
-    return View(mini_textvqa.written(drawn, placed), lines=tuple(placed))
+def _written(rng: Random) -> LabelledPicture:
+    placed = mini_textvqa.lines(rng, "train")
+    return LabelledPicture(mini_textvqa.draw_lines(rng, placed), lines=tuple(placed))
 
 
-def _scene(drawn: Random) -> View:
+def _scene(rng: Random) -> LabelledPicture:
     while True:
-        row = mini_scienceqa.question("train", drawn.getrandbits(40))
+        row = mini_scienceqa.question("train", rng.getrandbits(40))
         name = row["choices"][row["answer"]]
         for kind in ("number", "direction"):
             if row["image"] and name in KINDS[kind]:
-                return View(row["image"], {kind: name})
+                return LabelledPicture(row["image"], {kind: name})
 
 
 @cache
-def _shapes() -> list[View]:
+def _shapes() -> list[LabelledPicture]:
     """Pictures of easy-VQA's training split and what its questions say of them."""
     named: dict[int, dict[str, str]] = {}
     pictures: dict[int, Image] = {}
@@ -157,7 +157,7 @@ def _shapes() -> list[View]:
             if row.answer in KINDS[kind]:
                 named.setdefault(row.image_id, {})[kind] = row.answer
                 pictures.setdefault(row.image_id, row.image)
-    return [View(pictures[image], names) for image, names in named.items()]
+    return [LabelledPicture(pictures[image], names) for image, names in named.items()]
 
 
 def _cross_entropy(scores: Tensor, wanted: Tensor) -> Tensor:

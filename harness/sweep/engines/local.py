@@ -84,7 +84,8 @@ class _Processes:
     def start(self, job: str, device: str | None) -> _Worker:
         errors = tempfile.TemporaryFile()  # noqa: SIM115
         process = subprocess.Popen(
-            [sys.executable, "-m", "harness.sweep.worker", *([device] if device else [])],
+            # Without the working folder on the path (-P): a tasks.py there is none of ours.
+            [sys.executable, "-P", "-m", "harness.sweep.worker", *([device] if device else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -141,6 +142,10 @@ def _work(job: str, device: str | None, folder: str) -> str:
     """Do ``job`` as a process in ``folder`` would, where relative paths are meant."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
+    # Ray puts it first on the path, where a tasks.py would hide ours; it stays where PYTHONPATH
+    # or an editable installation has it.
+    with suppress(ValueError):
+        sys.path.remove(folder)
     from harness.sweep.cell import do_job  # noqa: PLC0415
 
     return do_job(job, device)

@@ -12,7 +12,9 @@ read and that is gone after the sweep. Nothing but text goes through it.
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -130,7 +132,9 @@ class _Jobs:
     pause: float
 
     def start(self, job: str, device: str | None) -> submitit.Job[str]:
-        executor = submitit.AutoExecutor(self.folder, cluster=self.cluster)
+        # Without the working folder on the path (-P): a tasks.py there is none of ours.
+        python = {f"{self.cluster}_python": f"{shlex.quote(sys.executable)} -P"}
+        executor = submitit.AutoExecutor(self.folder, cluster=self.cluster, **python)
         gpus = gpus_for(job, device, self.config.gpus)
         executor.update_parameters(**_parameters(self.config, gpus))
         try:

@@ -1,4 +1,4 @@
-"""Learning English from the training part of the Wikipedia excerpt."""
+"""Language modelling on the training part of the Wikipedia excerpt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
 from harness.assets.texts import resolve_text
-from harness.datasets.deterministic import chance
+from harness.datasets.deterministic import seeded_random
 
 TEXT = "wiki-excerpt"
 VOCABULARY = 2048
@@ -23,12 +23,12 @@ VALIDATION_SHARE = 0.05
 
 def documents() -> tuple[list[str], list[str]]:
     """Documents to train on and to validate on, both from the part that may be trained on."""
-    known = resolve_text(TEXT, "calibration").documents
-    room = VALIDATION_SHARE * sum(map(len, known))
+    texts = resolve_text(TEXT, "calibration").documents
+    room = VALIDATION_SHARE * sum(map(len, texts))
     held_out = 0
-    while sum(map(len, known[len(known) - held_out - 1 :])) <= room:
+    while sum(map(len, texts[len(texts) - held_out - 1 :])) <= room:
         held_out += 1
-    return list(known[: len(known) - held_out]), list(known[len(known) - held_out :])
+    return list(texts[: len(texts) - held_out]), list(texts[len(texts) - held_out :])
 
 
 def tokenizer_of(texts: Iterable[str], vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
@@ -52,7 +52,7 @@ def tokenizer_of(texts: Iterable[str], vocabulary: int = VOCABULARY) -> PreTrain
     )
 
 
-class Reading:
+class LanguageModelling:
     """Windows of the text in a new order, and newly cut, in every pass over it."""
 
     def __init__(
@@ -78,12 +78,12 @@ class Reading:
 
     def windows(self, step: int) -> Tensor:
         """Token ids ``[batch, window]`` of ``step``."""
-        turn, position = divmod(step, self.steps_per_pass)
-        drawn = chance(self._seed, turn)
-        shift = drawn.randrange(self._window)
+        epoch, position = divmod(step, self.steps_per_pass)
+        rng = seeded_random(self._seed, epoch)
+        shift = rng.randrange(self._window)
         windows = _cut(self._tokens[shift:], self._window)
         order = list(range(len(windows)))
-        drawn.shuffle(order)
+        rng.shuffle(order)
         chosen = order[position * self._batch_size : (position + 1) * self._batch_size]
         return windows[chosen]
 

@@ -39,9 +39,9 @@ class Counting:
     """Counting from a random start, two terms a step."""
 
     def losses(self, model: nn.Module, step: int) -> Iterable[Tensor]:
-        drawn = torch.Generator().manual_seed(step)
+        rng = torch.Generator().manual_seed(step)
         for _ in range(2):
-            starts = torch.randint(0, 16, (8, 1), generator=drawn)
+            starts = torch.randint(0, 16, (8, 1), generator=rng)
             yield model((starts + torch.arange(5)) % 16) / 2
 
     @torch.no_grad()

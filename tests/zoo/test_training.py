@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tiny_lessons import SCHEDULE, trained
+from tiny_trainings import SCHEDULE, trained
 
 from harness.zoo.models import add_dropout
 from harness.zoo.training import Schedule

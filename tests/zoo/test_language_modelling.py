@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from harness.assets.kinds import TextAsset
-from harness.zoo import text
+from harness.zoo import language_modelling
 
 DOCUMENTS = [
     f"Document {i}: " + " ".join(f"word{j % 7}" for j in range(i, i + 60)) for i in range(40)
@@ -16,12 +16,14 @@ DOCUMENTS = [
 
 @pytest.fixture
 def tokenizer():
-    return text.tokenizer_of(DOCUMENTS, vocabulary=300)
+    return language_modelling.tokenizer_of(DOCUMENTS, vocabulary=300)
 
 
 @pytest.fixture
 def reading(tokenizer):
-    return text.Reading(tokenizer, DOCUMENTS[:30], DOCUMENTS[30:], 2, seed=1, window=16)
+    return language_modelling.LanguageModelling(
+        tokenizer, DOCUMENTS[:30], DOCUMENTS[30:], 2, seed=1, window=16
+    )
 
 
 def test_only_the_part_for_training_is_read(monkeypatch):
@@ -31,11 +33,15 @@ def test_only_the_part_for_training_is_read(monkeypatch):
         asked.append((reference, purpose))
         return TextAsset(reference, tuple(DOCUMENTS), "", None)
 
-    monkeypatch.setattr(text, "resolve_text", resolve)
-    trained, held_out = text.documents()
+    monkeypatch.setattr(language_modelling, "resolve_text", resolve)
+    trained, held_out = language_modelling.documents()
     assert asked == [("wiki-excerpt", "calibration")]
     assert trained + held_out == DOCUMENTS
-    assert 0 < sum(map(len, held_out)) <= text.VALIDATION_SHARE * sum(map(len, DOCUMENTS))
+    assert (
+        0
+        < sum(map(len, held_out))
+        <= language_modelling.VALIDATION_SHARE * sum(map(len, DOCUMENTS))
+    )
 
 
 def test_the_tokenizer_gives_back_any_text_and_adds_nothing(tokenizer):

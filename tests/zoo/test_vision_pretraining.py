@@ -7,11 +7,10 @@ import torch
 from tiny_vision_models import noise
 
 from harness.datasets import mini_scienceqa, mini_textvqa
-from harness.datasets.deterministic import chance
+from harness.datasets.deterministic import seeded_random
 from harness.support.progress import silent
-from harness.zoo import models, prompts
-from harness.zoo import vision_pretraining as looking
-from harness.zoo.vision import Answering, batch
+from harness.zoo import models, prompts, vision_pretraining
+from harness.zoo.question_answering import QuestionAnswering, batch
 from harness.zoo.vision_processors import llava_processor, qwen_processor
 
 KINDS = {
@@ -21,12 +20,13 @@ KINDS = {
 
 
 @pytest.fixture(params=KINDS)
-def lesson(request, monkeypatch, one_thread):
+def training(request, monkeypatch, one_thread):
     shapes = [
-        looking.View(noise(i, 64, 64), {"shape": "circle", "colour": "teal"}) for i in range(30)
+        vision_pretraining.LabelledPicture(noise(i, 64, 64), {"shape": "circle", "colour": "teal"})
+        for i in range(30)
     ]
-    monkeypatch.setattr(looking, "_shapes", lambda: shapes)
-    monkeypatch.setattr(looking, "PICTURES", 6)
+    monkeypatch.setattr(vision_pretraining, "_shapes", lambda: shapes)
+    monkeypatch.setattr(vision_pretraining, "PICTURES", 6)
     make_processor, build = KINDS[request.param]
     processor = make_processor(["user\nwhich is it?\nassistant\nA"])
 
@@ -39,11 +39,14 @@ def lesson(request, monkeypatch, one_thread):
 
 def test_cells_hold_the_letters_that_are_drawn_there():
     for seed in range(50):
-        drawn = chance("cells", seed)
-        placed = mini_textvqa.lines(drawn, "train")
-        picture = mini_textvqa.written(drawn, placed)
-        letters, inks = looking.View(picture, lines=tuple(placed)).cells()
-        rows = ["".join(looking.LETTERS[i] for i in letters[at : at + 4]) for at in (0, 4, 8, 12)]
+        rng = seeded_random("cells", seed)
+        placed = mini_textvqa.lines(rng, "train")
+        picture = mini_textvqa.draw_lines(rng, placed)
+        letters, inks = vision_pretraining.LabelledPicture(picture, lines=tuple(placed)).cells()
+        rows = [
+            "".join(vision_pretraining.LETTERS[i] for i in letters[at : at + 4])
+            for at in (0, 4, 8, 12)
+        ]
         assert [row.strip() for row in rows if row.strip()] == [line.word for line in placed]
         for cell in range(16):
             x, y = 16 * (cell % 4), 16 * (cell // 4)
@@ -52,29 +55,35 @@ def test_cells_hold_the_letters_that_are_drawn_there():
 
 
 def test_a_picture_without_writing_has_no_cells_to_read():
-    letters, inks = looking.View(noise(0, 64, 64), {"shape": "circle"}).cells()
+    letters, inks = vision_pretraining.LabelledPicture(
+        noise(0, 64, 64), {"shape": "circle"}
+    ).cells()
     assert set(letters) == set(inks) == {-100}
 
 
 def test_views_are_from_training_data_only(monkeypatch):
-    monkeypatch.setattr(looking, "_shapes", lambda: [looking.View(noise(0, 64, 64))] * 30)
+    monkeypatch.setattr(
+        vision_pretraining,
+        "_shapes",
+        lambda: [vision_pretraining.LabelledPicture(noise(0, 64, 64))] * 30,
+    )
     splits = []
     draw = mini_scienceqa.question
     monkeypatch.setattr(
         mini_scienceqa, "question", lambda split, i: splits.append(split) or draw(split, i)
     )
-    seen = looking.views(chance("views"))
+    seen = vision_pretraining.labelled_pictures(seeded_random("views"))
     assert set(splits) == {"train"}
-    assert len(seen) == 3 * looking.PICTURES
-    assert sum(view.lines is not None for view in seen) == looking.PICTURES
+    assert len(seen) == 3 * vision_pretraining.PICTURES
+    assert sum(view.lines is not None for view in seen) == vision_pretraining.PICTURES
 
 
-def test_only_the_tower_learns_and_always_the_same(lesson):
-    processor, fresh = lesson
+def test_only_the_tower_learns_and_always_the_same(training):
+    processor, fresh = training
     before, model, again = fresh(), fresh(), fresh()
-    for one in (model, again):
-        looking.learn_to_see(one, processor, 3, 0, silent)
-    tower = {id(p) for p in looking.tower_of(model).parameters()}
+    for trained in (model, again):
+        vision_pretraining.pretrain_vision(trained, processor, 3, 0, silent)
+    tower = {id(p) for p in vision_pretraining.vision_tower(model).parameters()}
     changed = 0
     for (name, p), q, start in zip(
         model.named_parameters(), again.parameters(), before.parameters(), strict=True
@@ -87,19 +96,21 @@ def test_only_the_tower_learns_and_always_the_same(lesson):
     assert changed > 20
 
 
-def test_seeing_gets_better(lesson):
-    processor, fresh = lesson
-    first = looking.learn_to_see(fresh(), processor, 1, 0, silent)
-    assert looking.learn_to_see(fresh(), processor, 25, 0, silent) < 0.9 * first
+def test_seeing_gets_better(training):
+    processor, fresh = training
+    first = vision_pretraining.pretrain_vision(fresh(), processor, 1, 0, silent)
+    assert vision_pretraining.pretrain_vision(fresh(), processor, 25, 0, silent) < 0.9 * first
 
 
-def test_the_loss_of_answers_equals_a_loop(lesson, monkeypatch):
-    processor, fresh = lesson
-    monkeypatch.setattr("harness.zoo.vision.SHARES", {"mini-scienceqa": 0.5, "mini-textvqa": 0.5})
+def test_the_loss_of_answers_equals_a_loop(training, monkeypatch):
+    processor, fresh = training
+    monkeypatch.setattr(
+        "harness.zoo.question_answering.SHARES", {"mini-scienceqa": 0.5, "mini-textvqa": 0.5}
+    )
     model = fresh()
     asked = [prompts.of_scienceqa(mini_scienceqa.question("train", i)) for i in range(4)]
-    course = Answering(processor, batch_size=4, seed=0)
-    answers, questions = course._cross_entropies(model, asked)
+    objective = QuestionAnswering(processor, batch_size=4, seed=0)
+    answers, questions = objective._cross_entropies(model, asked)
     inputs, labels = batch(processor, asked)
     with torch.autocast("cpu", torch.bfloat16):
         scores = model(**inputs).logits.float().log_softmax(-1)
@@ -115,5 +126,5 @@ def test_the_loss_of_answers_equals_a_loop(lesson, monkeypatch):
         expected.append(sum(terms) / len(terms))
     assert answers.item() == pytest.approx(sum(expected) / len(expected), rel=1e-4)
     assert questions.item() == pytest.approx(sum(read) / len(read), rel=1e-4)
-    total = sum(loss.item() for loss in course.losses(model, 0))
-    assert total == pytest.approx(sum(loss.item() for loss in course.losses(model, 0)))
+    total = sum(loss.item() for loss in objective.losses(model, 0))
+    assert total == pytest.approx(sum(loss.item() for loss in objective.losses(model, 0)))

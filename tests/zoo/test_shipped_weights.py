@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from harness.assets.builtin import SHELF
+from harness.assets.builtin import WEIGHTS
 from harness.checkpoints.load import load_model
 
 MEBIBYTE = 2**20
-SHIPPED = sorted(path.parent for path in SHELF.glob("*/config.json"))
+SHIPPED = sorted(path.parent for path in WEIGHTS.glob("*/config.json"))
 
 
 def size(folder):

@@ -9,7 +9,7 @@ from harness.datasets import mini_scienceqa, mini_textvqa
 from harness.models import generation as chat
 from harness.zoo import prompts
 from harness.zoo.encoding import TOKENS, encode
-from harness.zoo.vision import answer_ids, batch
+from harness.zoo.question_answering import answer_ids, batch
 from harness.zoo.vision_processors import llava_processor, qwen_processor
 
 ASKED = [

@@ -12,21 +12,21 @@ from torch.nn import functional
 from transformers import ProcessorMixin
 
 from harness.datasets import easy_vqa, mini_scienceqa, mini_textvqa
-from harness.datasets.deterministic import Split, chance
+from harness.datasets.deterministic import Split, seeded_random
 from harness.models.prompt import Prompt
 from harness.zoo import prompts
 from harness.zoo.encoding import encode
 
 SHARES = {"mini-scienceqa": 0.4, "mini-textvqa": 0.2, "easy-vqa": 0.4}
-MOSTLY_READING = {"mini-scienceqa": 0.15, "mini-textvqa": 0.7, "easy-vqa": 0.15}
-READING = 0.1
+READING_SHARES = {"mini-scienceqa": 0.15, "mini-textvqa": 0.7, "easy-vqa": 0.15}
+QUESTION_WEIGHT = 0.1
 """Weight of predicting the question beside that of predicting the answer."""
-VALIDATED = 256
+VALIDATION_SIZE = 256
 """Questions of each task in a validation."""
 _IGNORED = -100
 
 
-class Answering:
+class QuestionAnswering:
     """A mixture of the three tasks; a question of the two generated ones hardly comes twice."""
 
     def __init__(
@@ -47,17 +47,17 @@ class Answering:
         Every question counts the same. The batch comes in two parts sorted by length, so that
         little is padded.
         """
-        drawn = chance("answering", self._seed, step)
-        tasks = drawn.choices(list(self._shares), list(self._shares.values()), k=self._batch_size)
-        asked = [example(task, "train", drawn.getrandbits(40)) for task in tasks]
-        asked.sort(key=lambda prompt: len(prompt.text))
-        half = len(asked) // 2
-        for part in (asked[:half], asked[half:]):
+        rng = seeded_random("answering", self._seed, step)
+        tasks = rng.choices(list(self._shares), list(self._shares.values()), k=self._batch_size)
+        examples = [example(task, "train", rng.getrandbits(40)) for task in tasks]
+        examples.sort(key=lambda prompt: len(prompt.text))
+        half = len(examples) // 2
+        for part in (examples[:half], examples[half:]):
             answers, questions = self._cross_entropies(model, part)
-            yield (answers + READING * questions) * len(part) / len(asked)
+            yield (answers + QUESTION_WEIGHT * questions) * len(part) / len(examples)
 
-    def _cross_entropies(self, model: Any, asked: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
-        inputs, labels = batch(self._processor, asked)
+    def _cross_entropies(self, model: Any, examples: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
+        inputs, labels = batch(self._processor, examples)
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(**inputs, use_cache=False).logits
         ids, labels = inputs["input_ids"][:, 1:], labels[:, 1:]
@@ -76,16 +76,16 @@ class Answering:
         scores = {}
         for task in SHARES:
             right = 0
-            asked = validation(task)
-            for at in range(0, len(asked), 64):
-                logits, labels = self._forward(model, asked[at : at + 64])
+            examples = validation(task)
+            for at in range(0, len(examples), 64):
+                logits, labels = self._forward(model, examples[at : at + 64])
                 hits = (logits.argmax(-1) == labels) | (labels == _IGNORED)
                 right += int(hits.all(-1).sum())
-            scores[task] = right / len(asked)
+            scores[task] = right / len(examples)
         return scores
 
-    def _forward(self, model: Any, asked: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
-        inputs, labels = batch(self._processor, asked)
+    def _forward(self, model: Any, examples: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
+        inputs, labels = batch(self._processor, examples)
         kept = int((labels != _IGNORED).any(0).float().argmax())
         with torch.autocast("cpu", torch.bfloat16):
             wanted = torch.arange(kept - 1, labels.shape[1] - 1)
@@ -99,26 +99,26 @@ def example(task: str, split: Split, number: int) -> Prompt:
         return prompts.of_scienceqa(mini_scienceqa.question(split, number))
     if task == "mini-textvqa":
         return prompts.of_textvqa(mini_textvqa.question(split, number))
-    known = _easy_vqa(split)
-    return known[number % len(known)]
+    answered = _easy_vqa(split)
+    return answered[number % len(answered)]
 
 
 @cache
 def validation(task: str) -> list[Prompt]:
     """The questions of a validation."""
-    return [example(task, "validation", number * 7) for number in range(VALIDATED)]
+    return [example(task, "validation", number * 7) for number in range(VALIDATION_SIZE)]
 
 
-def batch(processor: Any, asked: Sequence[Prompt]) -> tuple[dict[str, Tensor], Tensor]:
+def batch(processor: Any, examples: Sequence[Prompt]) -> tuple[dict[str, Tensor], Tensor]:
     """Model inputs padded on the left, and the labels: the answer and the end of its turn.
 
     The inputs are those that ``processor`` gives for 64 x 64 pictures, only sooner.
     """
-    inputs = encode(processor, asked)
+    inputs = encode(processor, examples)
     ids = inputs["input_ids"]
     labels = torch.full_like(ids, _IGNORED)
     end = processor.tokenizer.eos_token_id
-    for row, prompt in enumerate(asked):
+    for row, prompt in enumerate(examples):
         answer = answer_ids(processor, prompt)
         stop = int((ids[row] == end).nonzero()[-1]) + 1
         labels[row, stop - len(answer) : stop] = torch.tensor(answer)
@@ -134,8 +134,8 @@ def answer_ids(processor: Any, prompt: Prompt) -> list[int]:
 
 @cache
 def _easy_vqa(split: Split) -> list[Prompt]:
-    asked = easy_vqa.training() if split == "train" else easy_vqa.validation()
-    return [prompts.of_easy_vqa(row) for row in asked]
+    rows = easy_vqa.training() if split == "train" else easy_vqa.validation()
+    return [prompts.of_easy_vqa(row) for row in rows]
 
 
 def texts(count: int = 3000) -> Iterator[str]:
