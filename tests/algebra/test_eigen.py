@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from algebra_oracles import Array, array, gaussian, low_rank, moment, rotation, tensor
 
 from harness.algebra.blocked_products import (
     NARROWEST,
@@ -19,6 +18,7 @@ from harness.algebra.blocked_products import (
 )
 from harness.algebra.eigen import leading_eigenvectors
 from harness.errors import NonFiniteError
+from tests.helpers.oracles import Array, array, gaussian, low_rank, moment, rotation, tensor
 
 SIZES = [1, 2, 3, 7, 40]
 CUT = [1, NARROWEST, NARROWEST + 1, 3 * NARROWEST - 5, STRIPS * NARROWEST + 50]

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from algebra_oracles import (
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorly.decomposition import partial_tucker
+
+from harness.algebra import joint_qk
+from harness.algebra.joint_qk import HeadMaps, JointBases, joint_query_key
+from harness.algebra.rotary import Window, rotations
+from tests.helpers.oracles import (
     Array,
     array,
     gaussian,
@@ -18,13 +25,6 @@ from algebra_oracles import (
     symmetric_root,
     tensor,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from tensorly.decomposition import partial_tucker
-
-from harness.algebra import joint_qk
-from harness.algebra.joint_qk import HeadMaps, JointBases, joint_query_key
-from harness.algebra.rotary import Window, rotations
 
 FREQUENCIES = np.array([1.0, 0.31, 0.02])
 

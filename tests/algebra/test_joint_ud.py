@@ -5,16 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from algebra_oracles import (
-    Array,
-    array,
-    gaussian,
-    moment,
-    properties,
-    squared,
-    symmetric_root,
-    tensor,
-)
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -32,6 +22,16 @@ from harness.algebra.joint_ud import (
     regress,
 )
 from harness.algebra.lowrank import Fit, Product, best_product
+from tests.helpers.oracles import (
+    Array,
+    array,
+    gaussian,
+    moment,
+    properties,
+    squared,
+    symmetric_root,
+    tensor,
+)
 
 TOKENS, WIDTH, INNER = 90, 6, 14
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from algebra_oracles import (
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorly.decomposition import partial_tucker
+
+from harness.algebra.joint_vo import joint_value_output, value_basis
+from tests.helpers.oracles import (
     Array,
     array,
     gaussian,
@@ -16,11 +21,6 @@ from algebra_oracles import (
     tail,
     tensor,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from tensorly.decomposition import partial_tucker
-
-from harness.algebra.joint_vo import joint_value_output, value_basis
 
 Heads = tuple[Array, Array, Array]
 

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from algebra_oracles import Array, array, gaussian, low_rank, moment, properties, tensor
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -18,6 +17,7 @@ from harness.algebra.lowrank import Product, best_product
 from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.ranks import Junction, factor_parameters
 from harness.layers.factors import InputIdentity, LowRank, OutputIdentity, _BlockIdentity
+from tests.helpers.oracles import Array, array, gaussian, low_rank, moment, properties, tensor
 
 PLAIN: list[Junction] = ["left", "right", "symmetric"]
 IDENTITY: list[Junction] = ["block-identity", "block-identity-output"]

@@ -5,7 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from algebra_oracles import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.algebra import preconditioners
+from harness.algebra.lowrank import (
+    Product,
+    best_product,
+    canonical,
+    quadratic_loss,
+    reduced_rank_regression,
+)
+from harness.algebra.preconditioners import Preconditioner
+from harness.algebra.spectral import leading_rows
+from tests.helpers.oracles import (
     SHAPES,
     Array,
     array,
@@ -22,19 +35,6 @@ from algebra_oracles import (
     tensor,
     truncated,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from harness.algebra import preconditioners
-from harness.algebra.lowrank import (
-    Product,
-    best_product,
-    canonical,
-    quadratic_loss,
-    reduced_rank_regression,
-)
-from harness.algebra.preconditioners import Preconditioner
-from harness.algebra.spectral import leading_rows
 
 NAMES = ["identity", "hessian", "l1", "l2", "cov", "rootcov"]
 

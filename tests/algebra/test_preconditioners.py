@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from algebra_oracles import array, damped, gaussian, moment, tensor
 
 from harness.algebra import preconditioners
 from harness.algebra.preconditioners import Preconditioner
 from harness.algebra.spectral import inverse_root, symmetric_root
 from harness.errors import NonFiniteError
+from tests.helpers.oracles import array, damped, gaussian, moment, tensor
 
 SIZE = 7
 C = moment(1, SIZE)

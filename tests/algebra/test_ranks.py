@@ -6,12 +6,12 @@ import math
 from fractions import Fraction
 
 import pytest
-from algebra_oracles import properties
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.algebra.ranks import Junction, factor_parameters, has_identity, rank_for
 from harness.errors import UsageError
+from tests.helpers.oracles import properties
 
 JUNCTIONS: list[Junction] = [
     "left",

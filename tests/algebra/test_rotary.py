@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from algebra_oracles import Array, array, gaussian, tensor
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
@@ -15,6 +14,7 @@ from harness.algebra.rotary import (
     average_query_moment,
     rotations,
 )
+from tests.helpers.oracles import Array, array, gaussian, tensor
 
 SIZE, HEADS, LENGTH = 8, 3, 24
 

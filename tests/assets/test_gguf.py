@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import SafetensorError
-from tiny_gguf import TOKENS, random_model, write_gguf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.assets import gguf
 from harness.checkpoints.resolve import resolve_model
 from harness.errors import AssetError, InfrastructureError, UsageError
+from tests.assets.tiny_gguf import TOKENS, random_model, write_gguf
 
 TEXTS = ["hello hell 1212", " he\n\n\nllo\t x", "Grüße, 你好 🎉", "<|start|>he<|end|>", "a  b   c"]
 

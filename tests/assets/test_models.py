@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
-from tiny_gguf import random_model, write_gguf
 
 from harness.assets import hub
 from harness.assets.aliases import DEFAULT_MODEL, MODELS
@@ -15,6 +14,7 @@ from harness.assets.hashing import content_sha256
 from harness.checkpoints import resolve as models
 from harness.checkpoints.resolve import resolve_model
 from harness.errors import AssetError, UsageError
+from tests.assets.tiny_gguf import random_model, write_gguf
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_wheels import make_wheel
 
 from harness.assets import installers, pins
 from harness.assets.hashing import content_sha256
 from harness.assets.pins import Pin
 from harness.assets.wheels import fetch_wheel_file
 from harness.errors import AssetError, UsageError
+from tests.helpers.tiny_wheels import make_wheel
 
 REFERENCE = "pypi:tiny-asset==1.0!tiny_asset/text.txt"
 

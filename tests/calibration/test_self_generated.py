@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import MODELS, random_model
-from tiny_vision_models import VISION_MODELS, tiny_vision_model
 
 from harness.calibration.self_generated import write
 from harness.errors import NonFiniteError
 from harness.support.progress import silent
+from tests.helpers.tiny_models import MODELS, random_model
+from tests.helpers.tiny_vision_models import VISION_MODELS, tiny_vision_model
 
 OPTIONS = {"batch_size": 3, "track": silent}
 

@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 import torch
-from saved_models import inputs_of, logits
 
 import harness
 from harness.checkpoints.model_card import model_card
@@ -15,6 +14,7 @@ from harness.checkpoints.saved_record import read_artefact
 from harness.errors import NonFiniteError
 from harness.experiments import runner
 from harness.records import store
+from tests.helpers.saved_models import inputs_of, logits
 
 USAGE = 2
 

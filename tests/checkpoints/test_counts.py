@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from saved_models import CASES, compressed
 from transformers import AutoConfig
 
 import harness
 from harness.profile.skeleton import saved_forms, skeleton
 from harness.records.spec import RunSpec
 from harness.sweep.estimate import estimate, subject_in
+from tests.helpers.saved_models import CASES, compressed
 
 VARIED = [case for case in CASES if case.dtype == "bfloat16" or case.bias_update == "always"]
 

@@ -10,8 +10,6 @@ import weakref
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from saved_models import CASES, Case, compressed, inputs_of, logits, subject_of
-from tiny_vision_models import VISION_MODELS
 
 import harness
 from harness.checkpoints import export
@@ -19,6 +17,8 @@ from harness.checkpoints.export import export_dense
 from harness.errors import UsageError
 from harness.latent.install import with_latent_cache
 from harness.offload.hooks import is_offloaded
+from tests.helpers.saved_models import CASES, Case, compressed, inputs_of, logits, subject_of
+from tests.helpers.tiny_vision_models import VISION_MODELS
 
 PLAIN = """
 import json, sys

@@ -15,7 +15,6 @@ from collections import namedtuple
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from saved_models import Case, compressed, logits
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import harness
@@ -23,6 +22,7 @@ from harness.checkpoints import shards
 from harness.checkpoints.export import export_dense
 from harness.checkpoints.saved_record import read_artefact
 from harness.errors import AssetError, HarnessError, InfrastructureError, UsageError
+from tests.helpers.saved_models import Case, compressed, logits
 
 Usage = namedtuple("Usage", "total used free")
 

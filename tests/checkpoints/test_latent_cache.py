@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from saved_models import Case, compressed, inputs_of
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 import harness
 from harness.cli.main import main
 from harness.latent.install import with_latent_cache
 from harness.latent.size import cache_bytes, expected_numbers
+from tests.helpers.saved_models import Case, compressed, inputs_of
 
 
 @pytest.mark.parametrize("family", ["opt", "llama", "qwen3", "llava", "qwen2_5_vl"])

@@ -9,13 +9,13 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from saved_models import CASES, JUNCTIONS, Case, compressed, inputs_of, logits
-from tiny_vision_models import VISION_MODELS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import harness
 from harness.errors import UsageError
 from harness.layers.factors import stored_bytes
+from tests.helpers.saved_models import CASES, JUNCTIONS, Case, compressed, inputs_of, logits
+from tests.helpers.tiny_vision_models import VISION_MODELS
 
 FRESH = """
 import json, sys

@@ -12,7 +12,8 @@ import sys
 import huggingface_hub.constants
 import pytest
 import torch
-from plugin_packages import install
+
+from tests.helpers.plugin_packages import install
 
 USAGE, INFRASTRUCTURE, INCOMPLETE = 2, 3, 4
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_wheels import make_wheel
+
+from tests.helpers.tiny_wheels import make_wheel
 
 TEXT = "pypi:tiny-asset==1.0!tiny_asset/text.txt"
 

@@ -9,13 +9,13 @@ import subprocess
 import sys
 
 import pytest
-from plugin_packages import METHOD, install
 from rich.console import Console
 
 from harness.cli.display import result_table
 from harness.cli.main import main
 from harness.records import store
 from harness.records.record import RunRecord
+from tests.helpers.plugin_packages import METHOD, install
 
 TASKS = {"wikitext2": "evaluation", "wiki-excerpt": "other"}
 

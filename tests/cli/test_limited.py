@@ -7,12 +7,12 @@ import re
 
 import numpy as np
 import pytest
-from board_records import answers, dense, make_record
 from scipy import stats
 
 from harness.cli.limited import blind_spots
 from harness.records.paired_tests import detectable
 from harness.records.results import Metric, Sample, TaskResult
+from tests.helpers.board_records import answers, dense, make_record
 
 
 @pytest.mark.parametrize("n", [8, 24, 500])

@@ -8,7 +8,6 @@ from typing import get_args
 
 import pytest
 import torch
-from tiny_models import MODELS, random_calibration, statistics_of, stored_inputs
 from torch import nn
 
 import harness
@@ -23,6 +22,7 @@ from harness.layers.pruned import KeptColumns, KeptRows
 from harness.layers.roles import SITE_OF_ROLE
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
+from tests.helpers.tiny_models import MODELS, random_calibration, statistics_of, stored_inputs
 
 JUNCTIONS = get_args(Junction)
 PAIRS = [pairs for n in range(4) for pairs in itertools.combinations(("qk", "vo", "ud"), n)]

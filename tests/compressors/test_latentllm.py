@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from algebra_blocks import Sample, claimed, moments_of, sample
-from algebra_oracles import Array, array, damped, squared, symmetric_root, tensor
 from tensorly.decomposition import partial_tucker
 
 from compressors.latentllm import Config, plugin
@@ -19,6 +17,8 @@ from harness.compression.compressor import BlockStatistics
 from harness.layers.factors import Factor
 from harness.layers.roles import Role, Site
 from harness.layers.weights import BlockWeights, LinearWeights
+from tests.helpers.blocks import Sample, claimed, moments_of, sample
+from tests.helpers.oracles import Array, array, damped, squared, symmetric_root, tensor
 
 
 def compress(subject: Sample, keep: float, **options: Any) -> dict[Role, Factor]:

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from algebra_blocks import (
+
+from harness.compression.compressor import Compressor, compressors
+from harness.errors import NonFiniteError, UsageError
+from harness.layers.factors import Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
+from harness.layers.roles import SITE_OF_ROLE, Role
+from harness.layers.weights import LinearWeights
+from tests.helpers.blocks import (
     SHAPES,
     Sample,
     activate,
@@ -18,13 +24,7 @@ from algebra_blocks import (
     moments_of,
     sample,
 )
-from algebra_oracles import array, damped, squared, symmetric_root, tail, truncated
-
-from harness.compression.compressor import Compressor, compressors
-from harness.errors import NonFiniteError, UsageError
-from harness.layers.factors import Factor, HeadIdentity, InputIdentity, LowRank, OutputIdentity
-from harness.layers.roles import SITE_OF_ROLE, Role
-from harness.layers.weights import LinearWeights
+from tests.helpers.oracles import array, damped, squared, symmetric_root, tail, truncated
 
 LOCAL = ["svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov"]
 METHODS = [*LOCAL, "latentllm"]

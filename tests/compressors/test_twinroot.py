@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from algebra_blocks import SHAPES, sample
-from tiny_models import MODELS, random_calibration
 from torch.nn import functional as F  # noqa: N812
 
 import harness
@@ -23,6 +21,8 @@ from harness.layers.roles import SITE_OF_ROLE
 from harness.layers.shapes import form_of
 from harness.plugins.options import configure
 from harness.statistics.moments import Moments
+from tests.helpers.blocks import SHAPES, sample
+from tests.helpers.tiny_models import MODELS, random_calibration
 
 LOCAL = ["svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov"]
 

@@ -34,7 +34,7 @@ from harness.statistics.collect import collect
 from harness.statistics.gradients import collect_gradients
 from tasks.text_perplexity import PreparedPerplexity
 
-SCHEMA = Path(__file__).parents[1] / "harness" / "records" / "record.schema.json"
+SCHEMA = Path(__file__).parents[2] / "harness" / "records" / "record.schema.json"
 METHODS = ("svd", "asvd-rootcov", "latentllm")
 RATIOS = (0.2, 0.4)
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
-from tiny_vision_models import VISION_MODELS, tiny_vision_model
 
 from harness.calibration.sources import default_calibration, prompt_calibration
 from harness.cli.main import main
@@ -21,6 +20,7 @@ from harness.experiments.runner import run
 from harness.records import store
 from harness.records.spec import CalibrationSpec, TaskSpec
 from harness.statistics.collect import collect
+from tests.helpers.tiny_vision_models import VISION_MODELS, tiny_vision_model
 
 MINIS = (TaskSpec(name="mini-scienceqa", limit=6), TaskSpec(name="mini-textvqa", limit=4))
 

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_models import MODELS, random_model
 from torch import nn
 
 from harness.errors import NonFiniteError, UsageError
 from harness.families.family import families, family_of
+from tests.helpers.tiny_models import MODELS, random_model
 
 OUTSIDE_BLOCKS = {"lm_head", "model.decoder.project_in", "model.decoder.project_out"}
 GATED_SHAPES = {"gate": (48, 32), "up": (48, 32), "down": (32, 48)}

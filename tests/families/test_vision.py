@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_vision_models import PROMPTS, VISION_MODELS, noise, tiny_vision_model
 from torch import nn
 
 from harness.calibration.prompts import PromptCalibration, draw_prompts
@@ -23,6 +22,7 @@ from harness.records.spec import CalibrationSpec
 from harness.statistics.block_stream import BlockFlow
 from harness.statistics.collect import collect
 from harness.support.progress import silent
+from tests.helpers.tiny_vision_models import PROMPTS, VISION_MODELS, noise, tiny_vision_model
 
 SCOPES = ("language", "vision", "all")
 OUTSIDE = ("lm_head", "multi_modal_projector", "visual.merger")

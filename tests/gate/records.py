@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from board_records import LETTER, make_record
+import numpy as np
 
 from harness.records.record import RunRecord
 from harness.records.results import Metric, Sample, TaskResult
 from harness.records.spec import CalibrationSpec
+from tests.helpers.board_records import LETTER, make_record
 
 TOKENS = 255.0
+RANDOM = np.random.default_rng(0)
+LOSSES = (3 + RANDOM.normal(0, 0.4, 40)).tolist()
+SEEDS = range(8)
 
 
 def with_samples(record: RunRecord, values: Sequence[float], name: str, **changes) -> RunRecord:
@@ -46,3 +50,14 @@ def accuracy(correct: Sequence[float], seed: int = 0, **changes) -> RunRecord:
     calibration = CalibrationSpec(text="c4", samples=8, length=64, seed=seed)
     record = make_record(calibration=calibration, task="scienceqa", metric=LETTER, **changes)
     return with_samples(record, correct, LETTER)
+
+
+def shifted(by: float, noise: float = 0.0, seed: int = 0) -> list[float]:
+    random = np.random.default_rng(seed)
+    return [loss + by + noise * random.normal() for loss in LOSSES]
+
+
+def draws(spread: float = 0.0005):
+    random = np.random.default_rng(1)
+    return [perplexity(shifted(spread * random.normal() if seed else 0, seed=seed), seed)
+            for seed in SEEDS]  # fmt: skip

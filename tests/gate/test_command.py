@@ -6,13 +6,12 @@ import json
 from xml.etree import ElementTree as ET
 
 import pytest
-from gate_records import perplexity
-from test_gate_judge import LOSSES, draws, shifted
 
 from harness.cli.main import main
 from harness.gate.reports import junit, markdown
 from harness.gate.verdict import CellVerdict, Verdict
 from harness.records import store
+from tests.gate.records import LOSSES, draws, perplexity, shifted
 
 NASTY = 'a|b <script>alert("1")</script> `x` *y*\n\x00 \N{SNOWMAN}' + "z" * 300
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from gate_records import accuracy, perplexity
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,22 +14,7 @@ from harness.gate.accept import accepted
 from harness.gate.baseline import Baseline, baseline_text, read_baseline
 from harness.gate.calibrate import between_draws, calibrated
 from harness.gate.judge import judge
-
-RANDOM = np.random.default_rng(0)
-LOSSES = (3 + RANDOM.normal(0, 0.4, 40)).tolist()
-SEEDS = range(8)
-
-
-def shifted(by: float, noise: float = 0.0, seed: int = 0) -> list[float]:
-    random = np.random.default_rng(seed)
-    return [loss + by + noise * random.normal() for loss in LOSSES]
-
-
-def draws(spread: float = 0.0005):
-    random = np.random.default_rng(1)
-    return [perplexity(shifted(spread * random.normal() if seed else 0, seed=seed), seed)
-            for seed in SEEDS]  # fmt: skip
-
+from tests.gate.records import LOSSES, SEEDS, accuracy, draws, perplexity, shifted
 
 BASELINE = calibrated(draws())
 

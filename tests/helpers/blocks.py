@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from algebra_oracles import Array, gaussian, moment, symmetric_root, tensor
 
 from harness.compression.compressor import BlockStatistics
 from harness.layers.factors import Factor
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
 from harness.layers.weights import AttentionGeometry, BlockWeights, LinearWeights
 from harness.statistics.moments import Moments
+from tests.helpers.oracles import Array, gaussian, moment, symmetric_root, tensor
 
 TOKENS = 120
 

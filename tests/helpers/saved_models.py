@@ -7,8 +7,6 @@ from dataclasses import replace
 from typing import NamedTuple, get_args
 
 import torch
-from tiny_models import MODELS, random_calibration, random_model, train_tokenizer, wrap
-from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 
 from harness.algebra.ranks import Junction
 from harness.calibration.prompts import draw_prompts
@@ -18,6 +16,14 @@ from harness.models.generation import encode
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
+from tests.helpers.tiny_models import (
+    MODELS,
+    random_calibration,
+    random_model,
+    train_tokenizer,
+    wrap,
+)
+from tests.helpers.tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 
 DTYPES = ("float32", "bfloat16", "float16")
 JUNCTIONS = get_args(Junction)

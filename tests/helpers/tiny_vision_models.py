@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from tiny_models import train_tokenizer
 from torch import nn
 from transformers import (
     CLIPImageProcessorPil,
@@ -34,6 +33,7 @@ from harness.families.family import family_of
 from harness.models.language_model import LanguageModel
 from harness.models.processors import ImagesOnlyQwenProcessor
 from harness.models.prompt import Prompt
+from tests.helpers.tiny_models import train_tokenizer
 
 CHAT = (
     "{% for m in messages %}{{ m['role'].upper() }}: {% for c in m['content'] %}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from tiny_models import CONTEXT, VOCABULARY, random_calibration, random_model, train_tokenizer, wrap
-from tiny_vision_models import PROMPTS, tiny_vision_model
 
 from harness.calibration.prompts import draw_prompts
 from harness.compression.compressor import compressors
@@ -15,6 +13,15 @@ from harness.latent.install import with_latent_cache
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
+from tests.helpers.tiny_models import (
+    CONTEXT,
+    VOCABULARY,
+    random_calibration,
+    random_model,
+    train_tokenizer,
+    wrap,
+)
+from tests.helpers.tiny_vision_models import PROMPTS, tiny_vision_model
 
 METHODS = {
     "heads": ("latentllm", {}),

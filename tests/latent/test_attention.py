@@ -8,9 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module
-from latent_subjects import METHODS, compressed, padded, text_pair, with_attention
 from numpy.testing import assert_allclose
-from tiny_models import random_calibration
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Cache, DynamicCache, QuantizedCache
 from transformers.cache_utils import DynamicLayer
@@ -23,6 +21,8 @@ from harness.latent.attention import LatentAttention
 from harness.latent.install import install, with_latent_cache
 from harness.layers.factors import stored_bytes
 from harness.records.spec import CalibrationSpec
+from tests.helpers.tiny_models import random_calibration
+from tests.latent.subjects import METHODS, compressed, padded, text_pair, with_attention
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOKENS = 7

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from latent_subjects import METHODS, padded, text_pair, vision_pair, with_attention
-from tiny_models import MODELS
-from tiny_vision_models import PROMPTS, VISION_MODELS
 from transformers import DynamicCache, StaticCache
 
 from harness.latent import attention as latent_attention
 from harness.latent.attention import LatentAttention
 from harness.models.generation import answer, encode
+from tests.helpers.tiny_models import MODELS
+from tests.helpers.tiny_vision_models import PROMPTS, VISION_MODELS
+from tests.latent.subjects import METHODS, padded, text_pair, vision_pair, with_attention
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ATTENTION = ("sdpa", "eager")

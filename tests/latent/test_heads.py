@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from latent_subjects import METHODS, text_pair
+
+from tests.latent.subjects import METHODS, text_pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}

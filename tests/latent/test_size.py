@@ -6,9 +6,6 @@ import math
 
 import pytest
 import torch
-from latent_subjects import METHODS, padded, text_pair, vision_pair
-from tiny_models import MODELS, opt
-from tiny_vision_models import PROMPTS, VISION_MODELS
 from transformers import DynamicCache
 
 from harness.algebra.ranks import rank_for
@@ -17,6 +14,9 @@ from harness.latent.install import install
 from harness.latent.size import cache_bytes, expected_numbers
 from harness.layers.factors import InputIdentity
 from harness.models.generation import encode
+from tests.helpers.tiny_models import MODELS, opt
+from tests.helpers.tiny_vision_models import PROMPTS, VISION_MODELS
+from tests.latent.subjects import METHODS, padded, text_pair, vision_pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PAPER = {0.2: 0.553, 0.4: 0.368, 0.6: 0.225, 0.8: 0.106}

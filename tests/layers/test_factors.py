@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from algebra_oracles import gaussian, moment, tensor
 
 from harness.algebra import preconditioners
 from harness.algebra.junction import join
 from harness.algebra.lowrank import best_product
 from harness.layers.factors import Dense, Factor, InputIdentity, OutputIdentity, stored_bytes
+from tests.helpers.oracles import gaussian, moment, tensor
 
 FORMS = ["left", "right", "symmetric", "block-identity", "block-identity-output", "dense"]
 D_OUT, D_IN, RANK = 7, 9, 3

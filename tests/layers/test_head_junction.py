@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from algebra_blocks import SHAPES, Sample, claimed, sample
-from algebra_oracles import Array, array, gaussian, properties, tensor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +18,8 @@ from harness.algebra.lowrank import Product
 from harness.layers.factors import Factor, HeadIdentity, stored_bytes
 from harness.layers.roles import Role
 from harness.layers.weights import LinearWeights
+from tests.helpers.blocks import SHAPES, Sample, claimed, sample
+from tests.helpers.oracles import Array, array, gaussian, properties, tensor
 
 FREE_KEYS = {"opt", "gelu"}
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import MODELS, random_calibration
-from tiny_vision_models import VISION_MODELS, tiny_vision_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.compression.compressor import compressors
 from harness.compression.pipeline import compress_model
 from harness.layers.macs import macs_per_token
 from harness.plugins.options import configure
+from tests.helpers.tiny_models import MODELS, random_calibration
+from tests.helpers.tiny_vision_models import VISION_MODELS, tiny_vision_model
 
 TOKENS = 16
 PRODUCTS = (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm)

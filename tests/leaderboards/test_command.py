@@ -6,12 +6,12 @@ import json
 import sys
 
 import pytest
-from board_records import answers, dense, make_record
 
 from harness.cli.main import main
 from harness.records import store
 from leaderboards.figures import draw
 from leaderboards.formats import FORMATS
+from tests.helpers.board_records import answers, dense, make_record
 
 TEXTS = {"md": "md", "json": "json", "html": "html", "latex": "tex", "csv": "csv"}
 

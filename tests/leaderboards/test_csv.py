@@ -4,11 +4,11 @@ import csv
 import io
 
 import pytest
-from awkward_names import AWKWARD, board_named
-from board_records import dense, make_record, paper_board, vision_board
 
 from leaderboards import csvboard
 from leaderboards.board import board
+from tests.helpers.board_records import dense, make_record, paper_board, vision_board
+from tests.leaderboards.awkward_names import AWKWARD, board_named
 
 
 def rows(ranked):

@@ -3,13 +3,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from awkward_names import AWKWARD, board_named
-from board_records import paper_board, vision_board
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderboards import latex
 from leaderboards.board import board
+from tests.helpers.board_records import paper_board, vision_board
+from tests.leaderboards.awkward_names import AWKWARD, board_named
 
 COMMANDS = re.compile(r"\\(?:text[a-z]+|[{}$&#%_])")
 

@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from awkward_names import AWKWARD, board_named
-from board_records import dense, make_record, paper_board, vision_board
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -15,6 +13,8 @@ from harness.support.markdown import escape
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
 from leaderboards.numbers import exact, percent, rounded
+from tests.helpers.board_records import dense, make_record, paper_board, vision_board
+from tests.leaderboards.awkward_names import AWKWARD, board_named
 
 HERE = Path(__file__).parent
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

@@ -5,13 +5,13 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from awkward_names import AWKWARD, board_named
-from board_records import dense, make_record, numbered, paper_board, vision_board
 
 from harness.support.markdown import visible
 from leaderboards.board import board
 from leaderboards.page.markup import data, source_hash
 from leaderboards.page.page import render
+from tests.helpers.board_records import dense, make_record, numbered, paper_board, vision_board
+from tests.leaderboards.awkward_names import AWKWARD, board_named
 
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "header", "nav", "main", "section"),

@@ -6,10 +6,10 @@ import json
 from importlib.resources import files
 
 import pytest
-from board_records import LLAVA, VQA, answers
 
 from leaderboards import markdown
 from leaderboards.board import board
+from tests.helpers.board_records import LLAVA, VQA, answers
 
 DOCUMENT = json.loads(files("leaderboards").joinpath("published.json").read_text("utf-8"))
 ROWS = [{"method": "dense", "ratio": 0.0} | row for row in DOCUMENT["dense"]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from board_records import PROMPTS, answers, make_record
 
 from harness.records.spec import CalibrationSpec
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
+from tests.helpers.board_records import PROMPTS, answers, make_record
 
 VALUES = (20.0, 22.0, 27.0)
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from board_cells import cells, only_table
-from board_records import COUNTS, LETTER, PROMPTS, answers
 
 from harness.records.spec import CalibrationSpec
 from leaderboards.board import board
+from tests.helpers.board_records import COUNTS, LETTER, PROMPTS, answers
+from tests.leaderboards.cells import cells, only_table
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from saved_models import Case, compressed
-from tiny_vision_models import CHAT, noise
 
 import harness
 from harness.errors import NonFiniteError, UsageError
 from harness.models.conversation import Conversation
 from harness.models.generation import answer
 from harness.models.prompt import Prompt
+from tests.helpers.saved_models import Case, compressed
+from tests.helpers.tiny_vision_models import CHAT, noise
 
 
 def ignore(_):

@@ -7,26 +7,13 @@ import shutil
 
 import pytest
 import torch
-from offloaded import in_memory, logits, opened
 from safetensors.torch import load_file, save_file
 
 import harness
 from harness.checkpoints.saved_record import read_artefact
-from harness.cli.main import main
 from harness.errors import AssetError, NonFiniteError
 from harness.records import store
-
-
-@pytest.fixture
-def cli(capsys):
-    """``cli("run", ...)`` in this process: exit code, output, errors."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return call
+from tests.offload.offloaded import in_memory, logits, opened
 
 
 @pytest.fixture

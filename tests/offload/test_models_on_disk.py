@@ -8,7 +8,6 @@ import weakref
 import pytest
 import torch
 from accelerate import dispatch_model
-from offloaded import CASES, Case, compress, in_memory, inputs, logits, opened
 
 import harness
 from harness.checkpoints.load import load_model
@@ -17,6 +16,7 @@ from harness.errors import UsageError
 from harness.latent.install import with_latent_cache
 from harness.latent.size import cache_bytes
 from harness.offload.hooks import is_offloaded
+from tests.offload.offloaded import CASES, Case, compress, in_memory, inputs, logits, opened
 
 
 @pytest.mark.parametrize("family", ["opt", "opt-350m", "llama", "qwen3", "llava", "qwen2_vl"])

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import pytest
-from plugin_packages import install
 
 from harness.errors import UsageError
 from harness.plugins.registry import Registry, _entry_points
+from tests.helpers.plugin_packages import install
 
 GROUP = "harness.tests"
 

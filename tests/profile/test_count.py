@@ -6,8 +6,6 @@ from typing import get_args
 
 import pytest
 import torch
-from tiny_models import MODELS, random_calibration, statistics_of
-from tiny_vision_models import tiny_vision_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
 
@@ -21,6 +19,8 @@ from harness.layers.weights import LinearWeights
 from harness.plugins.options import configure
 from harness.profile.count import Workload, count
 from harness.profile.skeleton import Skeleton, forms_of, skeleton
+from tests.helpers.tiny_models import MODELS, random_calibration, statistics_of
+from tests.helpers.tiny_vision_models import tiny_vision_model
 
 CALIBRATION = random_calibration()
 WORKLOAD = Workload(batch=3, sequence=16)

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from tiny_models import opt
 from transformers import RobertaConfig, ViTConfig
 
 from harness.compression.compressor import compressors
@@ -16,6 +15,7 @@ from harness.profile.count import Workload, count
 from harness.profile.known import configuration
 from harness.profile.measure import STEPS, Setting, fits, materialised, measure
 from harness.profile.skeleton import forms_of, skeleton
+from tests.helpers.tiny_models import opt
 
 CPU = torch.device("cpu")
 ONCE = Setting("cpu", runs=1)

@@ -6,7 +6,6 @@ import json
 import math
 
 import pytest
-from board_records import answers, dense, make_record
 
 from harness.cli.main import main
 from harness.records import store
@@ -14,6 +13,7 @@ from harness.records.diff import causes, difference, folder_difference
 from harness.records.paired_tests import Paired, Unpaired
 from harness.records.results import Sample
 from harness.records.spec import CalibrationSpec
+from tests.helpers.board_records import answers, dense, make_record
 
 
 def measured(losses, **changes):

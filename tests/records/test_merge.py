@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from board_records import make_record
 
 from harness.cli.main import main
 from harness.records import store
+from tests.helpers.board_records import make_record
 
 
 @pytest.fixture

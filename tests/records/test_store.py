@@ -26,7 +26,7 @@ from harness.records.results import Metric, Sample, TaskResult
 from harness.records.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
 from harness.records.store import Problem, find, load, load_all, save, scan, schema
 
-SCHEMA = Path(__file__).parents[1] / "harness" / "records" / "record.schema.json"
+SCHEMA = Path(__file__).parents[2] / "harness" / "records" / "record.schema.json"
 
 
 def a_record(run_id: str = "0123456789abcdef", **changes: object) -> RunRecord:
@@ -136,9 +136,9 @@ def test_an_interrupted_write_leaves_the_old_file_alone(tmp_path, monkeypatch, f
 def test_a_killed_write_leaves_no_record(tmp_path):
     code = f"""
 import os, signal, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
-from test_store import a_record
+from tests.records.test_store import a_record
 from harness.records.store import save
 Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 save(a_record(), Path({str(tmp_path)!r}))

@@ -8,8 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import MODELS, random_calibration
-from tiny_vision_models import PROMPTS, tiny_vision_model
 
 from harness.compression.compressor import compressors
 from harness.compression.pipeline import compress_model, share_copy
@@ -32,6 +30,8 @@ from harness.runtime.materialize import cheapest, compression, decompression
 from harness.runtime.memory_layout import lay_out
 from harness.runtime.single_gather import STEP, OrderedIdentity, ordered
 from harness.runtime.streamline import in_rows, quickest, streamline
+from tests.helpers.tiny_models import MODELS, random_calibration
+from tests.helpers.tiny_vision_models import PROMPTS, tiny_vision_model
 
 CALIBRATION = random_calibration()
 CHOICES = [

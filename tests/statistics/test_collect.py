@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import MODELS, random_calibration, random_model, stored_inputs
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from harness.calibration.text import TextCalibration
@@ -20,6 +19,7 @@ from harness.statistics.block_stream import BlockFlow
 from harness.statistics.collect import collect
 from harness.statistics.moments import Moments
 from harness.support.progress import silent
+from tests.helpers.tiny_models import MODELS, random_calibration, random_model, stored_inputs
 
 
 @pytest.fixture(params=MODELS)

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_models import MODELS, random_calibration, random_model
 
 from harness.errors import NonFiniteError
 from harness.families.family import family_of
 from harness.statistics.block_stream import BlockFlow
 from harness.statistics.drift import TwoStreams
+from tests.helpers.tiny_models import MODELS, random_calibration, random_model
 
 BLOCK = 1
 SAMPLES, LENGTH = 5, 16

@@ -7,8 +7,6 @@ import itertools
 import pytest
 import torch
 from scipy.linalg import hadamard
-from tiny_models import MODELS, random_calibration, random_model, stored_inputs
-from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
@@ -28,6 +26,8 @@ from harness.statistics.disk_cache import load, save
 from harness.statistics.gradients import collect_gradients
 from harness.statistics.moments import MomentAccumulator
 from harness.support.progress import silent
+from tests.helpers.tiny_models import MODELS, random_calibration, random_model, stored_inputs
+from tests.helpers.tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 
 ROOM = "harness.statistics.checkpointing.ROOM"
 

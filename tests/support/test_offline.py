@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from blocked_sockets import Blocked
 from huggingface_hub import constants
-from tiny_wheels import make_wheel
 
 from harness.cli.main import main
 from harness.support.offline import is_offline, offline
+from tests.helpers.tiny_wheels import make_wheel
+from tests.support.blocked_sockets import Blocked
 
 TEXT = "pypi:tiny-asset==1.0!tiny_asset/text.txt"
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load
-from sweep_values import values
 
 from harness.algebra import preconditioners
 from harness.compression.compressor import BlockStatistics
@@ -28,6 +27,7 @@ from harness.sweep.cell import do_job
 from harness.sweep.job import ANSWER, JOB, Job
 from harness.sweep.recipe_file import read_recipe, requests
 from harness.sweep.shared_folder import PREFIX, shelf
+from tests.sweep.values import values
 
 ORIGIN = {"weights": "a", "data": "b"}
 

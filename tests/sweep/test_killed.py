@@ -14,9 +14,10 @@ from functools import partial
 
 import psutil
 import pytest
-from forked_sweeps import sweep
-from forking import ENOUGH, finished
-from sweep_values import leftovers, values
+
+from tests.helpers.forking import ENOUGH, finished
+from tests.sweep.forked_sweeps import sweep
+from tests.sweep.values import leftovers, values
 
 KILLS = int(os.environ.get("HARNESS_KILLS", "6"))
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from sweep_values import leftovers, values
 
 from harness.cli.main import main
 from harness.errors import UsageError
@@ -26,6 +25,7 @@ from harness.sweep.job import ANSWER, JOB, Answer
 from harness.sweep.recipe_file import read_recipe, requests
 from harness.sweep.running import Change, Workers, run_cells
 from harness.sweep.status import survey
+from tests.sweep.values import leftovers, values
 
 TASK = re.compile('"data":"([^"]+)"')
 

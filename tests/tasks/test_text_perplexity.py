@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
-from conftest import CONTEXT, sentence
 
 from harness.assets.kinds import TextAsset
 from harness.errors import NonFiniteError, UsageError
 from harness.evaluation.task import Conditions, Task
 from tasks import c4, c4_excerpt, ptb, text_perplexity, wiki_excerpt, wikitext2
 from tasks.text_perplexity import ExcerptConfig, PerplexityConfig
+from tests.tasks.sentences import CONTEXT, sentence
 
 WINDOW = 16
 CONFIG = PerplexityConfig(WINDOW)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_vision_models import noise
 
 from harness.datasets import mini_scienceqa, mini_textvqa
 from harness.datasets.deterministic import chance
@@ -13,6 +12,7 @@ from harness.zoo import models, prompts
 from harness.zoo import vision_pretraining as looking
 from harness.zoo.vision import Answering, batch
 from harness.zoo.vision_processors import llava_processor, qwen_processor
+from tests.helpers.tiny_vision_models import noise
 
 KINDS = {
     "llava": (llava_processor, models.llava),

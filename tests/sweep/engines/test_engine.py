@@ -7,12 +7,12 @@ from contextlib import closing
 
 import psutil
 import pytest
-from sweep_values import values
 
 from harness.support.locks import locked
 from harness.sweep.cell import do_job, plan_of
 from harness.sweep.engines.engine import Ended, Started
 from harness.sweep.job import ANSWER, JOB
+from tests.sweep.values import values
 
 ENOUGH = 180
 UNWORKABLE = '{"request": {"device": "cpu"}}'

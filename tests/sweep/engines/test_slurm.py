@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-import fake_slurm
 import pytest
 
 from harness.cli.main import main
 from harness.errors import InfrastructureError, UsageError
 from harness.sweep.engines.engine import Ended, Started
+from tests.sweep.engines import fake_slurm
 
 pytest.importorskip("submitit", reason="needs harness[slurm]")
 from harness.sweep.engines import slurm

@@ -9,7 +9,8 @@ from typing import Any
 
 import datasets
 from PIL import Image
-from tiny_vision_models import noise
+
+from tests.helpers.tiny_vision_models import noise
 
 AWKWARD = (
     "A 1,000.5 km/h “Zug”",

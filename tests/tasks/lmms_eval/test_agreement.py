@@ -7,13 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from lmms_eval_files import ANSWERS, reading_rows, reading_task, save, science_rows, science_task
-from tiny_vision_models import tiny_vision_model
 
 from harness.evaluation.task import Conditions, find_task
 from harness.models import generation as chat
 from tasks.questions.processed import processed
 from tasks.questions.short_answer import INSTRUCTION
+from tests.helpers.tiny_vision_models import tiny_vision_model
+from tests.tasks.lmms_eval.files import (
+    ANSWERS,
+    reading_rows,
+    reading_task,
+    save,
+    science_rows,
+    science_task,
+)
 
 pytest.importorskip("lmms_eval")
 pytestmark = pytest.mark.extras

@@ -14,10 +14,7 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
-from lmms_eval_files import reading_rows, reading_task, save, stock
 from PIL import ImageFile
-from tiny_models import random_model, wrap
-from tiny_vision_models import noise, tiny_vision_model
 
 from harness.errors import AssetError, NonFiniteError, UsageError
 from harness.evaluation.task import Conditions, Task, find_task
@@ -25,6 +22,9 @@ from tasks.lmms_eval import plugin
 from tasks.lmms_eval.isolation import contained
 from tasks.lmms_eval.settings import settings_of
 from tasks.lmms_eval.task import LmmsEvalConfig
+from tests.helpers.tiny_models import random_model, wrap
+from tests.helpers.tiny_vision_models import noise, tiny_vision_model
+from tests.tasks.lmms_eval.files import reading_rows, reading_task, save, stock
 
 pytest.importorskip("lmms_eval")
 pytestmark = pytest.mark.extras

@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 
 import pytest
-import question_files as files
 import torch
 from PIL import Image
 
@@ -14,6 +13,7 @@ from harness.evaluation.task import Conditions
 from tasks import scienceqa
 from tasks.questions import asking
 from tasks.scienceqa import ScienceQAConfig
+from tests.tasks import question_files as files
 
 
 def save(tmp_path, images):

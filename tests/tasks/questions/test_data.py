@@ -6,7 +6,6 @@ import json
 
 import datasets
 import pytest
-import question_files as files
 from PIL import Image
 
 from harness.assets import hub
@@ -15,6 +14,7 @@ from harness.errors import AssetError, UsageError
 from tasks.questions.local import read_local
 from tasks.questions.pictures import UnreadableImageError
 from tasks.questions.source import HubQuestions
+from tests.tasks import question_files as files
 
 ROWS = [
     files.science(question="with a picture", image="images/0.png"),

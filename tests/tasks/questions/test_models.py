@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import question_files as files
-import tiny_vision_models as tiny
 
 from harness.errors import UsageError
 from harness.evaluation.task import Conditions
@@ -13,6 +11,8 @@ from harness.models.prompt import Prompt
 from tasks import scienceqa, textvqa
 from tasks.questions.short_answer import ReadingConfig
 from tasks.scienceqa import ScienceQAConfig
+from tests.helpers import tiny_vision_models as tiny
+from tests.tasks import question_files as files
 
 every_model = pytest.mark.parametrize("name", tiny.VISION_MODELS)
 

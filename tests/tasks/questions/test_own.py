@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 
 import pytest
-import question_files as files
 from PIL import Image
 
 from harness.assets.pins import EASY_VQA
@@ -20,6 +19,7 @@ from tasks.easy_vqa import EasyVQAConfig
 from tasks.questions import asking
 from tasks.questions.generated import generated
 from tasks.questions.multiple_choice import SLICES
+from tests.tasks import question_files as files
 
 GENERATED = {
     "mini-scienceqa": (mini_scienceqa.plugin, science.question, prompts.of_scienceqa, 1000),
