@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from harness.models.language_model import LanguageModel
 
-# Read when torch is loaded. Idle threads would otherwise spin on the cores of other workers.
+# Read when torch is loaded, here and in processes that tests start: on models this small threads
+# gain nothing, and idle ones spin on the cores of other workers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)

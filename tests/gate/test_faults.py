@@ -24,6 +24,8 @@ from harness.records.paired_tests import Observations, compare_observed
 from harness.records.record import RunRecord
 from harness.records.spec import CalibrationSpec, TaskSpec
 
+# Eight calibrated compressions of a real model, and one more for each fault.
+pytestmark = pytest.mark.slow
 DRAWS = range(6)
 UNSEEN = (6, 7)
 RESAMPLINGS = 200

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import replace
+from functools import cache
 from typing import NamedTuple, get_args
 
 import torch
@@ -78,6 +80,13 @@ def subject_of(family, dtype="float32"):
 
 
 def compressed(case, ratio=0.3):
+    """A copy of its own of what is compressed once."""
+    once = _compressed(case, ratio)
+    return replace(once, model=copy.deepcopy(once.model))
+
+
+@cache
+def _compressed(case, ratio):
     subject = subject_of(case.family, case.dtype)
     if case.family in VISION_MODELS:
         source = PromptSource("questions", PROMPTS, "0" * 64)

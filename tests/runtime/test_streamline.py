@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -30,7 +32,13 @@ from harness.runtime.materialize import cheapest, compression, decompression
 from harness.runtime.memory_layout import lay_out
 from harness.runtime.single_gather import STEP, OrderedIdentity, ordered
 from harness.runtime.streamline import in_rows, quickest, streamline
-from tests.helpers.tiny_models import MODELS, random_calibration
+from tests.helpers.tiny_models import (
+    MODELS,
+    random_calibration,
+    random_model,
+    train_tokenizer,
+    wrap,
+)
 from tests.helpers.tiny_vision_models import PROMPTS, tiny_vision_model
 
 CALIBRATION = random_calibration()
@@ -51,9 +59,17 @@ FORMS_OF = {
 TIGHT = {torch.float64: 1e-12, torch.float32: 2e-5}
 
 
-def compressed(subject, method, options):
+def compressed(name, method, options, dtype=torch.float64):
+    """A copy of its own of what is compressed once for all forms."""
+    once = _compressed(name, method, tuple(options.items()), dtype)
+    return replace(once, model=copy.deepcopy(once.model))
+
+
+@cache
+def _compressed(name, method, options, dtype):
+    subject = wrap(random_model(name, dtype), train_tokenizer())
     plugin = compressors.get(method)
-    config = configure(plugin.config, {**options, "propagation": "original"}, method)
+    config = configure(plugin.config, dict(options) | {"propagation": "original"}, method)
     return compress_model(subject, method, plugin, config, 0.4, CALIBRATION)
 
 
@@ -80,7 +96,7 @@ def form(request, monkeypatch):
 @pytest.mark.parametrize("dtype", TIGHT)
 @pytest.mark.parametrize(("method", "options"), CHOICES)
 def test_logits_stay_what_they_are(name, method, options, form, dtype, tiny):
-    small = compressed(tiny(name, dtype), method, options).model
+    small = compressed(name, method, options, dtype).model
     ids = torch.randint(2, 300, (3, 11), generator=torch.Generator().manual_seed(1))
     expected = small(ids).logits
     found = streamline(small, tiny(name).family)(ids).logits
@@ -91,8 +107,8 @@ def test_logits_stay_what_they_are(name, method, options, form, dtype, tiny):
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_rounds_no_worse(name, form, dtype, tiny):
-    done = compressed(tiny(name), "latentllm", {})
+def test_half_precision_rounds_no_worse(name, form, dtype, one_thread):
+    done = compressed(name, "latentllm", {})
     ids = torch.randint(2, 300, (3, 11), generator=torch.Generator().manual_seed(1))
     small = done.model.to(dtype)
     exact = copy.deepcopy(small).double()(ids).logits
@@ -105,7 +121,7 @@ def test_half_precision_rounds_no_worse(name, form, dtype, tiny):
 @torch.no_grad()
 @pytest.mark.parametrize("batch", [1, 2])
 def test_generated_tokens_stay_what_they_are(name, batch, form, tiny):
-    small = compressed(tiny(name), "latentllm", {}).model
+    small = compressed(name, "latentllm", {}).model
     ids = torch.randint(2, 300, (batch, 7), generator=torch.Generator().manual_seed(2))
     ask = {"max_new_tokens": 9, "do_sample": False, "pad_token_id": 0}
     expected = small.generate(ids, **ask)
@@ -113,8 +129,8 @@ def test_generated_tokens_stay_what_they_are(name, batch, form, tiny):
 
 
 @torch.no_grad()
-def test_what_caches_latents_goes_on_doing_so(name, form, tiny):
-    subject = with_latent_cache(compressed(tiny(name), "latentllm", {}))
+def test_what_caches_latents_goes_on_doing_so(name, form, one_thread):
+    subject = with_latent_cache(compressed(name, "latentllm", {}))
     ids = torch.randint(2, 300, (2, 7), generator=torch.Generator().manual_seed(2))
     ask = {"max_new_tokens": 9, "do_sample": False, "pad_token_id": 0}
     ask["return_dict_in_generate"] = True
@@ -126,23 +142,23 @@ def test_what_caches_latents_goes_on_doing_so(name, form, tiny):
         assert new.values.shape == old.values.shape
 
 
-def test_a_model_that_shares_its_tensors_stays_as_it_was(tiny):
-    done = compressed(tiny("llama", torch.float32), "latentllm", {"junction": "left"})
+def test_a_model_that_shares_its_tensors_stays_as_it_was(one_thread):
+    done = compressed("llama", "latentllm", {"junction": "left"}, torch.float32)
     streamline(share_copy(done.model), done.family)
     assert all(p.is_contiguous() for p in done.model.parameters())
 
 
-def test_every_layer_takes_the_form_asked_for(name, form, tiny):
-    done = compressed(tiny(name), "latentllm", {})
+def test_every_layer_takes_the_form_asked_for(name, form, one_thread):
+    done = compressed(name, "latentllm", {})
     model = streamline(done.model, done.family)
     found = {type(m) for m in model.modules() if isinstance(m, Factor | OrderedIdentity)}
     assert form == "cheapest" or found == FORMS_OF[form]
 
 
-def test_the_down_projection_gathers_nothing(name, tiny, monkeypatch):
+def test_the_down_projection_gathers_nothing(name, one_thread, monkeypatch):
     monkeypatch.setattr(written, "GATHER", 0)
     monkeypatch.setattr(written, "SAVING", 9)
-    done = compressed(tiny(name), "svd", {"junction": "block-identity"})
+    done = compressed(name, "svd", {"junction": "block-identity"})
     model = streamline(done.model, done.family)
     gathers = {
         path.rpartition(".")[2]: module.order is not None

@@ -72,6 +72,7 @@ def fetched(recipe: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.Monke
     return recipe
 
 
+@pytest.mark.slow  # seven interpreters that import torch
 def test_a_run_a_sweep_and_a_plan_offline_open_nothing(
     harness: Command, blocked: Blocked, fetched: Path, texts: Path
 ) -> None:

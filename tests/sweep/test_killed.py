@@ -27,6 +27,7 @@ def start(fork):
     return partial(fork, sweep)
 
 
+@pytest.mark.slow  # eight sweeps and more
 def test_killed_at_any_moment_a_sweep_resumes_to_the_same_board(small_recipe, start, tmp_path):
     recipe = small_recipe("[0.1, 0.3, 0.5]")
     undisturbed, output = tmp_path / "undisturbed", tmp_path / "killed"

@@ -14,6 +14,8 @@ from harness.sweep.engines.engine import Ended, Started
 from harness.sweep.job import ANSWER, JOB
 from tests.sweep.values import values
 
+# Each worker is a process that imports torch, eight for each engine.
+pytestmark = pytest.mark.slow
 ENOUGH = 180
 UNWORKABLE = '{"request": {"device": "cpu"}}'
 
