@@ -21,7 +21,11 @@ class Shape:
 
 
 REGISTRY = Registry(GROUP, "shape", Shape)
-MODULE = "from dataclasses import dataclass\nfrom test_registry import Shape\nplugin = Shape({})\n"
+MODULE = """
+from dataclasses import dataclass
+from tests.plugins.test_registry import Shape
+plugin = Shape({})
+"""
 
 
 @pytest.fixture
