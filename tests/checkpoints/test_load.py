@@ -151,6 +151,7 @@ def test_without_harness_transformers_refuses_it(small, tmp_path):
     assert "model type `harness`" in done.stderr
 
 
+@pytest.mark.slow  # interpreters that import torch
 @pytest.mark.parametrize("first", ["transformers", "transformers.modeling_utils"])
 def test_it_does_not_matter_which_is_imported_first(first, small, tmp_path):
     folder = harness.save(small, tmp_path / "saved")

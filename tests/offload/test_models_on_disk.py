@@ -85,6 +85,7 @@ def test_by_default_a_shard_is_no_larger_than_a_block(folder, tmp_path):
     assert torch.equal(logits(harness.load(tmp_path / "small")), logits(small))
 
 
+@pytest.mark.slow  # counts at every layer that computes
 @pytest.mark.parametrize("propagation", ["sequential", "original"])
 def test_at_most_two_blocks_are_ever_in_memory(propagation, folder, tmp_path, monkeypatch):
     """Counted in parameters of the blocks, at every layer of every block that computes."""

@@ -7,6 +7,8 @@ import pytest
 from harness import evaluate, load_model
 from harness.evaluation.task import Conditions
 
+# Hundreds of questions to the models as they are shipped.
+pytestmark = pytest.mark.slow
 LEAST = {"mini-scienceqa": 0.9, "mini-textvqa": 0.65}
 
 

@@ -19,7 +19,7 @@ def test_the_engines_are_known_without_importing_one():
 def test_an_engine_that_is_not_installed_names_the_fix_before_any_work(
     recipe, tmp_path, monkeypatch, capsys, engine, package
 ):
-    monkeypatch.delitem(sys.modules, f"harness.engines.{engine}", raising=False)
+    monkeypatch.delitem(sys.modules, f"harness.sweep.engines.{engine}", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     output = tmp_path / "results"
     assert main(["sweep", str(recipe), "--output", str(output), "--engine", engine]) == 2
