@@ -120,7 +120,7 @@ def test_planar_frequencies_turn_as_the_tower_turns():
     torch.testing.assert_close(torch.cat([angles.sin()] * 2), sin[0].to(angles))
 
 
-@pytest.mark.slow  # every method on both towers of every family
+@pytest.mark.slow  # three methods on both towers of four families
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize(
     ("method", "options"),
