@@ -14,13 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tiny_models import words
 
 from harness.cli.main import main, whole_parser
 from harness.compression.compressor import compressors
 from harness.plugins.options import configure
 from harness.support.offline import offline
 from harness.sweep.engines.engine import engines
+from tests.helpers.tiny_models import words
 
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs/adding.md"})

@@ -8,9 +8,9 @@ import sys
 from importlib.metadata import distribution
 
 import pytest
-from plugin_packages import install
 
 from harness.plugins.shadowing import hiding_file
+from tests.helpers.plugin_packages import install
 
 NAMES = ("compressors", "leaderboards", "tasks")
 

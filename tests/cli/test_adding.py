@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from plugin_packages import install
-from tiny_models import CONTEXT, SPECIAL, VOCABULARY
 from transformers import Starcoder2Config, Starcoder2ForCausalLM
+
+from tests.helpers.plugin_packages import install
+from tests.helpers.tiny_models import CONTEXT, SPECIAL, VOCABULARY
 
 PAGE = (Path(__file__).parents[2] / "docs/adding.md").read_text(encoding="utf-8")
 LINES = 40

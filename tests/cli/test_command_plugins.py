@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from plugin_packages import install
-
 import harness
+from tests.helpers.plugin_packages import install
 
 COUNT = """
 from harness.plugins.command import Command

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from board_records import answers, dense, make_record
-
 from harness.records.store import Problem
 from leaderboards.board import board
+from tests.helpers.board_records import answers, dense, make_record
 
 AWKWARD = [
     "<script>alert('x')</script>",

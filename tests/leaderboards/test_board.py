@@ -3,16 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from board_cells import cells, only_table
-from board_records import (
-    COUNTS,
-    PERPLEXITY,
-    PROMPTS,
-    answers,
-    dense,
-    make_record,
-    paper_board,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +11,16 @@ from harness.records.store import Problem
 from leaderboards import jsonboard, markdown
 from leaderboards.board import board
 from leaderboards.tables import Table
+from tests.helpers.board_records import (
+    COUNTS,
+    PERPLEXITY,
+    PROMPTS,
+    answers,
+    dense,
+    make_record,
+    paper_board,
+)
+from tests.leaderboards.cells import cells, only_table
 
 
 def columns(table: Table) -> list[tuple[float, str]]:

@@ -6,8 +6,6 @@ import sys
 import xml.etree.ElementTree as ET
 
 import pytest
-from awkward_names import AWKWARD, board_named
-from board_records import dense, make_record, paper_board, vision_board
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +15,8 @@ from leaderboards.figures import draw
 from leaderboards.figures.all import figures
 from leaderboards.figures.figure import COLOURS, colour_scale
 from leaderboards.figures.flops import front
+from tests.helpers.board_records import dense, make_record, paper_board, vision_board
+from tests.leaderboards.awkward_names import AWKWARD, board_named
 
 
 def with_macs(record, macs):

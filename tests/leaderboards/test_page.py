@@ -5,14 +5,14 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from awkward_names import AWKWARD, board_named
-from board_records import dense, make_record, numbered, paper_board, vision_board
 
 from harness.support.markdown import visible
 from leaderboards.board import board
 from leaderboards.page.markup import source_hash
 from leaderboards.page.page import render
 from leaderboards.page.templates import environment
+from tests.helpers.board_records import dense, make_record, numbered, paper_board, vision_board
+from tests.leaderboards.awkward_names import AWKWARD, board_named
 
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "header", "nav", "main", "section"),

@@ -8,11 +8,11 @@ import shutil
 import time
 
 import pytest
-from awkward_names import AWKWARD, board_named
-from board_records import dense, make_record, paper_board, vision_board
 
 from leaderboards.board import board
 from leaderboards.page.page import render
+from tests.helpers.board_records import dense, make_record, paper_board, vision_board
+from tests.leaderboards.awkward_names import AWKWARD, board_named
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 ARGUMENTS = [

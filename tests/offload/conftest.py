@@ -10,6 +10,6 @@ import pytest
 @pytest.fixture(scope="session")
 def folder(one_thread, tmp_path_factory) -> Callable[[str], Path]:
     """``folder(family)``: a sharded model on disk; not to be changed."""
-    from offloaded import write
+    from tests.offload.offloaded import write
 
     return functools.cache(lambda family: write(family, tmp_path_factory.mktemp("dense") / family))

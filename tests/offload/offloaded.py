@@ -6,8 +6,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from tiny_models import opt, random_calibration, random_model, train_tokenizer
-from tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 
 from harness.calibration.prompts import draw_prompts
 from harness.checkpoints.load import load_model
@@ -18,6 +16,8 @@ from harness.models.generation import encode
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec
+from tests.helpers.tiny_models import opt, random_calibration, random_model, train_tokenizer
+from tests.helpers.tiny_vision_models import PROMPTS, VISION_MODELS, tiny_vision_model
 
 CALIBRATION = replace(
     random_calibration(), spec=CalibrationSpec(text="random", samples=6, length=16)

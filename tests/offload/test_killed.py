@@ -6,11 +6,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from compressing import compress, finished_blocks
-from forking import finished
 
 from harness.checkpoints.saved_record import read_saved_record
 from harness.compression.block_checkpoints import block_checkpoints_beside
+from tests.helpers.forking import finished
+from tests.offload.compressing import compress, finished_blocks
 
 BLOCKS = 6
 KILLED = -signal.SIGKILL

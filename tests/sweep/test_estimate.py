@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import tiny_models
-import tiny_vision_models
 import torch
-from board_records import make_record
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,6 +17,8 @@ from harness.records.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
 from harness.statistics.collect import collect
 from harness.support.progress import silent
 from harness.sweep.estimate import estimate, expected_seconds, subject_in
+from tests.helpers import tiny_models, tiny_vision_models
+from tests.helpers.board_records import make_record
 
 TEXTS = list(tiny_models.MODELS)
 VISION = list(tiny_vision_models.VISION_MODELS)

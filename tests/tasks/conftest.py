@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,16 +25,11 @@ from harness.families.family import Family
 from harness.families.llama import family as llama_family
 from harness.families.opt import family as opt_family
 from harness.models.language_model import LanguageModel
+from tests.tasks.sentences import CONTEXT, sentence
 
-CONTEXT = 128
-WORDS = "the a cat dog bird tree house river sat ran flew on under over quick slow red blue"
 SPECIAL = {"pad_token": "<pad>", "bos_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
 Subject = Callable[..., LanguageModel]
-
-
-def sentence(seed: int, words: int) -> str:
-    return " ".join(random.Random(seed).choices(WORDS.split(), k=words))
 
 
 @pytest.fixture(autouse=True)

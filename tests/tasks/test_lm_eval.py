@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import sentence
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
@@ -23,6 +22,7 @@ from harness.evaluation.task import Conditions, Task
 from tasks import lm_eval as package
 from tasks.lm_eval import loading, plugin, task
 from tasks.lm_eval.task import LmEvalConfig
+from tests.tasks.sentences import sentence
 
 DOCUMENTS = 12
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-import question_files as files
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,6 +20,7 @@ from tasks.questions.pictures import Picture
 from tasks.questions.rows import QuestionRows
 from tasks.questions.source import HubQuestions
 from tasks.scienceqa import ScienceQAConfig
+from tests.tasks import question_files as files
 
 INSTRUCTION = "\nAnswer with the option's letter from the given choices directly."
 

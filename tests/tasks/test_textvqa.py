@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import question_files as files
 
 from harness.errors import UsageError
 from harness.evaluation.task import Conditions, Task, Trained
@@ -11,6 +10,7 @@ from tasks import textvqa
 from tasks.questions import asking
 from tasks.questions.rows import QuestionRows
 from tasks.questions.short_answer import ReadingConfig, reading
+from tests.tasks import question_files as files
 
 INSTRUCTION = "\nAnswer the question using a single word or phrase."
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from tiny_trainings import SCHEDULE, trained
 
 from harness.zoo.models import add_dropout
 from harness.zoo.training import Schedule
+from tests.zoo.tiny_trainings import SCHEDULE, trained
 
 
 @pytest.mark.parametrize("stops", [(2,), (3,), (1, 5), (6,)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_vision_models import noise
 
 from harness.datasets import mini_scienceqa, mini_textvqa
 from harness.datasets.deterministic import seeded_random
@@ -12,6 +11,7 @@ from harness.support.progress import silent
 from harness.zoo import models, prompts, vision_pretraining
 from harness.zoo.question_answering import QuestionAnswering, batch
 from harness.zoo.vision_processors import llava_processor, qwen_processor
+from tests.helpers.tiny_vision_models import noise
 
 KINDS = {
     "llava": (llava_processor, models.llava),

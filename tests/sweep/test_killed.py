@@ -1,0 +1,107 @@
+"""Sweeps that are killed at any moment, interrupted, or two at once.
+
+``HARNESS_KILLS`` sets how many times a sweep is killed (default 6).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from functools import partial
+
+import psutil
+import pytest
+
+from tests.helpers.forking import ENOUGH, finished
+from tests.sweep.forked_sweeps import sweep
+from tests.sweep.values import leftovers, values
+
+KILLS = int(os.environ.get("HARNESS_KILLS", "6"))
+
+
+@pytest.fixture
+def start(fork):
+    return partial(fork, sweep)
+
+
+@pytest.mark.slow  # eight sweeps and more
+def test_killed_at_any_moment_a_sweep_resumes_to_the_same_board(small_recipe, start, tmp_path):
+    recipe = small_recipe("[0.1, 0.3, 0.5]")
+    undisturbed, output = tmp_path / "undisturbed", tmp_path / "killed"
+    begin = time.monotonic()
+    assert finished(start(recipe, undisturbed, "--workers", "2")) == 0
+    length = time.monotonic() - begin
+    board = values(undisturbed)
+    chance = random.Random(KILLS)
+    killed, partly = 0, 0
+    while killed < KILLS:
+        sweep = start(recipe, output, "--workers", "2")
+        sweep.join(chance.uniform(0, length))
+        if killed % 3 == 1:
+            _kill_one_worker(sweep)
+            sweep.join(chance.uniform(0, length / 4))
+        killed += sweep.is_alive()
+        sweep.kill()
+        sweep.join()
+        found = values(output) if output.is_dir() else {}
+        assert found.items() <= board.items()
+        partly += 0 < len(found) < len(board)
+        if len(found) == len(board):
+            for path in output.glob("*.json"):
+                path.unlink()
+    sys.stderr.write(f"killed {killed} sweeps at work; {partly} times some cells were done\n")
+    assert finished(start(recipe, output, "--workers", "2")) == 0
+    assert values(output) == board
+    assert leftovers(output) == set()
+
+
+def _kill_one_worker(sweep) -> None:
+    try:
+        for worker in psutil.Process(sweep.pid).children()[:1]:
+            worker.kill()
+    except psutil.NoSuchProcess:
+        pass
+
+
+def test_workers_end_with_a_killed_sweep(small_recipe, start, tmp_path):
+    sweep = start(small_recipe(), tmp_path / "results")
+    (worker,) = _workers(sweep)
+    sweep.kill()
+    worker.wait(ENOUGH)
+
+
+def test_two_sweeps_on_one_folder_lose_and_double_no_cell(small_recipe, start, tmp_path):
+    recipe, output = small_recipe("[0.1, 0.2, 0.3, 0.4]"), tmp_path / "results"
+    sweeps = [start(recipe, output) for _ in "ab"]
+    assert [finished(sweep) for sweep in sweeps] == [0, 0]
+    assert len(values(output)) == 5
+    assert leftovers(output) == set()
+    alone = tmp_path / "alone"
+    assert finished(start(recipe, alone)) == 0
+    assert values(output) == values(alone)
+
+
+def test_control_c_ends_the_workers_and_keeps_what_is_done(small_recipe, start, tmp_path):
+    recipe, output = small_recipe("[0.1, 0.2, 0.3, 0.4, 0.5]"), tmp_path / "results"
+    sweep = start(recipe, output)
+    while not list(output.glob("*.json")):
+        time.sleep(0.01)
+    workers = _workers(sweep)
+    os.kill(sweep.pid, signal.SIGINT)
+    assert finished(sweep) == 130
+    for worker in workers:
+        worker.wait(ENOUGH)
+    log = (tmp_path / "results.log").read_text()
+    assert log.endswith("interrupted; finished cells are kept, run again to go on\n")
+    assert 0 < len(values(output)) < 6
+    assert leftovers(output) == set()
+
+
+def _workers(sweep) -> list[psutil.Process]:
+    while True:
+        if found := psutil.Process(sweep.pid).children():
+            return found
+        time.sleep(0.01)
