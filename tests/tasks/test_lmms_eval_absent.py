@@ -11,7 +11,7 @@ import pytest
 from harness.cli.options import split_task
 from harness.errors import UsageError
 from harness.evaluation.task import find_task, plugin_name
-from tasks.lmms_eval import plugin, settings, surroundings, task
+from tasks.lmms_eval import isolation, plugin, settings, task
 from tasks.lmms_eval.task import LmmsEvalConfig
 
 
@@ -44,7 +44,7 @@ def test_counts_are_checked(options) -> None:
         LmmsEvalConfig(**options)
 
 
-@pytest.mark.parametrize("module", [task, settings, surroundings])
+@pytest.mark.parametrize("module", [task, settings, isolation])
 def test_what_the_plugin_needs_imports_no_library(module) -> None:
     tree = ast.parse(Path(module.__file__).read_text())
     names = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
