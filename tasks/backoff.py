@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from accelerate.utils import find_executable_batch_size
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from harness.errors import InfrastructureError
+from harness.support.out_of_memory import out_of_memory
 
 T = TypeVar("T")
 
@@ -25,18 +26,16 @@ def largest_fitting_batch(evaluate: Callable[[int], T], start: int) -> tuple[T, 
     Raises:
         InfrastructureError: even one sequence at a time does not fit.
     """
-    size = start
-
-    def halve() -> int:
-        nonlocal size
-        size //= 2
-        if size == 0:
-            raise InfrastructureError(
-                "out of memory even with one sequence at a time; pass a smaller window, if "
-                "the task has one, or use a device with more memory"
-            )
-        return size
-
-    back_off: Any = find_executable_batch_size
-    result: T = back_off(evaluate, starting_batch_size=start, reduce_batch_size_fn=halve)()
-    return result, size
+    batch_size = start
+    while batch_size > 0:
+        clear_device_cache(garbage_collection=True)
+        try:
+            return evaluate(batch_size), batch_size
+        except Exception as error:
+            if not (out_of_memory(error) or should_reduce_batch_size(error)):
+                raise
+        batch_size //= 2
+    raise InfrastructureError(
+        "out of memory even with one sequence at a time; pass a smaller window, if the task has "
+        "one, or use a device with more memory"
+    )

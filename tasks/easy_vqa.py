@@ -16,10 +16,10 @@ from harness.datasets import easy_vqa
 from harness.errors import UsageError
 from harness.records.document import digest
 from tasks.questions.asking import Ending
+from tasks.questions.computed_sequence import ComputedSequence
 from tasks.questions.intervals import wilson
-from tasks.questions.lazy import Lazy
+from tasks.questions.normalized_answer import normalized_answer
 from tasks.questions.pictures import Picture
-from tasks.questions.processed import processed
 from tasks.questions.question import Question
 from tasks.questions.results import Measure, metric_name
 from tasks.questions.rows import IMAGE, Entry, QuestionRows, Row
@@ -51,7 +51,7 @@ def _read(purpose: Purpose) -> QuestionRows:
 
     return QuestionRows(
         reference="easy-vqa",
-        rows=Lazy(len(found), row),
+        rows=ComputedSequence(len(found), row),
         columns=frozenset(("question", "answer", IMAGE)),
         fingerprint=digest([ARCHIVES[EASY_VQA], split]),
         revision=EASY_VQA,
@@ -78,7 +78,7 @@ def _pose(entry: Entry) -> Question:
         text=f"{entry.text('question')}\n{INSTRUCTION}",
         picture=entry.some_picture(),
         answer=answer,
-        score=lambda said: float(processed(said) == processed(answer)),
+        score=lambda said: float(normalized_answer(said) == normalized_answer(answer)),
     )
 
 

@@ -16,7 +16,7 @@ from harness.records.record import DataFacts
 from harness.records.results import Sample, TaskResult
 from tasks.backoff import largest_fitting_batch
 from tasks.questions.asking import Ending, ask
-from tasks.questions.lazy import Lazy
+from tasks.questions.computed_sequence import ComputedSequence
 from tasks.questions.pictures import UnreadableImageError
 from tasks.questions.question import Question
 from tasks.questions.results import Measure
@@ -104,7 +104,9 @@ class QuestionTask(Generic[C]):
         pose = self.protocol(config).pose
         return PromptSource(
             reference=found.reference,
-            prompts=Lazy(len(found.rows), lambda index: _shown(pose(found.entry(index)))),
+            prompts=ComputedSequence(
+                len(found.rows), lambda index: _shown(pose(found.entry(index)))
+            ),
             fingerprint=found.fingerprint,
             revision=found.revision,
         )

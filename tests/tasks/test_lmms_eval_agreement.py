@@ -12,7 +12,7 @@ from tiny_vision_models import tiny_vision_model
 
 from harness.evaluation.task import Conditions, find_task
 from harness.models import generation as chat
-from tasks.questions.processed import processed
+from tasks.questions.normalized_answer import normalized_answer
 from tasks.questions.short_answer import INSTRUCTION
 
 pytest.importorskip("lmms_eval")
@@ -166,5 +166,5 @@ def test_answers_are_processed_the_same_way() -> None:
             [*words, " ", " ", "\n", "\t", ".", ",", "'s", "'", "4", "<=3.5", "é"], k=4
         )
         texts.append("".join(parts))
-    different = [text for text in texts if processed(text) != theirs(text)]
+    different = [text for text in texts if normalized_answer(text) != theirs(text)]
     assert different == []
