@@ -54,7 +54,7 @@ def _pose(entry: Entry, *, ocr: bool) -> Question:
         id=entry.id,
         name=entry.name,
         text=f"{question}\n{INSTRUCTION}",
-        picture=entry.some_picture(),
+        picture=entry.required_picture(),
         answer=Counter(people).most_common(1)[0][0],
         score=partial(vqa_accuracy, people=people),
     )

@@ -77,16 +77,16 @@ class QuestionTask(Generic[C]):
 
     def prepare(self, name: str, data: str | None, config: C) -> PreparedQuestions:
         """Fetch the questions and check every one; see ``harness.evaluation.task.Task``."""
-        found = _read(self.source(config), name, data, "evaluation")
+        source = _read(self.source(config), name, data, "evaluation")
         protocol = self.protocol(config)
-        posed = [protocol.pose(found.entry(index)) for index in range(len(found.rows))]
-        _require_different(posed, found.reference)
+        posed = [protocol.pose(source.entry(index)) for index in range(len(source.rows))]
+        _require_different(posed, source.reference)
         chosen = tuple(protocol.choose(posed))
         if not chosen:
-            raise UsageError(f"{found.reference} holds no question that {name} asks")
+            raise UsageError(f"{source.reference} holds no question that {name} asks")
         return PreparedQuestions(
             data=DataFacts(
-                reference=found.reference, fingerprint=found.fingerprint, revision=found.revision
+                reference=source.reference, fingerprint=source.fingerprint, revision=source.revision
             ),
             questions=chosen,
             measure=protocol.measure,
@@ -100,15 +100,15 @@ class QuestionTask(Generic[C]):
         opened then raises ``AssetError``.
         """
         config = self.config()
-        found = _read(self.source(config), name, data, "calibration")
+        source = _read(self.source(config), name, data, "calibration")
         pose = self.protocol(config).pose
         return PromptSource(
-            reference=found.reference,
+            reference=source.reference,
             prompts=ComputedSequence(
-                len(found.rows), lambda index: _shown(pose(found.entry(index)))
+                len(source.rows), lambda index: _shown(pose(source.entry(index)))
             ),
-            fingerprint=found.fingerprint,
-            revision=found.revision,
+            fingerprint=source.fingerprint,
+            revision=source.revision,
         )
 
 
@@ -148,10 +148,10 @@ class PreparedQuestions:
 
 
 def _read(read: Read, name: str, data: str | None, purpose: Purpose) -> QuestionRows:
-    found = read(name, data, purpose)
-    if not found.rows:
-        raise UsageError(f"{found.reference} is empty: it holds no questions")
-    return found
+    source = read(name, data, purpose)
+    if not source.rows:
+        raise UsageError(f"{source.reference} is empty: it holds no questions")
+    return source
 
 
 def _require_different(questions: Sequence[Question], reference: str) -> None:

@@ -19,5 +19,5 @@ def vqa_accuracy(answer: str, people: Sequence[str]) -> float:
     this form the code of TextVQA's challenge server.
     """
     said = normalized_answer(answer)
-    agrees = [normalized_answer(one) == said for one in people]
-    return float(mean(min(1.0, (sum(agrees) - one) / 3) for one in agrees))
+    agrees = [normalized_answer(person) == said for person in people]
+    return float(mean(min(1.0, (sum(agrees) - agree) / 3) for agree in agrees))
