@@ -19,10 +19,10 @@ from harness.datasets import easy_vqa
 from harness.plugins.ranges import Advice
 from harness.records.document import digest
 from tasks.questions.asking import Ending
+from tasks.questions.computed_sequence import ComputedSequence
 from tasks.questions.intervals import wilson
-from tasks.questions.lazy import Lazy
+from tasks.questions.normalized_answer import normalized_answer
 from tasks.questions.pictures import Picture
-from tasks.questions.processed import processed
 from tasks.questions.question import Question
 from tasks.questions.results import Measure, metric_name
 from tasks.questions.rows import IMAGE, Entry, QuestionRows, Row
@@ -46,16 +46,18 @@ class EasyVQAConfig(QuestionConfig):
 
 def _read(purpose: Purpose) -> QuestionRows:
     split: easy_vqa.Split = "train" if purpose == "calibration" else "test"
-    found = easy_vqa.rows(split)
+    examples = easy_vqa.rows(split)
 
     def row(index: int) -> Row:
-        one = found[index]
-        picture = Picture(f"picture {one.image_id} of {EASY_VQA}", lambda: found[index].image)
-        return {"question": one.question, "answer": one.answer, IMAGE: picture}
+        example = examples[index]
+        picture = Picture(
+            f"picture {example.image_id} of {EASY_VQA}", lambda: examples[index].image
+        )
+        return {"question": example.question, "answer": example.answer, IMAGE: picture}
 
     return QuestionRows(
         reference="easy-vqa",
-        rows=Lazy(len(found), row),
+        rows=ComputedSequence(len(examples), row),
         columns=frozenset(("question", "answer", IMAGE)),
         fingerprint=digest([ARCHIVES[EASY_VQA], split]),
         revision=EASY_VQA,
@@ -70,7 +72,7 @@ def _protocol(config: EasyVQAConfig) -> Protocol:
         pose=_pose,
         measure=Measure(name, "correct", wilson),
         ending=Ending(config.max_new_tokens),
-        choose=partial(_some, count=config.questions),
+        choose=partial(_choose, count=config.questions),
     )
 
 
@@ -80,13 +82,13 @@ def _pose(entry: Entry) -> Question:
         id=entry.id,
         name=entry.name,
         text=f"{entry.text('question')}\n{INSTRUCTION}",
-        picture=entry.some_picture(),
+        picture=entry.required_picture(),
         answer=answer,
-        score=lambda said: float(processed(said) == processed(answer)),
+        score=lambda said: float(normalized_answer(said) == normalized_answer(answer)),
     )
 
 
-def _some(questions: Sequence[Question], count: int) -> list[Question]:
+def _choose(questions: Sequence[Question], count: int) -> list[Question]:
     """A choice that larger ones contain, in the order of the data."""
     order = list(range(len(questions)))
     random.Random(0).shuffle(order)  # noqa: S311

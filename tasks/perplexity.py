@@ -97,14 +97,14 @@ def perplexity_interval(losses: Tensor) -> tuple[float, float] | None:
     if bool((losses == losses[0]).all()):
         alike = losses[0].exp().item()
         return alike, alike
-    found = bootstrap(
+    interval = bootstrap(
         (losses.numpy(),), np.mean, n_resamples=RESAMPLES, batch=1000, method="BCa", rng=0
     ).confidence_interval
     try:
-        return math.exp(found.low), math.exp(found.high)
+        return math.exp(interval.low), math.exp(interval.high)
     except OverflowError as error:
         raise NonFiniteError(
-            f"a mean loss of up to {found.high:.4g} nats has no finite perplexity; pass a "
+            f"a mean loss of up to {interval.high:.4g} nats has no finite perplexity; pass a "
             "smaller --ratio"
         ) from error
 
@@ -120,9 +120,9 @@ def _mean_cross_entropy(logits: Tensor, targets: Tensor) -> float:
     precision = torch.promote_types(logits.dtype, torch.float32)
     total = torch.zeros((), dtype=torch.float64, device=logits.device)
     for at in range(0, len(targets), POSITIONS_AT_ONCE):
-        some = slice(at, at + POSITIONS_AT_ONCE)
+        chunk = slice(at, at + POSITIONS_AT_ONCE)
         losses = functional.cross_entropy(
-            logits[some].to(precision), targets[some], reduction="none"
+            logits[chunk].to(precision), targets[chunk], reduction="none"
         )
         total += losses.double().sum()
     return total.item() / len(targets)

@@ -33,7 +33,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         least=1,
         type=int,
         default=8,
-        help="sequences per forward pass; halved when memory runs out",
+        help="sequences per forward pass; an evaluation that runs out of memory starts again with "
+        "half as many, calibration does not",
     )
     add(
         "--device",

@@ -26,7 +26,7 @@ class Request:
         dtype: of weights and activations.
         device: a torch device.
         seed: of evaluation (few-shot choice, bootstrap).
-        batch_size: where the back-off on out-of-memory starts.
+        batch_size: sequences per forward pass; only evaluations halve it when memory runs out.
         output: folder of records.
         force: run cells again that have a complete record, replace models that are saved.
         save: where compressed models go, several of them in folders below; None saves none.

@@ -5,19 +5,22 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import lm_eval
 from lm_eval.models.huggingface import HFLM
 from torch import nn
-from transformers import PreTrainedModel, set_seed
+from transformers import PreTrainedModel
 
 from harness.errors import NonFiniteError
 from harness.evaluation.task import Conditions
 from harness.models.language_model import LanguageModel
 from harness.support.progress import silent
-from tasks.lm_eval.output import on_stderr, quiet
+from tasks.eval_libraries.evaluation import seed_everything, whole_limit
+from tasks.eval_libraries.failures import named_running, named_scoring
+from tasks.eval_libraries.library import LM_EVAL
+from tasks.eval_libraries.output import on_stderr, quiet
 
 
 def evaluate(
@@ -37,16 +40,19 @@ def evaluate(
 
     Raises:
         NonFiniteError: the model gives NaN.
+        UsageError: an answer cannot be scored, or a task cannot be used.
     """
-    with (
-        quiet() if conditions.track is silent else on_stderr(),
-        _one_process(),
-        _weights_as_they_are(subject.model),
-        _no_nan(subject.model),
-    ):
-        for task in loaded["tasks"].values():
-            task.set_fewshot_seed(seed=conditions.seed)
-        set_seed(conditions.seed)
+    tasks = loaded["tasks"].values()
+    limit = whole_limit(conditions.limit)
+    with ExitStack() as stack:
+        stack.enter_context(quiet() if conditions.track is silent else on_stderr())
+        stack.enter_context(_one_process())
+        stack.enter_context(_weights_as_they_are(subject.model))
+        stack.enter_context(_no_nan(subject.model))
+        for task in tasks:
+            stack.enter_context(named_scoring(LM_EVAL, task))
+        stack.enter_context(named_running(LM_EVAL, " ".join(loaded["tasks"])))
+        seed_everything(tasks, conditions.seed)
         results: dict[str, Any] = lm_eval.evaluate(
             lm=HFLM(
                 pretrained=subject.model,
@@ -56,7 +62,7 @@ def evaluate(
                 softmax_dtype="float32",
             ),
             task_dict=loaded,
-            limit=conditions.limit,
+            limit=limit,
             bootstrap_iters=bootstrap,
             log_samples=True,
         )

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from importlib.metadata import version
+from collections.abc import Iterator
 from typing import Any
 
-from harness.records.record import DataFacts
+from tasks.eval_libraries.fingerprint import canonical, configuration
 
-ELSEWHERE = ("dataset_kwargs", "metadata")
+PLACES = ("dataset_kwargs", "metadata")
 """Configuration that names places on this machine; what lies there is hashed itself."""
 
 
-def data_facts(name: str, tasks: list[Any]) -> DataFacts:
-    """Facts of the documents and prompts of ``tasks``, the same on every machine."""
-    state = hashlib.sha256()
-    for task in sorted(tasks, key=lambda task: str(task.task_name)):
-        state.update(_canonical(_content(task)).encode())
-    return DataFacts(
-        reference=name,
-        fingerprint=state.hexdigest(),
-        revision=f"lm-eval {version('lm-eval')}",
-    )
-
-
-def _content(task: Any) -> dict[str, Any]:
-    config = {key: value for key, value in task.dump_config().items() if key not in ELSEWHERE}
+def content(task: Any) -> Iterator[bytes]:
+    """All that decides the results of ``task``, the same on every machine."""
     examples = list(task.fewshot_docs()) if task.get_config("num_fewshot") else []
-    return {
-        "version": task.VERSION,
-        "config": config,
-        "documents": list(task.eval_docs),
-        "examples": examples,
-    }
-
-
-def _canonical(content: dict[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, default=str)
-    # The text of a function without source holds its address in memory.
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
+    yield canonical(
+        configuration(task, PLACES) | {"documents": list(task.eval_docs), "examples": examples}
+    )

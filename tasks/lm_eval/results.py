@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from numbers import Real
 from typing import Any
 
-from harness.errors import NonFiniteError, UsageError
-from harness.records.results import Metric, Sample, TaskResult
-
-NO_FILTER = "none"
+from harness.errors import NonFiniteError
+from harness.records.results import Sample, TaskResult
+from tasks.eval_libraries import results
+from tasks.eval_libraries.library import LM_EVAL
+from tasks.eval_libraries.results import Report, common_direction, tasks_below, with_filter
 
 
 def task_result(outcome: dict[str, Any], batch_size: int) -> TaskResult:
@@ -29,66 +30,64 @@ def task_result(outcome: dict[str, Any], batch_size: int) -> TaskResult:
     for task, rows in outcome["samples"].items():
         for row in rows:
             _require_finite(task, row)
-    groups = outcome.get("group_subtasks", {})
     # lm-eval lists groups from the outermost inwards.
-    names = [*groups, *outcome["configs"]]
-    metrics = tuple(metric for name in names for metric in _metrics(outcome, name))
-    if not metrics:
-        raise UsageError(
-            f"lm-eval task '{names[0]}' does not say of any metric whether higher is better; set "
-            "higher_is_better in a task YAML file of your own, or choose another task"
-        )
-    samples = tuple(sample for task in outcome["configs"] for sample in _samples(outcome, task))
-    return TaskResult(metrics=metrics, samples=samples, batch_size=batch_size)
+    names = [*outcome.get("group_subtasks", {}), *outcome["configs"]]
+    reports = [_report(outcome, name) for name in names]
+    samples = [sample for task in outcome["configs"] for sample in _samples(outcome, task)]
+    return results.task_result(LM_EVAL, reports, samples, batch_size)
 
 
-def _metrics(outcome: dict[str, Any], name: str) -> Iterator[Metric]:
+def _report(outcome: dict[str, Any], name: str) -> Report:
     values = outcome["results"][name]
-    tasks = list(_leaves(outcome, name))
-    for key, value in values.items():
-        metric, comma, kept = key.partition(",")
-        higher_is_better = _direction(outcome, tasks, metric)
-        if not comma or metric.endswith("_stderr") or higher_is_better is None:
-            continue
-        if not isinstance(value, Real) or not math.isfinite(value):
-            raise NonFiniteError(
-                f"lm-eval task '{name}': {metric} is {value}, not a finite number; pass --dtype "
-                "float32, or a smaller --ratio"
-            )
-        stderr = values.get(f"{metric}_stderr,{kept}")
-        yield Metric(
-            name=_prefix(outcome, name) + _filtered(metric, kept) + _shots(outcome, tasks),
-            value=float(value),
-            stderr=float(stderr) if isinstance(stderr, Real) and math.isfinite(stderr) else None,
-            n=sum(
-                row["filter"] == kept and metric in row["metrics"]
-                for task in tasks
-                for row in outcome["samples"][task]
-            ),
-            unit="documents",
-            higher_is_better=higher_is_better,
-        )
+    tasks = tasks_below(name, outcome.get("group_subtasks", {}))
+    keys = [key.partition(",") for key in values]
+    pairs = [
+        (metric, kept) for metric, comma, kept in keys if comma and not metric.endswith("_stderr")
+    ]
+    declared = outcome["higher_is_better"]
+    return Report(
+        name=name,
+        prefix=_prefix(outcome, name),
+        protocol=_shots(outcome, tasks),
+        values=values,
+        directions={
+            metric: common_direction(declared.get(task, {}).get(metric) for task in tasks)
+            for metric, _ in pairs
+        },
+        counts={(metric, kept): _count(outcome, tasks, metric, kept) for metric, kept in pairs},
+    )
+
+
+def _count(outcome: dict[str, Any], tasks: list[str], metric: str, kept: str) -> int:
+    return sum(
+        row["filter"] == kept and metric in row["metrics"]
+        for task in tasks
+        for row in outcome["samples"][task]
+    )
 
 
 def _samples(outcome: dict[str, Any], task: str) -> Iterator[Sample]:
     documents: dict[int, dict[str, float]] = {}
-    rolling = outcome["configs"][task]["output_type"] == "loglikelihood_rolling"
+    answers: dict[int, str] = {}
+    kind = outcome["configs"][task]["output_type"]
     for row in outcome["samples"][task]:
         values = documents.setdefault(row["doc_id"], {})
+        if kind == "generate_until":
+            answers[row["doc_id"]] = str(row["resps"][0][0])
         for metric in row["metrics"]:
-            name, value = _filtered(metric, row["filter"]), row[metric]
+            name, value = with_filter(metric, row["filter"]), row[metric]
             if isinstance(value, Real):
                 values[name] = float(value)
-            elif rolling and isinstance(value, tuple):
+            elif kind == "loglikelihood_rolling" and isinstance(value, tuple):
                 values[f"{name}.loglikelihood"], values[f"{name}.weight"] = map(float, value)
     for document, values in documents.items():
-        yield Sample(id=f"{task}/{document}", values=values)
+        yield Sample(id=f"{task}/{document}", values=values, answer=answers.get(document))
 
 
 def _require_finite(task: str, row: dict[str, Any]) -> None:
     if not all(math.isfinite(number) for number in _numbers(row["resps"])):
         raise NonFiniteError(
-            f"lm-eval task '{task}': the log-likelihood of document {row['doc_id']} is not "
+            f"{LM_EVAL.label(task)}: the log-likelihood of document {row['doc_id']} is not "
             "finite; pass --dtype float32, or a smaller --ratio"
         )
 
@@ -101,28 +100,11 @@ def _numbers(responses: Any) -> Iterator[float]:
             yield from _numbers(response)
 
 
-def _leaves(outcome: dict[str, Any], name: str) -> Iterator[str]:
-    groups = outcome.get("group_subtasks", {})
-    if name not in groups:
-        yield name
-    for member in groups.get(name, ()):
-        yield from _leaves(outcome, member)
-
-
-def _direction(outcome: dict[str, Any], tasks: list[str], metric: str) -> bool | None:
-    directions = {outcome["higher_is_better"].get(task, {}).get(metric) for task in tasks} - {None}
-    return directions.pop() if len(directions) == 1 else None
-
-
 def _prefix(outcome: dict[str, Any], name: str) -> str:
     """Nothing for what was asked for, the name for its parts."""
     groups = list(outcome.get("group_subtasks", {}))
     asked_for = groups or list(outcome["configs"])
     return "" if name == asked_for[0] and (groups or len(asked_for) == 1) else f"{name}: "
-
-
-def _filtered(metric: str, kept: str) -> str:
-    return metric if kept == NO_FILTER else f"{metric},{kept}"
 
 
 def _shots(outcome: dict[str, Any], tasks: list[str]) -> str:

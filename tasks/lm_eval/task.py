@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from harness.errors import UsageError
 from harness.evaluation.task import Conditions
 from harness.models.language_model import LanguageModel
 from harness.plugins.ranges import require_in_range
@@ -48,18 +47,16 @@ class LmEvalTask:
             data: must be None.
             config: the options.
         """
-        from tasks.lm_eval.fingerprint import data_facts  # noqa: PLC0415
+        from tasks.eval_libraries.fingerprint import data_facts  # noqa: PLC0415
+        from tasks.eval_libraries.library import LM_EVAL  # noqa: PLC0415
+        from tasks.eval_libraries.output import quiet  # noqa: PLC0415
+        from tasks.lm_eval.fingerprint import content  # noqa: PLC0415
         from tasks.lm_eval.loading import load  # noqa: PLC0415
-        from tasks.lm_eval.output import quiet  # noqa: PLC0415
 
-        if data is not None:
-            raise UsageError(
-                f"lm-eval task '{name}' reads the data its YAML file names, not '{data}'; write a "
-                "YAML file of your own that names that data, and pass its path as the task"
-            )
+        LM_EVAL.require_no_data(name, data)
         with quiet():
             loaded = load(name, config.num_fewshot)
-            facts = data_facts(name, list(loaded["tasks"].values()))
+            facts = data_facts(LM_EVAL, name, list(loaded["tasks"].values()), content)
         return PreparedLmEval(facts, loaded, config.bootstrap_iters)
 
 

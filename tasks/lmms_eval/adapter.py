@@ -82,7 +82,7 @@ class InMemory(lmms):  # type: ignore[misc]
         text, _, doc_to_visual, document, task, split = request.args
         try:
             shown = doc_to_visual(self.task_dict[task][split][document]) or ()
-            images = tuple(_image(one, task) for one in shown)
+            images = tuple(_image(visual, task) for visual in shown)
         # Tasks open images in their own ways, which may raise anything.
         except Exception as error:
             if isinstance(error, HarnessError) or out_of_memory(error):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
-import re
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +12,20 @@ from datasets import Audio, Dataset, Features, Video
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from harness.errors import AssetError
-from harness.records.record import DataFacts
+from tasks.eval_libraries.fingerprint import canonical, configuration
 
-ELSEWHERE = ("dataset_kwargs", "dataset_name", "dataset_path", "metadata")
+PLACES = ("dataset_kwargs", "dataset_name", "dataset_path", "metadata")
 """Configuration that names places; what lies there is hashed itself."""
 
 
-def data_facts(name: str, tasks: list[Any]) -> DataFacts:
-    """Facts of the documents, images and prompts of ``tasks``, the same on every machine.
-
-    Raises:
-        AssetError: something in them cannot be read.
-    """
-    state = hashlib.sha256()
-    for task in sorted(tasks, key=lambda task: str(task.task_name)):
-        try:
-            for part in _parts(task):
-                state.update(part)
-        # Tasks read their documents in their own ways, which may raise anything.
-        except Exception as error:
-            raise AssetError(
-                f"the documents of lmms-eval task '{task.task_name}' cannot be read: "
-                f"{type(error).__name__}: {error}; fetch or copy its data again"
-            ) from error
-    return DataFacts(
-        reference=name,
-        fingerprint=state.hexdigest(),
-        revision=f"lmms-eval {version('lmms-eval')}",
-    )
-
-
-def _parts(task: Any) -> Iterator[bytes]:
-    yield _canonical(_configuration(task)).encode()
+def content(task: Any) -> Iterator[bytes]:
+    """All that decides the results of ``task``, the same on every machine."""
+    yield canonical(_hashed(configuration(task, PLACES)))
     yield from sorted(_sources(task))
     for document in _documents(task):
-        yield _canonical(document).encode()
+        yield canonical(_hashed(document))
     for shown in _opened_by_the_task(task):
-        yield _canonical(shown).encode()
-
-
-def _configuration(task: Any) -> dict[str, Any]:
-    config = {key: value for key, value in task.dump_config().items() if key not in ELSEWHERE}
-    return {"version": task.VERSION, "config": config}
+        yield canonical(_hashed(shown))
 
 
 def _sources(task: Any) -> set[bytes]:
@@ -100,12 +68,6 @@ def _holds_media(feature: Any) -> bool:
 
 def _holds_media_inside(feature: Any) -> bool:
     return hasattr(feature, "feature") and _holds_media(feature.feature)
-
-
-def _canonical(content: Any) -> str:
-    text = json.dumps(_hashed(content), sort_keys=True, default=str)
-    # The text of a function without source holds its address in memory.
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def _hashed(content: Any) -> Any:

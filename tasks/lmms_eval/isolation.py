@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
-from typing import Any
 
 import torch.distributed.distributed_c10d as process_groups
 from PIL import ImageFile
 
 from harness.errors import UsageError
-from tasks.lm_eval.output import quiet
+from tasks.eval_libraries.output import quiet
+from tasks.eval_libraries.replacing import replaced
 
 INSTALL = (
     'pip install --constraint constraints.txt ".[vlm]" && '
@@ -64,17 +64,3 @@ def _loguru_unchanged() -> Iterator[None]:
             yield
         finally:
             logger.enable("")
-
-
-@contextmanager
-def replaced(owner: Any, name: str, stand_in: Callable[..., Any]) -> Iterator[None]:
-    """``owner.name`` is ``stand_in`` for a while."""
-    was_own, before = name in vars(owner), getattr(owner, name)
-    setattr(owner, name, stand_in)
-    try:
-        yield
-    finally:
-        if was_own:
-            setattr(owner, name, before)
-        else:
-            delattr(owner, name)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from datasets.exceptions import DatasetsError
 from huggingface_hub import get_token
 from lmms_eval import tasks as lmms_eval_tasks
 from lmms_eval.api.task import ConfigurableTask
 from lmms_eval.tasks import TaskManager
 from lmms_eval.utils import load_yaml_config
 
-from harness.errors import AssetError, HarnessError, UsageError
-from harness.support.offline import FIX
-from tasks.lmms_eval.isolation import replaced
+from harness.errors import UsageError
+from tasks.eval_libraries.failures import named_downloading, named_loading
+from tasks.eval_libraries.library import LMMS_EVAL
+from tasks.eval_libraries.names import task_file, unknown_task
+from tasks.eval_libraries.replacing import replaced
 
 VIDEO = ("video", "From_YouTube")
 
@@ -35,21 +34,11 @@ def load(name: str) -> dict[Any, Any]:
         UsageError: there is no such task, or it cannot run here.
         AssetError: its data cannot be had.
     """
-    with replaced(ConfigurableTask, "download", _download_once):
-        try:
-            loaded = _load(name)
-        except HarnessError:
-            raise
-        except ImportError as error:
-            raise UsageError(
-                f"lmms-eval task '{name}' does not load: {one_line(error)}; where that is a "
-                "missing package, install it with pip"
-            ) from error
-        # Task files run code of their own, which may raise anything.
-        except Exception as error:
-            raise UsageError(
-                f"lmms-eval task '{name}' does not load: {type(error).__name__}: {one_line(error)}"
-            ) from error
+    with (
+        named_loading(LMMS_EVAL, name),
+        replaced(ConfigurableTask, "download", _download_once),
+    ):
+        loaded = _load(name)
     for task in leaves(loaded):
         _require_runnable(task)
         if task.get_config("num_fewshot") is None:
@@ -66,22 +55,12 @@ def leaves(loaded: dict[Any, Any]) -> list[Any]:
     ]
 
 
-def one_line(error: BaseException) -> str:
-    """What ``error`` says, without line breaks."""
-    return " ".join(str(error).split())
-
-
 def _load(name: str) -> dict[Any, Any]:
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name).expanduser().resolve()
-        if not path.is_file():
-            raise UsageError(f"no task file '{name}'; pass an existing .yaml file")
+    if path := task_file(name, Path(lmms_eval_tasks.__file__).parent):
         return _from_file(path)
-    if declaration := _declaration(name):
-        return _from_file(declaration)
     manager = _whole_index()
     if name not in manager.task_index:
-        raise _unknown(name, manager.all_tasks)
+        raise unknown_task(LMMS_EVAL, name, manager.all_tasks)
     return dict(manager.load_task_or_group(name))
 
 
@@ -103,28 +82,9 @@ def _from_folder(path: Path, config: dict[str, Any]) -> dict[Any, Any]:
     return dict(manager.load_task_or_group(config["group"]))
 
 
-def _declaration(name: str) -> Path | None:
-    """The file of lmms-eval's own that declares the single task ``name``.
-
-    A search of the text takes a fraction of a second, lmms-eval's index ten.
-    """
-    declares = re.compile(rf"^task\s*:\s*[\"']?{re.escape(name)}[\"']?\s*(#.*)?$", re.MULTILINE)
-    for path in sorted(Path(lmms_eval_tasks.__file__).parent.rglob("*.yaml")):
-        text = path.read_text(errors="ignore")
-        if declares.search(text) and not re.search(r"^group\s*:", text, re.MULTILINE):
-            return path
-    return None
-
-
 @cache
 def _whole_index() -> TaskManager:
     return TaskManager()
-
-
-def _unknown(name: str, known: list[str]) -> UsageError:
-    near = difflib.get_close_matches(name, known, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "'lmms-eval tasks' lists them"
-    return UsageError(f"unknown lmms-eval task '{name}'; {hint}")
 
 
 def _download_once(task: Any, dataset_kwargs: dict[str, Any] | None = None) -> None:
@@ -134,16 +94,8 @@ def _download_once(task: Any, dataset_kwargs: dict[str, Any] | None = None) -> N
     # Most tasks ask for an account though their data is open to all.
     if wanted.get("token") is True and get_token() is None:
         del wanted["token"]
-    try:
+    with named_downloading(LMMS_EVAL, task):
         _DOWNLOAD(task, wanted or None)
-    except (OSError, DatasetsError) as error:
-        where = " ".join(filter(None, [task.DATASET_PATH, task.DATASET_NAME]))
-        raise AssetError(
-            f"the data set {where} of lmms-eval task '{task.task_name}' cannot be had: "
-            f"{one_line(error)}; {FIX} and HF_HUB_OFFLINE is not set (`hf auth login` where it "
-            "asks for an account), or pass a task YAML file that names local data, as "
-            "lmms-eval:FILE.yaml"
-        ) from error
 
 
 _DOWNLOAD = ConfigurableTask.download.__wrapped__
@@ -153,7 +105,7 @@ def _require_runnable(task: Any) -> None:
     kind = task.OUTPUT_TYPE
     if kind != "generate_until":
         raise UsageError(
-            f"lmms-eval task '{task.task_name}' is of kind {kind}; supported is generate_until"
+            f"{LMMS_EVAL.label(task.task_name)} is of kind {kind}; supported is generate_until"
         )
     if any(key in (task.get_config("dataset_kwargs") or {}) for key in VIDEO):
-        raise UsageError(f"lmms-eval task '{task.task_name}' shows videos; supported are images")
+        raise UsageError(f"{LMMS_EVAL.label(task.task_name)} shows videos; supported are images")

@@ -8,12 +8,19 @@ from numbers import Real
 from statistics import fmean
 from typing import Any
 
-from harness.errors import NonFiniteError, UsageError
-from harness.records.results import Metric, Sample, TaskResult
+from harness.records.results import Sample, TaskResult
+from tasks.eval_libraries import results
+from tasks.eval_libraries.library import LMMS_EVAL
+from tasks.eval_libraries.results import (
+    MetricFilter,
+    Report,
+    common_direction,
+    finite_number,
+    tasks_below,
+    with_filter,
+)
 from tasks.lmms_eval.loading import leaves
 from tasks.lmms_eval.settings import Settings
-
-NO_FILTER = "none"
 
 
 def task_result(
@@ -41,15 +48,11 @@ def task_result(
     groups = {
         name: members for name, members in outcome.get("group_subtasks", {}).items() if members
     }
-    metrics = [metric for name in groups for metric in _group(name, outcome, groups, tables)]
-    for table in tables:
-        metrics += table.metrics(f"{table.name}: " if len(tables) > 1 else "")
-    if not metrics:
-        raise UsageError(
-            f"lmms-eval task '{tables[0].name}' reports no number; choose another task"
-        )
-    samples = tuple(sample for table in tables for sample in table.samples())
-    return TaskResult(metrics=tuple(metrics), samples=samples, batch_size=batch_size)
+    reports = [_group_report(name, outcome, groups, tables) for name in groups]
+    several = len(tables) > 1 or any(True for group in reports for _ in group.metrics(LMMS_EVAL))
+    reports += [table.report(f"{table.name}: " if several else "") for table in tables]
+    samples = [sample for table in tables for sample in table.samples()]
+    return results.task_result(LMMS_EVAL, reports, samples, batch_size)
 
 
 class _Table:
@@ -70,41 +73,26 @@ class _Table:
             name: rows[place * each : (place + 1) * each] for place, name in enumerate(filters)
         }
 
-    def scores(self, metric: str, kept: str) -> dict[Any, float]:
-        """The numbers behind a metric, by document."""
-        found = {}
-        for row in self.rows.get(kept, ()):
-            value = row.get(metric)
-            if isinstance(value, dict):
-                value = value.get(self.score_key)
-            if isinstance(value, Real):
-                found[row["doc_id"]] = float(value)
-        return found
-
-    def pairs(self) -> Iterator[tuple[str, str]]:
-        """Metrics in the task's own order, by filter."""
-        for metric in self.directions:
-            for kept in self.rows:
-                yield metric, kept
+    def report(self, prefix: str) -> Report:
+        """All metrics of this task, in its own order, by filter."""
+        pairs = [(metric, kept) for metric in self.directions for kept in self.rows]
+        errors = {
+            f"{metric}_stderr,{kept}": self._stderr(metric, kept)
+            for metric, kept in pairs
+            if isinstance(self.values.get(f"{metric},{kept}"), Real)
+        }
+        return Report(
+            name=self.name,
+            prefix=prefix,
+            protocol=self.protocol,
+            values=self.values | errors,
+            directions=self.directions,
+            counts={(metric, kept): self.count(metric, kept) for metric, kept in pairs},
+        )
 
     def count(self, metric: str, kept: str) -> int:
         """How many documents have a value for the metric."""
         return sum(metric in row for row in self.rows.get(kept, ()))
-
-    def metrics(self, prefix: str) -> Iterator[Metric]:
-        """All metrics of this task."""
-        for metric, kept in self.pairs():
-            direction = self.directions[metric]
-            value = self.values.get(f"{metric},{kept}")
-            if direction is not None and isinstance(value, Real):
-                yield Metric(
-                    name=prefix + _filtered(metric, kept) + self.protocol,
-                    value=_finite(self.name, metric, value),
-                    stderr=self._stderr(metric, kept),
-                    n=self.count(metric, kept),
-                    unit="documents",
-                    higher_is_better=direction,
-                )
 
     def samples(self) -> Iterator[Sample]:
         """One row a document."""
@@ -116,64 +104,47 @@ class _Table:
                 answers[row["doc_id"]] = said if isinstance(said, str) else str(said[0])
                 values.setdefault(row["doc_id"], {})
             for metric in self.directions:
-                for document, score in self.scores(metric, kept).items():
-                    values[document][_filtered(metric, kept)] = score
+                for document, score in self._scores(metric, kept).items():
+                    values[document][with_filter(metric, kept)] = score
         for document, named in values.items():
             yield Sample(id=f"{self.name}/{document}", values=named, answer=answers[document])
 
+    def _scores(self, metric: str, kept: str) -> dict[Any, float]:
+        """The numbers behind a metric, by document."""
+        scores = {}
+        for row in self.rows.get(kept, ()):
+            value = row.get(metric)
+            if isinstance(value, dict):
+                value = value.get(self.score_key)
+            if isinstance(value, Real):
+                scores[row["doc_id"]] = float(value)
+        return scores
+
     def _stderr(self, metric: str, kept: str) -> float | None:
-        scores = self.scores(metric, kept)
+        scores = self._scores(metric, kept)
         kinds = ["stderr"]
         if scores and math.isclose(fmean(scores.values()), self.values[f"{metric},{kept}"]):
             # Right for a mean only; questions of one cluster are not independent.
             kinds = ["stderr_clustered", "stderr", "stderr_clt"]
-        found = (_number(self.values.get(f"{metric}_{kind},{kept}")) for kind in kinds)
-        return next((number for number in found if number is not None), None)
+        errors = (finite_number(self.values.get(f"{metric}_{kind},{kept}")) for kind in kinds)
+        return next((error for error in errors if error is not None), None)
 
 
-def _group(
+def _group_report(
     name: str, outcome: dict[str, Any], groups: Mapping[str, list[str]], tables: list[_Table]
-) -> Iterator[Metric]:
-    values = outcome["results"].get(name, {})
-    members = [table for table in tables if table.name in set(_leaves(name, groups))]
-    prefix = "" if name == next(iter(groups)) else f"{name}: "
-    for metric, kept in dict.fromkeys(key for table in members for key in table.pairs()):
-        directions = {table.directions.get(metric) for table in members} - {None}
-        value = values.get(f"{metric},{kept}")
-        if not isinstance(value, Real) or len(directions) != 1:
-            continue
-        protocols = {table.protocol for table in members}
-        yield Metric(
-            name=prefix
-            + _filtered(metric, kept)
-            + (protocols.pop() if len(protocols) == 1 else ""),
-            value=_finite(name, metric, value),
-            stderr=_number(values.get(f"{metric}_stderr,{kept}")),
-            n=sum(table.count(metric, kept) for table in members),
-            unit="documents",
-            higher_is_better=bool(directions.pop()),
-        )
-
-
-def _leaves(name: str, groups: Mapping[str, list[str]]) -> Iterator[str]:
-    if name not in groups:
-        yield name
-    for member in groups.get(name, ()):
-        yield from _leaves(member, groups)
-
-
-def _filtered(metric: str, kept: str) -> str:
-    return metric if kept == NO_FILTER else f"{metric},{kept}"
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, Real) and math.isfinite(value) else None
-
-
-def _finite(task: str, metric: str, value: Any) -> float:
-    if not math.isfinite(value):
-        raise NonFiniteError(
-            f"lmms-eval task '{task}': {metric} is {value}, not a finite number; pass --dtype "
-            "float32, or a smaller --ratio"
-        )
-    return float(value)
+) -> Report:
+    members = set(tasks_below(name, groups))
+    reports = [table.report("") for table in tables if table.name in members]
+    pairs: list[MetricFilter] = list(dict.fromkeys(pair for r in reports for pair in r.counts))
+    protocols = {report.protocol for report in reports}
+    return Report(
+        name=name,
+        prefix="" if name == next(iter(groups)) else f"{name}: ",
+        protocol=protocols.pop() if len(protocols) == 1 else "",
+        values=outcome["results"].get(name, {}),
+        directions={
+            metric: common_direction(report.directions.get(metric) for report in reports)
+            for metric, _ in pairs
+        },
+        counts={pair: sum(report.counts.get(pair, 0) for report in reports) for pair in pairs},
+    )

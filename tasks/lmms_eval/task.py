@@ -51,19 +51,17 @@ class LmmsEvalTask:
             data: must be None.
             config: the options.
         """
+        from tasks.eval_libraries.library import LMMS_EVAL  # noqa: PLC0415
         from tasks.lmms_eval.isolation import contained, require_installed  # noqa: PLC0415
 
-        asked = name.removeprefix(f"{PREFIXED}:")
+        asked = name.removeprefix(LMMS_EVAL.prefix)
         if not asked or asked == PREFIXED:
-            raise UsageError(f"'{name}' names no task; write {PREFIXED}:NAME")
-        if data is not None:
-            raise UsageError(
-                f"lmms-eval task '{asked}' reads the data its YAML file names, not '{data}'; write "
-                "a YAML file of your own that names that data, and pass its path as the task"
-            )
+            raise UsageError(f"'{name}' names no task; write {LMMS_EVAL.prefix}NAME")
+        LMMS_EVAL.require_no_data(asked, data)
         require_installed()
         with contained():
-            from tasks.lmms_eval.fingerprint import data_facts  # noqa: PLC0415
+            from tasks.eval_libraries.fingerprint import data_facts  # noqa: PLC0415
+            from tasks.lmms_eval.fingerprint import content  # noqa: PLC0415
             from tasks.lmms_eval.loading import leaves, load  # noqa: PLC0415
             from tasks.lmms_eval.settings import settings_of  # noqa: PLC0415
 
@@ -71,7 +69,7 @@ class LmmsEvalTask:
             settings = {
                 task.task_name: settings_of(task, config.max_new_tokens) for task in leaves(loaded)
             }
-            facts = data_facts(name, leaves(loaded))
+            facts = data_facts(LMMS_EVAL, name, leaves(loaded), content)
         return PreparedLmmsEval(facts, loaded, settings, config.bootstrap_iters)
 
 

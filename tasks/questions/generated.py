@@ -10,7 +10,7 @@ from PIL import Image
 
 from harness.assets.kinds import Purpose
 from harness.records.document import digest
-from tasks.questions.lazy import Lazy
+from tasks.questions.computed_sequence import ComputedSequence
 from tasks.questions.pictures import Picture
 from tasks.questions.rows import IMAGE, QuestionRows, Row
 from tasks.questions.source import OwnQuestions
@@ -49,7 +49,7 @@ def _rows(name: str, draw: Draw, split: Split, count: int) -> Sequence[Row]:
         picture = Picture(f"{split} picture {index} of {name}", lambda: draw(split, index)[IMAGE])
         return {**drawn, IMAGE: None if drawn[IMAGE] is None else picture}
 
-    return Lazy(count, row)
+    return ComputedSequence(count, row)
 
 
 def _fingerprint(rows: Sequence[Row]) -> str:

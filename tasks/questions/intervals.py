@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist, fmean, stdev
 
+from scipy.stats import binomtest
+
 Interval = Callable[[Sequence[float]], tuple[float, float] | None]
 
 Z = NormalDist().inv_cdf(0.975)
@@ -21,13 +23,9 @@ def wilson(outcomes: Sequence[float]) -> tuple[float, float]:
 
     Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
     """
-    n, share = len(outcomes), fmean(outcomes)
-    centre = share + Z**2 / (2 * n)
-    half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    scale = 1 + Z**2 / n
-    # Rounding must not put an end beyond the share or outside 0 to 1.
-    low, high = (centre - half) / scale, (centre + half) / scale
-    return max(0.0, min(share, low)), min(1.0, max(share, high))
+    right = sum(map(bool, outcomes))
+    interval = binomtest(right, len(outcomes)).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def normal(scores: Sequence[float]) -> tuple[float, float] | None:

@@ -14,7 +14,7 @@ from PIL import Image
 from harness.errors import AssetError, UsageError
 from harness.records.document import digest
 from harness.support.hashing import content_sha256
-from tasks.questions.lazy import Lazy
+from tasks.questions.computed_sequence import ComputedSequence
 from tasks.questions.pictures import Picture, decoded
 from tasks.questions.rows import ID, IMAGE, QuestionRows, Row
 
@@ -32,7 +32,7 @@ def read_json_lines(path: Path, reference: str) -> QuestionRows:
     _require_images(path, rows)
     return QuestionRows(
         reference=reference,
-        rows=Lazy(len(rows), lambda index: _with_picture(rows[index], path.parent)),
+        rows=ComputedSequence(len(rows), lambda index: _with_picture(rows[index], path.parent)),
         columns=frozenset(field for row in rows for field in row),
         fingerprint=_fingerprint(path, rows),
     )

@@ -30,5 +30,5 @@ def parse_sentence(answer: str) -> str | None:
     The second rule is that of LLaVA's ScienceQA script (Liu et al., Visual Instruction Tuning,
     https://arxiv.org/abs/2304.08485), where any character may stand for the full stop.
     """
-    found = _SENTENCE.findall(answer)
-    return parse_letter(answer) or (found[0].lower() if len(found) == 1 else None)
+    letters = _SENTENCE.findall(answer)
+    return parse_letter(answer) or (letters[0].lower() if len(letters) == 1 else None)

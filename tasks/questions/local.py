@@ -36,7 +36,7 @@ def read_local(path: Path, split: str, config: str | None, reference: str) -> Qu
     """
     if (path / "dataset_dict.json").is_file():
         if not (path / split).is_dir():
-            splits = sorted(one.name for one in path.iterdir() if one.is_dir())
+            splits = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
             raise UsageError(
                 f"{path} has no split '{split}', only {', '.join(splits) or 'none'}; pass the "
                 "folder of the split you want"
@@ -58,16 +58,16 @@ def read_local(path: Path, split: str, config: str | None, reference: str) -> Qu
 
 
 def _files(folder: Path, split: str, config: str | None) -> list[Path]:
-    inside = [folder, folder / (config or "data"), folder / "data"]
-    for one in inside:
-        known = sorted(file for suffix in SUFFIXES for file in one.glob(f"*{suffix}"))
+    folders = [folder, folder / (config or "data"), folder / "data"]
+    for inside in folders:
+        known = sorted(file for suffix in SUFFIXES for file in inside.glob(f"*{suffix}"))
         named = [file for file in known if file.name.startswith(split)]
         if named or len(known) == 1:
             return named or known
         if known:
             raise UsageError(
-                f"{one} holds {', '.join(file.name for file in known)}; pass one of them, or name "
-                f"it {split}{known[0].suffix}"
+                f"{inside} holds {', '.join(file.name for file in known)}; pass one of them, or "
+                f"name it {split}{known[0].suffix}"
             )
     raise UsageError(f"{folder} holds no questions; pass {FORMS}")
 

@@ -77,12 +77,12 @@ def _score(answer: str, letter: str, parser: str) -> float:
 def _slices(entry: Entry, hint: str) -> tuple[str, ...]:
     """Where a question belongs: at most one subject and grade, its text and image, or neither."""
     context = [*(["TXT"] if hint else []), *(["IMG"] if entry.picture() else [])]
-    found = context or ["NO"]
+    slices = context or ["NO"]
     for field, known in (("subject", SUBJECTS), ("grade", GRADES)):
         # Data without the field has no such breakdown; a value nobody knows is an error.
         if field in entry.source.columns:
             value = entry.text(field)
             if value not in known:
                 raise entry.wrong(field, f"one of {', '.join(known)}")
-            found.append(known[value])
-    return tuple(found)
+            slices.append(known[value])
+    return tuple(slices)

@@ -71,7 +71,7 @@ class Entry:
         if (
             not isinstance(value, list | tuple)
             or len(value) < least
-            or not all(isinstance(one, str) for one in value)
+            or not all(isinstance(text, str) for text in value)
         ):
             raise self.wrong(field, f"a list of {least} or more texts")
         return tuple(value)
@@ -88,7 +88,7 @@ class Entry:
         value: Picture | None = self._value(IMAGE)
         return value
 
-    def some_picture(self) -> Picture:
+    def required_picture(self) -> Picture:
         """The image; where there is none, one that cannot be opened."""
         return self.picture() or absent(self.name)
 

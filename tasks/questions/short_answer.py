@@ -10,13 +10,13 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
-from tasks.questions.agreement import vqa_accuracy
 from tasks.questions.asking import Ending
 from tasks.questions.intervals import normal
 from tasks.questions.question import Question
 from tasks.questions.results import Measure, metric_name
 from tasks.questions.rows import Entry
 from tasks.questions.task import Protocol, QuestionConfig
+from tasks.questions.vqa_accuracy import vqa_accuracy
 
 INSTRUCTION = "Answer the question using a single word or phrase."
 NEXT_TURN = "ASSISTANT:"
@@ -58,7 +58,7 @@ def _pose(entry: Entry, *, ocr: bool) -> Question:
         id=entry.id,
         name=entry.name,
         text=f"{question}\n{INSTRUCTION}",
-        picture=entry.some_picture(),
+        picture=entry.required_picture(),
         answer=Counter(people).most_common(1)[0][0],
         score=partial(vqa_accuracy, people=people),
     )

@@ -10,7 +10,7 @@ import datasets
 from PIL import Image
 
 from harness.errors import UsageError
-from tasks.questions.lazy import Lazy
+from tasks.questions.computed_sequence import ComputedSequence
 from tasks.questions.pictures import Picture, decoded
 from tasks.questions.rows import IMAGE, Row
 
@@ -40,7 +40,7 @@ def table_rows(table: Any, name: str) -> Sequence[Row]:
         picture = None if absent[index] else Picture(f"the image in row {index} of {name}", load)
         return {**fields[index], IMAGE: picture}
 
-    return Lazy(len(table), row)
+    return ComputedSequence(len(table), row)
 
 
 def _load(images: Any, index: int) -> Image.Image:

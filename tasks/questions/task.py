@@ -19,7 +19,7 @@ from harness.records.record import DataFacts
 from harness.records.results import Sample, TaskResult
 from tasks.backoff import largest_fitting_batch
 from tasks.questions.asking import Ending, ask
-from tasks.questions.lazy import Lazy
+from tasks.questions.computed_sequence import ComputedSequence
 from tasks.questions.pictures import UnreadableImageError
 from tasks.questions.question import Question
 from tasks.questions.results import Measure
@@ -83,16 +83,16 @@ class QuestionTask(Generic[C]):
 
     def prepare(self, name: str, data: str | None, config: C) -> PreparedQuestions:
         """Fetch the questions and check every one; see ``harness.evaluation.task.Task``."""
-        found = _read(self.source(config), name, data, "evaluation")
+        source = _read(self.source(config), name, data, "evaluation")
         protocol = self.protocol(config)
-        posed = [protocol.pose(found.entry(index)) for index in range(len(found.rows))]
-        _require_different(posed, found.reference)
+        posed = [protocol.pose(source.entry(index)) for index in range(len(source.rows))]
+        _require_different(posed, source.reference)
         chosen = tuple(protocol.choose(posed))
         if not chosen:
-            raise UsageError(f"{found.reference} holds no question that {name} asks")
+            raise UsageError(f"{source.reference} holds no question that {name} asks")
         return PreparedQuestions(
             data=DataFacts(
-                reference=found.reference, fingerprint=found.fingerprint, revision=found.revision
+                reference=source.reference, fingerprint=source.fingerprint, revision=source.revision
             ),
             questions=chosen,
             measure=protocol.measure,
@@ -106,13 +106,15 @@ class QuestionTask(Generic[C]):
         opened then raises ``AssetError``.
         """
         config = self.config()
-        found = _read(self.source(config), name, data, "calibration")
+        source = _read(self.source(config), name, data, "calibration")
         pose = self.protocol(config).pose
         return PromptSource(
-            reference=found.reference,
-            prompts=Lazy(len(found.rows), lambda index: _shown(pose(found.entry(index)))),
-            fingerprint=found.fingerprint,
-            revision=found.revision,
+            reference=source.reference,
+            prompts=ComputedSequence(
+                len(source.rows), lambda index: _shown(pose(source.entry(index)))
+            ),
+            fingerprint=source.fingerprint,
+            revision=source.revision,
         )
 
 
@@ -152,10 +154,10 @@ class PreparedQuestions:
 
 
 def _read(read: Read, name: str, data: str | None, purpose: Purpose) -> QuestionRows:
-    found = read(name, data, purpose)
-    if not found.rows:
-        raise UsageError(f"{found.reference} is empty: it holds no questions")
-    return found
+    source = read(name, data, purpose)
+    if not source.rows:
+        raise UsageError(f"{source.reference} is empty: it holds no questions")
+    return source
 
 
 def _require_different(questions: Sequence[Question], reference: str) -> None:

@@ -25,6 +25,24 @@ def test_halves_until_it_fits(start: int, largest: int, found: int) -> None:
     assert largest_fitting_batch(fits_up_to(largest), start) == (f"done with {found}", found)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 1.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("MPS backend out of memory (1.00 GiB)"),
+    ],
+    ids=["python", "host", "mps"],
+)
+def test_every_kind_of_memory_counts(error: Exception) -> None:
+    def evaluate(batch_size: int) -> int:
+        if batch_size > 2:
+            raise error
+        return batch_size
+
+    assert largest_fitting_batch(evaluate, 8) == (2, 2)
+
+
 def test_says_so_when_nothing_fits() -> None:
     with pytest.raises(InfrastructureError, match="one sequence at a time"):
         largest_fitting_batch(fits_up_to(0), 4)

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,15 @@ def test_every_filter_of_a_generation_is_a_metric(subject, measure, folder) -> N
     assert set(found.samples[0].values) == {"exact_match,first-word", "exact_match,whole"}
 
 
+def test_what_the_model_says_stands_in_the_samples(subject, measure, folder) -> None:
+    model = subject("llama")
+    found = measure(model, "answers")
+    rows = directly(model, folder, "answers")["samples"]["answers"][:DOCUMENTS]
+    assert [sample.answer for sample in found.samples] == [row["resps"][0][0] for row in rows]
+    assert len({sample.answer for sample in found.samples}) > 1
+    assert {sample.answer for sample in measure(model, "choice").samples} == {None}
+
+
 def test_bootstrapped_error(subject, measure, folder) -> None:
     model = subject("opt")
     (metric,) = measure(model, "last-word", bootstrap_iters=200).metrics
@@ -409,8 +419,63 @@ def test_single_tasks_are_found_without_the_index(name) -> None:
 
 
 def test_missing_data_is_named(folder) -> None:
-    with pytest.raises(AssetError, match=r"nowhere\.jsonl"):
+    with pytest.raises(AssetError, match=r"data set json .*'missing' cannot.*nowhere\.jsonl"):
         plugin.prepare(str(folder / "missing.yaml"), None, LmEvalConfig())
+
+
+def test_unreadable_documents_are_named(folder, tmp_path) -> None:
+    text = (folder / "pages.yaml").read_text().replace("test_split: test", "test_split: other")
+    (tmp_path / "scoring.py").write_text(SCORING)
+    (tmp_path / "task.yaml").write_text(text)
+    with pytest.raises((AssetError, UsageError), match=r"lm-eval task .*KeyError: 'other'"):
+        plugin.prepare(str(tmp_path / "task.yaml"), None, LmEvalConfig())
+
+
+def own_scoring(folder: Path, tmp_path: Path, scoring: str, **changes: str) -> str:
+    """The task ``pages`` with a scoring of its own."""
+    text = (folder / "pages.yaml").read_text()
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (tmp_path / "scoring.py").write_text(scoring)
+    (tmp_path / "pages.yaml").write_text(text)
+    return str(tmp_path / "pages.yaml")
+
+
+def test_failing_score_names_the_answer(subject, folder, tmp_path) -> None:
+    name = own_scoring(folder, tmp_path, SCORING.replace('doc["page"]', 'doc["absent"]'))
+    prepared = plugin.prepare(name, None, LmEvalConfig())
+    with pytest.raises(UsageError, match=r"'pages' cannot score the answer \[-.*KeyError: 'absent"):
+        prepared.evaluate(subject("opt"), Conditions())
+
+
+def test_failing_aggregate_is_a_usage_error(subject, folder, tmp_path) -> None:
+    name = own_scoring(folder, tmp_path, SCORING.replace("len(doc", "str(doc"))
+    prepared = plugin.prepare(name, None, LmEvalConfig())
+    with pytest.raises(UsageError, match="lm-eval task 'pages' does not run: TypeError"):
+        prepared.evaluate(subject("opt"), Conditions())
+
+
+def test_a_function_that_is_not_there(folder, tmp_path) -> None:
+    name = own_scoring(folder, tmp_path, "", **{"scoring.score": "scoring.missing"})
+    with pytest.raises(UsageError, match=r"pages\.yaml' does not load: AttributeError.*missing"):
+        plugin.prepare(name, None, LmEvalConfig())
+
+
+def test_functions_beside_a_relative_path_take_no_other_modules_place(
+    folder, tmp_path, monkeypatch
+) -> None:
+    name = own_scoring(folder, tmp_path, SCORING)
+    whole = plugin.prepare(name, None, LmEvalConfig()).data
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "scoring", raising=False)
+    relative = plugin.prepare("pages.yaml", None, LmEvalConfig()).data
+    assert relative.fingerprint == whole.fingerprint
+    assert "scoring" not in sys.modules
+
+
+def test_a_share_of_the_documents_is_no_limit(subject, measure) -> None:
+    with pytest.raises(UsageError, match=r"limit 0\.5 is no number of documents"):
+        measure(subject("llama"), "choice", Conditions(limit=0.5))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 
 from harness.evaluation.task import Conditions, find_task
 from harness.models import generation as chat
-from tasks.questions.processed import processed
+from tasks.questions.normalized_answer import normalized_answer
 from tasks.questions.short_answer import INSTRUCTION
 from tests.helpers.tiny_vision_models import tiny_vision_model
 from tests.tasks.lmms_eval.files import (
@@ -173,5 +173,5 @@ def test_answers_are_processed_the_same_way() -> None:
             [*words, " ", " ", "\n", "\t", ".", ",", "'s", "'", "4", "<=3.5", "é"], k=4
         )
         texts.append("".join(parts))
-    different = [text for text in texts if processed(text) != theirs(text)]
+    different = [text for text in texts if normalized_answer(text) != theirs(text)]
     assert different == []

@@ -399,6 +399,16 @@ def test_groups_come_first(folder, subject) -> None:
     assert [sample.id for sample in result.samples][5:7] == ["one/5", "two/0"]
 
 
+def test_a_group_of_one_lists_its_task_under_its_name(folder, subject) -> None:
+    write(folder, name="one")
+    (folder / "single.yaml").write_text(
+        "group: single\ntask: [one]\naggregate_metric_list:\n"
+        "  - {metric: first, aggregation: mean, weight_by_size: true}\n"
+    )
+    names = [m.name for m in measure(f"lmms-eval:{folder}/single.yaml", subject).metrics]
+    assert names == ["first (0-shot)", "one: second (0-shot)", "one: first (0-shot)"]
+
+
 @pytest.fixture
 def small_index(monkeypatch):
     """ScienceQA's tasks stand for all of lmms-eval's, whose index takes ten seconds."""

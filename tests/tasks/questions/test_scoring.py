@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.questions.agreement import vqa_accuracy
 from tasks.questions.contractions import CONTRACTIONS
 from tasks.questions.intervals import normal, standard_error, wilson
 from tasks.questions.letters import option_letter, parse_letter, parse_sentence
-from tasks.questions.processed import processed
+from tasks.questions.normalized_answer import normalized_answer
+from tasks.questions.vqa_accuracy import vqa_accuracy
 
 LETTERS = [
     ("B", "b", "b"),
@@ -114,19 +114,19 @@ PROCESSED = [
 
 @pytest.mark.parametrize(("answer", "expected"), PROCESSED)
 def test_processed(answer, expected):
-    assert processed(answer) == expected
+    assert normalized_answer(answer) == expected
 
 
 @given(st.text(max_size=30))
 def test_processing_gives_lower_case_words(answer):
-    once = processed(answer)
+    once = normalized_answer(answer)
     assert once == once.lower() == " ".join(once.split())
     assert not {"a", "an", "the"} & set(once.split())
 
 
 @given(st.text(max_size=30), st.sampled_from([" ", "\n", "\t", "  "]))
 def test_white_space_around_an_answer_is_nothing(answer, space):
-    assert processed(space + answer + space) == processed(answer)
+    assert normalized_answer(space + answer + space) == normalized_answer(answer)
 
 
 def test_contractions_are_words_that_processing_leaves_whole():
@@ -134,7 +134,7 @@ def test_contractions_are_words_that_processing_leaves_whole():
     for short, whole in CONTRACTIONS.items():
         assert short.replace("'", "") == whole.replace("'", "")
         if "'s" not in short:
-            assert processed(short.upper()) == whole
+            assert normalized_answer(short.upper()) == whole
 
 
 TEN = ["nokia"] * 4 + ["nokia phone"] * 3 + ["htc", "2", "two"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
-from tasks.questions.processed import processed
+from tasks.questions.normalized_answer import normalized_answer
 
 
 def vqa_accuracy(answer: str, people: Sequence[str]) -> float:
@@ -18,6 +18,6 @@ def vqa_accuracy(answer: str, people: Sequence[str]) -> float:
     Source: Antol et al., VQA: Visual Question Answering, https://arxiv.org/abs/1505.00468; in
     this form the code of TextVQA's challenge server.
     """
-    said = processed(answer)
-    agrees = [processed(one) == said for one in people]
-    return float(mean(min(1.0, (sum(agrees) - one) / 3) for one in agrees))
+    said = normalized_answer(answer)
+    agrees = [normalized_answer(person) == said for person in people]
+    return float(mean(min(1.0, (sum(agrees) - agree) / 3) for agree in agrees))

@@ -34,7 +34,7 @@ _NUMBERS = {
 }
 
 
-def processed(answer: str) -> str:
+def normalized_answer(answer: str) -> str:
     """``answer`` in lower case, without articles and punctuation, small numbers as digits."""
     text = answer.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
     text = _without_punctuation(text.replace("\n", " ").replace("\t", " ").strip())

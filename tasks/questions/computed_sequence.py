@@ -8,7 +8,7 @@ from typing import Generic, TypeVar, overload
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Lazy(Sequence[T_co], Generic[T_co]):
+class ComputedSequence(Sequence[T_co], Generic[T_co]):
     """``length`` items, the one at an index made by ``make(index)`` each time."""
 
     def __init__(self, length: int, make: Callable[[int], T_co]) -> None:
@@ -27,5 +27,5 @@ class Lazy(Sequence[T_co], Generic[T_co]):
     def __getitem__(self, index: int | slice) -> T_co | Sequence[T_co]:
         chosen = self._indices[index]
         if isinstance(chosen, range):
-            return Lazy(len(chosen), lambda at: self._make(chosen[at]))
+            return ComputedSequence(len(chosen), lambda at: self._make(chosen[at]))
         return self._make(chosen)

@@ -1,4 +1,4 @@
-"""What lm-eval writes while it works, kept off the terminal."""
+"""What evaluation libraries write while they work, kept off the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TALKATIVE = ("lm_eval", "datasets", "huggingface_hub", "transformers")
 def quiet() -> Iterator[None]:
     """Silence log messages below errors, prints and progress bars.
 
-    lm-eval has no switch for its bars and prints, so both streams are closed to it.
+    The libraries have no switch for bars and prints, so both streams are closed to them.
     """
     with ExitStack() as stack:
         for name in TALKATIVE:

@@ -1,0 +1,1 @@
+"""What the adapters to evaluation libraries share, whose tasks are YAML files of one form."""
