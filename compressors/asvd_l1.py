@@ -9,10 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.algebra import preconditioners
-from harness.algebra.preconditioners import Preconditioner
-from harness.compression.compressor import RankedConfig
-from harness.compression.local import Local
-from harness.statistics.moments import Moments
+from harness.plugin import Local, Moments, Preconditioner, RankedConfig
 
 
 @dataclass(frozen=True, kw_only=True)

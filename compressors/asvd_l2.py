@@ -5,10 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from harness.algebra import preconditioners
-from harness.algebra.preconditioners import Preconditioner
-from harness.compression.compressor import RankedConfig
-from harness.compression.local import Local
-from harness.statistics.moments import Moments
+from harness.plugin import Local, Moments, Preconditioner, RankedConfig
 
 
 def precondition(moments: Moments, C: Tensor, config: RankedConfig) -> Preconditioner:  # noqa: ARG001

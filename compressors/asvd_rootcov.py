@@ -5,9 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from harness.algebra import preconditioners
-from harness.algebra.preconditioners import Preconditioner
-from harness.compression.local import DampedConfig, Local, LocalConfig
-from harness.statistics.moments import Moments
+from harness.plugin import DampedConfig, Local, LocalConfig, Moments, Preconditioner
 
 
 def precondition(moments: Moments, C: Tensor, config: DampedConfig) -> Preconditioner:  # noqa: ARG001

@@ -18,11 +18,14 @@ from compressors.joint.up_down import up_down
 from compressors.joint.value_output import value_output
 from harness.algebra.ranks import has_identity
 from harness.compression.local import compress_locally, local_shapes
-from harness.layers.factors import CompressedLinear, HeadIdentity
-from harness.layers.roles import Role
-from harness.layers.shapes import LayerShape
-from harness.layers.weights import BlockWeights
-from harness.statistics.block_statistics import BlockStatistics
+from harness.plugin import (
+    BlockStatistics,
+    BlockWeights,
+    CompressedLinear,
+    HeadIdentity,
+    LayerShape,
+    Role,
+)
 
 JOINT_ROLES: dict[Pair, tuple[Role, ...]] = {
     "qk": ("query", "key"),

@@ -20,30 +20,44 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.algebra.drift import Drift, confirmed_change
+from harness.algebra.drift import confirmed_change
 from harness.algebra.neurons import Neurons, Removal, dependence, refitted, removal
-from harness.algebra.preconditioners import Preconditioner, root_covariance
+from harness.algebra.preconditioners import root_covariance
 from harness.algebra.rank_curves import (
-    RankCurve,
     pointwise_best,
     rank_curve,
     shared_by,
     sum_curves,
     unit_curve,
 )
-from harness.algebra.ranks import Junction, rank_for
+from harness.algebra.ranks import rank_for
 from harness.algebra.two_sided import believed, output_metric, tails, two_sided_product
-from harness.compression.compressor import Propagation, Ranks
-from harness.compression.local import Damping, LocalConfig, dense, updated_bias, updates_bias
-from harness.errors import UsageError
-from harness.layers.factors import CompressedLinear
-from harness.layers.junction import join
-from harness.layers.pruned import KeptColumns, KeptRows
-from harness.layers.roles import SITE_OF_ROLE, WRITING_ROLES, Role, Site
-from harness.layers.shapes import LayerShape, dense_shape, joined_shape, kept_shape
-from harness.layers.weights import BlockWeights, LinearWeights
-from harness.statistics.block_statistics import BackwardStatistics, BlockStatistics
-from harness.statistics.moments import Moments
+from harness.compression.local import Damping, dense, updated_bias, updates_bias
+from harness.layers.shapes import dense_shape, joined_shape, kept_shape
+from harness.plugin import (
+    SITE_OF_ROLE,
+    WRITING_ROLES,
+    BackwardStatistics,
+    BlockStatistics,
+    BlockWeights,
+    CompressedLinear,
+    Drift,
+    Junction,
+    KeptColumns,
+    KeptRows,
+    LayerShape,
+    LinearWeights,
+    LocalConfig,
+    Moments,
+    Preconditioner,
+    Propagation,
+    RankCurve,
+    Ranks,
+    Role,
+    Site,
+    UsageError,
+    join,
+)
 
 Shrinkage = Annotated[float, Field(ge=0, le=1)] | Literal["held-out"]
 

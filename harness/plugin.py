@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.algebra.preconditioners import Preconditioner
     from harness.algebra.rank_curves import RankCurve
     from harness.algebra.ranks import Junction
+    from harness.assets.aliases import HubText
     from harness.assets.texts import resolve_text
     from harness.compression.compressor import (
         BiasUpdate,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         NonFiniteError,
         UsageError,
     )
+    from harness.evaluation.batch_size import largest_fitting_batch
     from harness.evaluation.task import Conditions, PreparedTask, Task, Trained
     from harness.families.family import Family
     from harness.families.stack import Stack
@@ -57,6 +59,16 @@ if TYPE_CHECKING:
     from harness.models.prompt import Prompt, PromptSource
     from harness.plugins.command import Command
     from harness.plugins.ranges import Advice
+    from harness.questions.asking import Ending
+    from harness.questions.intervals import normal, wilson
+    from harness.questions.multiple_choice import ChoiceConfig, multiple_choice
+    from harness.questions.pictures import Picture
+    from harness.questions.question import Question
+    from harness.questions.results import Measure, metric_name
+    from harness.questions.rows import CheckedRow, QuestionRows
+    from harness.questions.short_answer import ReadingConfig, reading
+    from harness.questions.source import HubQuestions, OwnQuestions
+    from harness.questions.task import QuestionConfig, QuestionProtocol, QuestionTask
     from harness.records.record import DataFacts, RunRecord
     from harness.records.results import Metric, Sample, Skipped, TaskResult
     from harness.statistics.block_statistics import BackwardStatistics, BlockStatistics
@@ -69,173 +81,66 @@ _EXPORTS = {
     "harness.algebra.preconditioners": ("Preconditioner",),
     "harness.algebra.rank_curves": ("RankCurve",),
     "harness.algebra.ranks": ("Junction",),
+    "harness.assets.aliases": ("HubText",),
     "harness.assets.texts": ("resolve_text",),
-    "harness.compression.compressor": (
-        "BiasUpdate",
-        "Compensating",
-        "Compressor",
-        "CompressorConfig",
-        "Propagation",
-        "RankedConfig",
-        "Ranking",
-        "Ranks",
-    ),
-    "harness.compression.local": (
-        "DampedConfig",
-        "Local",
-        "LocalConfig",
-    ),
-    "harness.errors": (
-        "AssetError",
-        "HarnessError",
-        "IncompleteError",
-        "InfrastructureError",
-        "NonFiniteError",
-        "UsageError",
-    ),
-    "harness.evaluation.task": (
-        "Conditions",
-        "PreparedTask",
-        "Task",
-        "Trained",
-    ),
+    "harness.compression.compressor": ("BiasUpdate", "Compensating", "Compressor",
+        "CompressorConfig", "Propagation", "RankedConfig", "Ranking", "Ranks"),
+    "harness.compression.local": ("DampedConfig", "Local", "LocalConfig"),
+    "harness.errors": ("AssetError", "HarnessError", "IncompleteError", "InfrastructureError",
+        "NonFiniteError", "UsageError"),
+    "harness.evaluation.batch_size": ("largest_fitting_batch",),
+    "harness.evaluation.task": ("Conditions", "PreparedTask", "Task", "Trained"),
     "harness.families.family": ("Family",),
     "harness.families.stack": ("Stack",),
-    "harness.layers.factors": (
-        "CompressedLinear",
-        "DenseLinear",
-        "HeadIdentity",
-        "InputIdentity",
-        "LowRank",
-        "OutputIdentity",
-    ),
+    "harness.layers.factors": ("CompressedLinear", "DenseLinear", "HeadIdentity",
+        "InputIdentity", "LowRank", "OutputIdentity"),
     "harness.layers.fused": ("Part",),
     "harness.layers.junction": ("join",),
-    "harness.layers.pruned": (
-        "KeptColumns",
-        "KeptRows",
-    ),
-    "harness.layers.roles": (
-        "Role",
-        "SITE_OF_ROLE",
-        "Site",
-        "WRITING_ROLES",
-    ),
-    "harness.layers.shapes": (
-        "LayerShape",
-        "PredictsShapes",
-    ),
-    "harness.layers.weights": (
-        "AttentionGeometry",
-        "BlockWeights",
-        "LinearWeights",
-    ),
+    "harness.layers.pruned": ("KeptColumns", "KeptRows"),
+    "harness.layers.roles": ("Role", "SITE_OF_ROLE", "Site", "WRITING_ROLES"),
+    "harness.layers.shapes": ("LayerShape", "PredictsShapes"),
+    "harness.layers.weights": ("AttentionGeometry", "BlockWeights", "LinearWeights"),
     "harness.models.generation": ("answer",),
     "harness.models.language_model": ("LanguageModel",),
-    "harness.models.prompt": (
-        "Prompt",
-        "PromptSource",
-    ),
+    "harness.models.prompt": ("Prompt", "PromptSource"),
     "harness.plugins.command": ("Command",),
     "harness.plugins.ranges": ("Advice",),
-    "harness.records.record": (
-        "DataFacts",
-        "RunRecord",
-    ),
-    "harness.records.results": (
-        "Metric",
-        "Sample",
-        "Skipped",
-        "TaskResult",
-    ),
-    "harness.statistics.block_statistics": (
-        "BackwardStatistics",
-        "BlockStatistics",
-    ),
+    "harness.questions.asking": ("Ending",),
+    "harness.questions.intervals": ("normal", "wilson"),
+    "harness.questions.multiple_choice": ("ChoiceConfig", "multiple_choice"),
+    "harness.questions.pictures": ("Picture",),
+    "harness.questions.question": ("Question",),
+    "harness.questions.results": ("Measure", "metric_name"),
+    "harness.questions.rows": ("CheckedRow", "QuestionRows"),
+    "harness.questions.short_answer": ("ReadingConfig", "reading"),
+    "harness.questions.source": ("HubQuestions", "OwnQuestions"),
+    "harness.questions.task": ("QuestionConfig", "QuestionProtocol", "QuestionTask"),
+    "harness.records.record": ("DataFacts", "RunRecord"),
+    "harness.records.results": ("Metric", "Sample", "Skipped", "TaskResult"),
+    "harness.statistics.block_statistics": ("BackwardStatistics", "BlockStatistics"),
     "harness.statistics.moments": ("Moments",),
-    "harness.sweep.engines.engine": (
-        "Ended",
-        "Engine",
-        "Started",
-    ),
-    "harness.sweep.engines.scheduler": (
-        "Outcome",
-        "Pool",
-        "deal",
-    ),
-}
+    "harness.sweep.engines.engine": ("Ended", "Engine", "Started"),
+    "harness.sweep.engines.scheduler": ("Outcome", "Pool", "deal"),
+}  # fmt: skip
 _HOMES = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
-    "SITE_OF_ROLE",
-    "WRITING_ROLES",
-    "Advice",
-    "AssetError",
-    "AttentionGeometry",
-    "BackwardStatistics",
-    "BiasUpdate",
-    "BlockStatistics",
-    "BlockWeights",
-    "Command",
-    "Compensating",
-    "CompressedLinear",
-    "Compressor",
-    "CompressorConfig",
-    "Conditions",
-    "DampedConfig",
-    "DataFacts",
-    "DenseLinear",
-    "Drift",
-    "Ended",
-    "Engine",
-    "Family",
-    "HarnessError",
-    "HeadIdentity",
-    "IncompleteError",
-    "InfrastructureError",
-    "InputIdentity",
-    "Junction",
-    "KeptColumns",
-    "KeptRows",
-    "LanguageModel",
-    "LayerShape",
-    "LinearWeights",
-    "Local",
-    "LocalConfig",
-    "LowRank",
-    "Metric",
-    "Moments",
-    "NonFiniteError",
-    "Outcome",
-    "OutputIdentity",
-    "Part",
-    "Pool",
-    "Preconditioner",
-    "PredictsShapes",
-    "PreparedTask",
-    "Prompt",
-    "PromptSource",
-    "Propagation",
-    "RankCurve",
-    "RankedConfig",
-    "Ranking",
-    "Ranks",
-    "Role",
-    "RunRecord",
-    "Sample",
-    "Site",
-    "Skipped",
-    "Stack",
-    "Started",
-    "Task",
-    "TaskResult",
-    "Trained",
-    "UsageError",
-    "answer",
-    "deal",
-    "join",
-    "resolve_text",
-]
+    "SITE_OF_ROLE", "WRITING_ROLES", "Advice", "AssetError", "AttentionGeometry",
+    "BackwardStatistics", "BiasUpdate", "BlockStatistics", "BlockWeights", "CheckedRow",
+    "ChoiceConfig", "Command", "Compensating", "CompressedLinear", "Compressor",
+    "CompressorConfig", "Conditions", "DampedConfig", "DataFacts", "DenseLinear", "Drift",
+    "Ended", "Ending", "Engine", "Family", "HarnessError", "HeadIdentity", "HubQuestions",
+    "HubText", "IncompleteError", "InfrastructureError", "InputIdentity", "Junction",
+    "KeptColumns", "KeptRows", "LanguageModel", "LayerShape", "LinearWeights", "Local",
+    "LocalConfig", "LowRank", "Measure", "Metric", "Moments", "NonFiniteError", "Outcome",
+    "OutputIdentity", "OwnQuestions", "Part", "Picture", "Pool", "Preconditioner",
+    "PredictsShapes", "PreparedTask", "Prompt", "PromptSource", "Propagation", "Question",
+    "QuestionConfig", "QuestionProtocol", "QuestionRows", "QuestionTask", "RankCurve",
+    "RankedConfig", "Ranking", "Ranks", "ReadingConfig", "Role", "RunRecord", "Sample", "Site",
+    "Skipped", "Stack", "Started", "Task", "TaskResult", "Trained", "UsageError", "answer",
+    "deal", "join", "largest_fitting_batch", "metric_name", "multiple_choice", "normal",
+    "reading", "resolve_text", "wilson",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

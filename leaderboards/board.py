@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import astuple
 
-from harness.records.record import RunRecord
+from harness.plugin import RunRecord
 from harness.records.store import Problem
 from leaderboards.eligibility import eligibility, without_bulk
 from leaderboards.entry import LANGUAGE, BoardEntry, Measurement

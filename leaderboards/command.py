@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from harness.errors import UsageError
-from harness.plugins.command import Command
+from harness.plugin import Command, UsageError
 from harness.support.files import write_failures_explained, write_files
 
 MARKDOWN = "leaderboard.md"

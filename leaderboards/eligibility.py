@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.records.record import RunRecord
-from harness.records.results import Metric, TaskResult
+from harness.plugin import Metric, RunRecord, TaskResult
 from harness.records.spec import DENSE
 from leaderboards.entry import LANGUAGE, BoardEntry
 from leaderboards.slices import position

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from harness.records.record import RunRecord
-from harness.records.results import Metric
+from harness.plugin import Metric, RunRecord
 from harness.records.spec import DENSE
 from leaderboards.numbers import QUESTIONS
 from leaderboards.published import beside

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from harness.records.record import RunRecord
+from harness.plugin import RunRecord
 from harness.records.spec import DENSE
 
 

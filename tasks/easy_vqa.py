@@ -16,19 +16,26 @@ from pydantic import Field
 from harness.assets.kinds import Purpose
 from harness.assets.pins import ARCHIVES, EASY_VQA
 from harness.datasets import easy_vqa
-from harness.plugins.ranges import Advice
+from harness.plugin import (
+    Advice,
+    CheckedRow,
+    Ending,
+    Measure,
+    OwnQuestions,
+    Picture,
+    Question,
+    QuestionConfig,
+    QuestionProtocol,
+    QuestionRows,
+    QuestionTask,
+    metric_name,
+    wilson,
+)
+from harness.questions.computed_sequence import ComputedSequence
+from harness.questions.normalized_answer import normalized_answer
+from harness.questions.rows import IMAGE, Row
+from harness.questions.short_answer import INSTRUCTION
 from harness.records.document import digest
-from tasks.questions.asking import Ending
-from tasks.questions.computed_sequence import ComputedSequence
-from tasks.questions.intervals import wilson
-from tasks.questions.normalized_answer import normalized_answer
-from tasks.questions.pictures import Picture
-from tasks.questions.question import Question
-from tasks.questions.results import Measure, metric_name
-from tasks.questions.rows import IMAGE, Entry, QuestionRows, Row
-from tasks.questions.short_answer import INSTRUCTION
-from tasks.questions.source import OwnQuestions
-from tasks.questions.task import Protocol, QuestionConfig, QuestionTask
 
 
 @dataclass(frozen=True)
@@ -64,11 +71,11 @@ def _read(purpose: Purpose) -> QuestionRows:
     )
 
 
-def _protocol(config: EasyVQAConfig) -> Protocol:
+def _protocol(config: EasyVQAConfig) -> QuestionProtocol:
     name = metric_name(
         "accuracy", prompt="short", parse="processed", max_new_tokens=config.max_new_tokens
     )
-    return Protocol(
+    return QuestionProtocol(
         pose=_pose,
         measure=Measure(name, "correct", wilson),
         ending=Ending(config.max_new_tokens),
@@ -76,13 +83,13 @@ def _protocol(config: EasyVQAConfig) -> Protocol:
     )
 
 
-def _pose(entry: Entry) -> Question:
-    answer = entry.text("answer")
+def _pose(row: CheckedRow) -> Question:
+    answer = row.text("answer")
     return Question(
-        id=entry.id,
-        name=entry.name,
-        text=f"{entry.text('question')}\n{INSTRUCTION}",
-        picture=entry.required_picture(),
+        id=row.id,
+        name=row.name,
+        text=f"{row.text('question')}\n{INSTRUCTION}",
+        picture=row.required_picture(),
         answer=answer,
         score=lambda said: float(normalized_answer(said) == normalized_answer(answer)),
     )

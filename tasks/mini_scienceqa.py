@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from harness.datasets import mini_scienceqa
-from tasks.questions.generated import generated
-from tasks.questions.multiple_choice import ChoiceConfig, multiple_choice
-from tasks.questions.task import QuestionTask
+from harness.plugin import ChoiceConfig, QuestionTask, multiple_choice
+from harness.questions.generated import generated
 
 _SOURCE = generated("mini-scienceqa", mini_scienceqa.question, mini_scienceqa.SIZES["test"])
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from harness.datasets import mini_textvqa
-from tasks.questions.generated import generated
-from tasks.questions.short_answer import ReadingConfig, reading
-from tasks.questions.task import QuestionTask
+from harness.plugin import QuestionTask, ReadingConfig, reading
+from harness.questions.generated import generated
 
 _SOURCE = generated("mini-textvqa", mini_textvqa.question, mini_textvqa.SIZES["test"])
 

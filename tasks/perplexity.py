@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from harness.errors import NonFiniteError
+from harness.plugin import NonFiniteError
 from harness.support.progress import Tracker, silent
 
 POSITIONS_AT_ONCE = 256

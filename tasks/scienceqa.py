@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from harness.assets.aliases import HubText
-from tasks.questions.multiple_choice import ChoiceConfig, multiple_choice
-from tasks.questions.question import Question
-from tasks.questions.source import HubQuestions
-from tasks.questions.task import Protocol, QuestionTask
+from harness.plugin import (
+    ChoiceConfig,
+    HubQuestions,
+    HubText,
+    Question,
+    QuestionProtocol,
+    QuestionTask,
+    multiple_choice,
+)
 
 _CONFIGS = {"full": "ScienceQA-FULL", "image": "ScienceQA-IMG"}
 
@@ -39,7 +43,7 @@ def _source(config: ScienceQAConfig) -> HubQuestions:
     )
 
 
-def _protocol(config: ScienceQAConfig) -> Protocol:
+def _protocol(config: ScienceQAConfig) -> QuestionProtocol:
     everything = multiple_choice(config)
     return everything if config.subset == "full" else replace(everything, choose=_with_picture)
 

@@ -9,14 +9,19 @@ from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from harness.assets.texts import resolve_text
-from harness.errors import UsageError
-from harness.evaluation.task import Conditions
-from harness.models.language_model import LanguageModel
-from harness.plugins.ranges import Advice, require_in_range
-from harness.records.record import DataFacts
-from harness.records.results import Metric, Sample, TaskResult
-from tasks.backoff import largest_fitting_batch
+from harness.plugin import (
+    Advice,
+    Conditions,
+    DataFacts,
+    LanguageModel,
+    Metric,
+    Sample,
+    TaskResult,
+    UsageError,
+    largest_fitting_batch,
+    resolve_text,
+)
+from harness.plugins.ranges import require_in_range
 from tasks.perplexity import cut, perplexity, perplexity_interval, window_losses
 
 Window = Annotated[

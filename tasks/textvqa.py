@@ -5,10 +5,7 @@ Source: Singh et al., https://arxiv.org/abs/1904.08920.
 
 from __future__ import annotations
 
-from harness.assets.aliases import HubText
-from tasks.questions.short_answer import ReadingConfig, reading
-from tasks.questions.source import HubQuestions
-from tasks.questions.task import QuestionTask
+from harness.plugin import HubQuestions, HubText, QuestionTask, ReadingConfig, reading
 
 _SOURCE = HubQuestions(
     HubText(

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.algebra.ranks import Junction
-from harness.compression.local import DampedConfig
+from harness.plugin import DampedConfig, Junction
 
 Pair = Literal["qk", "vo", "ud"]
 

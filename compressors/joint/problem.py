@@ -14,11 +14,16 @@ from harness.algebra.preconditioners import root_covariance
 from harness.algebra.ranks import rank_for
 from harness.algebra.spectral import inverse_root
 from harness.compression.local import LayerInput, updated_bias, updates_bias
-from harness.layers.factors import CompressedLinear
-from harness.layers.junction import join, join_heads
-from harness.layers.roles import SITE_OF_ROLE, Role
-from harness.layers.weights import BlockWeights, LinearWeights
-from harness.statistics.block_statistics import BlockStatistics
+from harness.layers.junction import join_heads
+from harness.plugin import (
+    SITE_OF_ROLE,
+    BlockStatistics,
+    BlockWeights,
+    CompressedLinear,
+    LinearWeights,
+    Role,
+    join,
+)
 
 DEFICIENT = 1e4
 """Condition number from which a head counts as of deficient rank."""

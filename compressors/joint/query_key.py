@@ -10,10 +10,7 @@ from torch import Tensor
 from compressors.joint.problem import Problem, split, turn
 from harness.algebra.joint_qk import HeadMaps, joint_query_key
 from harness.algebra.lowrank import Fit, Product
-from harness.layers.factors import CompressedLinear
-from harness.layers.roles import Role
-from harness.layers.weights import BlockWeights
-from harness.statistics.block_statistics import BlockStatistics
+from harness.plugin import BlockStatistics, BlockWeights, CompressedLinear, Role
 
 
 def query_key(problem: Problem) -> dict[Role, CompressedLinear]:

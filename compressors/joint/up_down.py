@@ -14,9 +14,7 @@ from transformers.activations import ACT2FN
 from compressors.joint.problem import Problem
 from harness.algebra.joint_ud import joint_relu, regress
 from harness.algebra.lowrank import Fit
-from harness.layers.factors import CompressedLinear
-from harness.layers.roles import Role
-from harness.layers.weights import LinearWeights
+from harness.plugin import CompressedLinear, LinearWeights, Role
 
 
 def up_down(

@@ -10,8 +10,7 @@ from torch import Tensor
 from compressors.joint.problem import Problem, split, turn
 from harness.algebra.joint_vo import joint_value_output, value_basis
 from harness.algebra.lowrank import Fit, Product, best_product
-from harness.layers.factors import CompressedLinear
-from harness.layers.roles import Role
+from harness.plugin import CompressedLinear, Role
 
 
 def value_output(problem: Problem) -> dict[Role, CompressedLinear]:

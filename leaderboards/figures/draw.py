@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from types import ModuleType
 
-from harness.errors import UsageError
+from harness.plugin import UsageError
 from leaderboards.figures.figure import Figure
 
 WIDTH = 420

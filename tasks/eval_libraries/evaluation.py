@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import set_seed
 
-from harness.errors import UsageError
+from harness.plugin import UsageError
 
 
 def seed_everything(tasks: Iterable[Any], seed: int) -> None:

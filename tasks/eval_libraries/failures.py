@@ -12,7 +12,7 @@ from typing import Any
 
 from datasets.exceptions import DatasetsError
 
-from harness.errors import AssetError, HarnessError, UsageError
+from harness.plugin import AssetError, HarnessError, UsageError
 from harness.support.offline import FIX
 from tasks.eval_libraries.library import Library
 from tasks.eval_libraries.replacing import replaced

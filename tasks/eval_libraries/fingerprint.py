@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from harness.records.record import DataFacts
+from harness.plugin import DataFacts
 from tasks.eval_libraries.failures import named_reading
 from tasks.eval_libraries.library import Library
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.errors import UsageError
 from harness.evaluation.task import PREFIXED
+from harness.plugin import UsageError
 
 
 @dataclass(frozen=True)

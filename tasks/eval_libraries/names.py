@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.plugin import UsageError
 from tasks.eval_libraries.library import Library
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from harness.errors import NonFiniteError, UsageError
-from harness.records.results import Metric, Sample, TaskResult
+from harness.plugin import Metric, NonFiniteError, Sample, TaskResult, UsageError
 from tasks.eval_libraries.library import Library
 
 NO_FILTER = "none"

@@ -13,9 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from torch import nn
 from transformers import PreTrainedModel
 
-from harness.errors import NonFiniteError
-from harness.evaluation.task import Conditions
-from harness.models.language_model import LanguageModel
+from harness.plugin import Conditions, LanguageModel, NonFiniteError
 from harness.support.progress import silent
 from tasks.eval_libraries.evaluation import seed_everything, whole_limit
 from tasks.eval_libraries.failures import named_running, named_scoring

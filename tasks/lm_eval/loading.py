@@ -10,8 +10,8 @@ from lm_eval import tasks as lm_eval_tasks
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
-from harness.errors import UsageError
 from harness.evaluation.task import tasks
+from harness.plugin import UsageError
 from tasks.eval_libraries.failures import named_downloading, named_loading
 from tasks.eval_libraries.library import LM_EVAL
 from tasks.eval_libraries.names import declares_group, task_file, unknown_task

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from numbers import Real
 from typing import Any
 
-from harness.errors import NonFiniteError
-from harness.records.results import Sample, TaskResult
+from harness.plugin import NonFiniteError, Sample, TaskResult
 from tasks.eval_libraries import results
 from tasks.eval_libraries.library import LM_EVAL
 from tasks.eval_libraries.results import Report, common_direction, tasks_below, with_filter

@@ -7,11 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from harness.evaluation.task import Conditions
-from harness.models.language_model import LanguageModel
+from harness.plugin import Conditions, DataFacts, LanguageModel, TaskResult
 from harness.plugins.ranges import require_in_range
-from harness.records.record import DataFacts
-from harness.records.results import TaskResult
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class PreparedLmEval:
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
         """Measure ``subject`` with lm-eval; see ``harness.evaluation.task.PreparedTask``."""
-        from tasks.backoff import largest_fitting_batch  # noqa: PLC0415
+        from harness.evaluation.batch_size import largest_fitting_batch  # noqa: PLC0415
         from tasks.lm_eval.evaluation import evaluate  # noqa: PLC0415
         from tasks.lm_eval.results import task_result  # noqa: PLC0415
 

@@ -12,10 +12,7 @@ from typing import Any
 from lmms_eval.api.model import lmms
 from PIL import Image
 
-from harness.errors import AssetError, HarnessError, UsageError
-from harness.models.generation import answer
-from harness.models.language_model import LanguageModel
-from harness.models.prompt import Prompt
+from harness.plugin import AssetError, HarnessError, LanguageModel, Prompt, UsageError, answer
 from harness.support.out_of_memory import out_of_memory
 from harness.support.progress import Tracker
 from tasks.lmms_eval.settings import Settings

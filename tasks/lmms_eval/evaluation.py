@@ -12,8 +12,7 @@ from typing import Any
 
 from lmms_eval import evaluator
 
-from harness.evaluation.task import Conditions
-from harness.models.language_model import LanguageModel
+from harness.plugin import Conditions, LanguageModel
 from tasks.eval_libraries.evaluation import seed_everything, whole_limit
 from tasks.eval_libraries.failures import named_running, named_scoring
 from tasks.eval_libraries.library import LMMS_EVAL

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import torch.distributed.distributed_c10d as process_groups
 from PIL import ImageFile
 
-from harness.errors import UsageError
+from harness.plugin import UsageError
 from tasks.eval_libraries.output import quiet
 from tasks.eval_libraries.replacing import replaced
 

@@ -12,7 +12,7 @@ from lmms_eval.api.task import ConfigurableTask
 from lmms_eval.tasks import TaskManager
 from lmms_eval.utils import load_yaml_config
 
-from harness.errors import UsageError
+from harness.plugin import UsageError
 from tasks.eval_libraries.failures import named_downloading, named_loading
 from tasks.eval_libraries.library import LMMS_EVAL
 from tasks.eval_libraries.names import task_file, unknown_task

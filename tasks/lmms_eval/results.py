@@ -8,7 +8,7 @@ from numbers import Real
 from statistics import fmean
 from typing import Any
 
-from harness.records.results import Sample, TaskResult
+from harness.plugin import Sample, TaskResult
 from tasks.eval_libraries import results
 from tasks.eval_libraries.library import LMMS_EVAL
 from tasks.eval_libraries.results import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.errors import UsageError
+from harness.plugin import UsageError
 
 SAMPLING = ("temperature", "top_p", "top_k")
 GREEDY = ("num_beams", "repetition_penalty")

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from harness.errors import UsageError
-from harness.evaluation.task import PREFIXED, Conditions
-from harness.models.language_model import LanguageModel
+from harness.evaluation.task import PREFIXED
+from harness.plugin import Conditions, DataFacts, LanguageModel, TaskResult, UsageError
 from harness.plugins.ranges import require_in_range
-from harness.records.record import DataFacts
-from harness.records.results import TaskResult
 
 if TYPE_CHECKING:
     from tasks.lmms_eval.settings import Settings
@@ -84,7 +81,7 @@ class PreparedLmmsEval:
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
         """Measure ``subject`` with lmms-eval; see ``harness.evaluation.task.PreparedTask``."""
-        from tasks.backoff import largest_fitting_batch  # noqa: PLC0415
+        from harness.evaluation.batch_size import largest_fitting_batch  # noqa: PLC0415
         from tasks.lmms_eval.isolation import contained  # noqa: PLC0415
 
         with contained():

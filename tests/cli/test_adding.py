@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -14,27 +15,29 @@ import torch
 from transformers import Starcoder2Config, Starcoder2ForCausalLM
 
 from tests.helpers.plugin_packages import install
+from tests.helpers.question_files import save_lines, save_picture
 from tests.helpers.tiny_models import CONTEXT, SPECIAL, VOCABULARY
 
 PAGE = (Path(__file__).parents[2] / "docs/adding.md").read_text(encoding="utf-8")
 LINES = 40
+OURS = ("harness", "compressors", "tasks", "leaderboards")
 
 
 def fences(language):
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-EXAMPLES = dict(zip(("method", "family", "task"), fences("python"), strict=True))
+EXAMPLES = dict(zip(("method", "family", "task", "questions"), fences("python"), strict=True))
 
 
 @pytest.fixture
 def examples(site):
-    """A package that declares all three as the page says."""
+    """A package that declares all of them as the page says."""
     entries, modules = {}, {}
     for source, declaration in zip(EXAMPLES.values(), fences("toml"), strict=True):
         ((group, names),) = tomllib.loads(declaration)["project"]["entry-points"].items()
         ((name, place),) = names.items()
-        entries[group] = {name: place}
+        entries.setdefault(group, {})[name] = place
         modules[place.partition(":")[0]] = source
     install(site, "acme", entries, modules)
 
@@ -72,6 +75,14 @@ def test_an_example_is_short_and_clean(name):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_imports_the_public_face_alone(name):
+    tree = ast.parse(EXAMPLES[name])
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    ours = {module for module in imported if module.partition(".")[0] in OURS}
+    assert ours == {"harness.plugin"}
+
+
 def test_the_method(cli, command, examples):
     given = ("--method", "asvd-power", "asvd-l2", "--ratio", "0.5", "--json")
     _, same, l2 = records(cli(*command(*given)))
@@ -105,3 +116,30 @@ def test_the_task(cli, command, examples, texts):
     assert compressed["reference"] == dense["run_id"]
     limited = records(cli(*command(*given, "--limit", "1")))[0]["result"]["metrics"][0]
     assert (limited["n"], limited["stderr"]) == (1, None)
+
+
+def test_the_question_task(cli, examples, tmp_path):
+    for split, numbers in (("test", (1, 2, 3)), ("train", (2, 1))):
+        rows = []
+        for number in numbers:
+            save_picture(tmp_path / f"{split}{number}.png", (40 * number, 0, 0))
+            question = f"how many in {split}?"
+            rows.append(
+                {"image": f"{split}{number}.png", "question": question, "answer": str(number)}
+            )
+        save_lines(tmp_path / f"{split}.jsonl", rows)
+    dense, compressed = records(
+        cli(
+            *("run", "--model", "builtin:llava-tiny", "--method", "svd", "--ratio", "0.5"),
+            *("--tasks", f"counting={tmp_path / 'test.jsonl'}"),
+            *("--calibration", f"counting={tmp_path / 'train.jsonl'}", "--samples", "2"),
+            *("--output", str(tmp_path / "results"), "--json"),
+        )
+    )
+    assert compressed["status"] == "complete"
+    assert compressed["calibration"]["reference"].endswith("train.jsonl")
+    (metric,) = dense["result"]["metrics"]
+    assert (metric["name"], metric["n"]) == ("accuracy[prompt=number,max_new_tokens=16]", 3)
+    answers = [sample["answer"].strip(" .") for sample in dense["result"]["samples"]]
+    right = [float(answer == number) for answer, number in zip(answers, "123", strict=True)]
+    assert metric["value"] == pytest.approx(sum(right) / 3)

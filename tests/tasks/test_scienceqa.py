@@ -12,13 +12,13 @@ from PIL import Image
 from harness.errors import UsageError
 from harness.evaluation.task import Conditions, Task, Trained
 from harness.plugins.options import configure
+from harness.questions import asking
+from harness.questions.multiple_choice import SLICES, ChoiceConfig, multiple_choice
+from harness.questions.pictures import Picture
+from harness.questions.rows import QuestionRows
+from harness.questions.source import HubQuestions
 from harness.records.results import TaskResult
 from tasks import scienceqa
-from tasks.questions import asking
-from tasks.questions.multiple_choice import SLICES, ChoiceConfig, multiple_choice
-from tasks.questions.pictures import Picture
-from tasks.questions.rows import QuestionRows
-from tasks.questions.source import HubQuestions
 from tasks.scienceqa import ScienceQAConfig
 from tests.tasks import question_files as files
 
@@ -28,7 +28,7 @@ INSTRUCTION = "\nAnswer with the option's letter from the given choices directly
 def pose(config=None, **changes):
     row = files.science(**changes)
     rows = QuestionRows("mine", [row], frozenset(row), "f")
-    return multiple_choice(config or ChoiceConfig()).pose(rows.entry(0))
+    return multiple_choice(config or ChoiceConfig()).pose(rows.checked(0))
 
 
 def prepare(tmp_path, rows: Sequence[object], **options):
@@ -151,7 +151,7 @@ def test_subjects_and_grades_divide_the_whole(drawn):
     rows, answers = zip(*drawn, strict=True)
     source = QuestionRows("mine", rows, frozenset(rows[0]), "f")
     protocol = multiple_choice(ChoiceConfig())
-    questions = [protocol.pose(source.entry(index)) for index in range(len(rows))]
+    questions = [protocol.pose(source.checked(index)) for index in range(len(rows))]
     scores = [one.score(answer) for one, answer in zip(questions, answers, strict=True)]
     metrics = protocol.measure.metrics(questions, scores)
     right = {metric.slice: round(metric.value * metric.n) for metric in metrics}

@@ -6,10 +6,10 @@ import pytest
 
 from harness.errors import UsageError
 from harness.evaluation.task import Conditions, Task, Trained
+from harness.questions import asking
+from harness.questions.rows import QuestionRows
+from harness.questions.short_answer import ReadingConfig, reading
 from tasks import textvqa
-from tasks.questions import asking
-from tasks.questions.rows import QuestionRows
-from tasks.questions.short_answer import ReadingConfig, reading
 from tests.tasks import question_files as files
 
 INSTRUCTION = "\nAnswer the question using a single word or phrase."
@@ -18,7 +18,7 @@ INSTRUCTION = "\nAnswer the question using a single word or phrase."
 def pose(config=None, **changes):
     row = files.reading(**changes)
     rows = QuestionRows("mine", [row], frozenset(row), "f")
-    return reading(config or ReadingConfig()).pose(rows.entry(0))
+    return reading(config or ReadingConfig()).pose(rows.checked(0))
 
 
 def prepare(tmp_path, rows, **options):

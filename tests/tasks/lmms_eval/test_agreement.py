@@ -10,8 +10,8 @@ import torch
 
 from harness.evaluation.task import Conditions, find_task
 from harness.models import generation as chat
-from tasks.questions.normalized_answer import normalized_answer
-from tasks.questions.short_answer import INSTRUCTION
+from harness.questions.normalized_answer import normalized_answer
+from harness.questions.short_answer import INSTRUCTION
 from tests.helpers.tiny_vision_models import tiny_vision_model
 from tests.tasks.lmms_eval.files import (
     ANSWERS,

@@ -11,9 +11,9 @@ from PIL import Image
 from harness.assets import hub
 from harness.assets.aliases import HubText
 from harness.errors import AssetError, UsageError
-from tasks.questions.local import read_local
-from tasks.questions.pictures import UnreadableImageError
-from tasks.questions.source import HubQuestions
+from harness.questions.local import read_local
+from harness.questions.pictures import UnreadableImageError
+from harness.questions.source import HubQuestions
 from tests.tasks import question_files as files
 
 ROWS = [
@@ -264,7 +264,7 @@ def test_data_may_be_another_repository(monkeypatch):
         asked.append((source.repository, source.revision, purpose))
         return datasets.Dataset.from_dict({"image": [None]}), "commit"
 
-    monkeypatch.setattr("tasks.questions.source.load_split", load)
+    monkeypatch.setattr("harness.questions.source.load_split", load)
     found = hub_questions("lmms-lab/ScienceQA")("scienceqa", "other/copy@v1", "evaluation")
     assert asked == [("other/copy", "v1", "evaluation")]
     assert (found.reference, found.revision) == ("other/copy@v1", "commit")

@@ -12,11 +12,11 @@ from typing import Any
 from PIL import Image
 
 from harness.errors import AssetError, UsageError
+from harness.questions.computed_sequence import ComputedSequence
+from harness.questions.pictures import Picture, decoded
+from harness.questions.rows import ID, IMAGE, QuestionRows, Row
 from harness.records.document import digest
 from harness.support.hashing import content_sha256
-from tasks.questions.computed_sequence import ComputedSequence
-from tasks.questions.pictures import Picture, decoded
-from tasks.questions.rows import ID, IMAGE, QuestionRows, Row
 
 
 def read_json_lines(path: Path, reference: str) -> QuestionRows:

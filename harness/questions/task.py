@@ -10,21 +10,21 @@ from pydantic import Field
 
 from harness.assets.kinds import Purpose
 from harness.errors import AssetError, UsageError
+from harness.evaluation.batch_size import largest_fitting_batch
 from harness.evaluation.task import Conditions
 from harness.models.generation import require_sight
 from harness.models.language_model import LanguageModel
 from harness.models.prompt import Prompt, PromptSource
 from harness.plugins.ranges import Advice, require_in_range
+from harness.questions.asking import Ending, ask
+from harness.questions.computed_sequence import ComputedSequence
+from harness.questions.pictures import UnreadableImageError
+from harness.questions.question import Question
+from harness.questions.results import Measure
+from harness.questions.rows import CheckedRow, QuestionRows
+from harness.questions.source import Read
 from harness.records.record import DataFacts
 from harness.records.results import Sample, TaskResult
-from tasks.backoff import largest_fitting_batch
-from tasks.questions.asking import Ending, ask
-from tasks.questions.computed_sequence import ComputedSequence
-from tasks.questions.pictures import UnreadableImageError
-from tasks.questions.question import Question
-from tasks.questions.results import Measure
-from tasks.questions.rows import Entry, QuestionRows
-from tasks.questions.source import Read
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ def everything(questions: Sequence[Question]) -> Sequence[Question]:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class QuestionProtocol:
     """How questions are put and scored under one set of options.
 
     ``pose`` makes a row a question; ``choose`` keeps those that are evaluated; ``ending`` is
     where answers end.
     """
 
-    pose: Callable[[Entry], Question]
+    pose: Callable[[CheckedRow], Question]
     measure: Measure
     ending: Ending
     choose: Callable[[Sequence[Question]], Sequence[Question]] = everything
@@ -79,13 +79,13 @@ class QuestionTask(Generic[C]):
     summary: str
     config: type[C]
     source: Callable[[C], Read]
-    protocol: Callable[[C], Protocol]
+    protocol: Callable[[C], QuestionProtocol]
 
     def prepare(self, name: str, data: str | None, config: C) -> PreparedQuestions:
         """Fetch the questions and check every one; see ``harness.evaluation.task.Task``."""
         source = _read(self.source(config), name, data, "evaluation")
         protocol = self.protocol(config)
-        posed = [protocol.pose(source.entry(index)) for index in range(len(source.rows))]
+        posed = [protocol.pose(source.checked(index)) for index in range(len(source.rows))]
         _require_different(posed, source.reference)
         chosen = tuple(protocol.choose(posed))
         if not chosen:
@@ -111,7 +111,7 @@ class QuestionTask(Generic[C]):
         return PromptSource(
             reference=source.reference,
             prompts=ComputedSequence(
-                len(source.rows), lambda index: _shown(pose(source.entry(index)))
+                len(source.rows), lambda index: _shown(pose(source.checked(index)))
             ),
             fingerprint=source.fingerprint,
             revision=source.revision,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
-from tasks.questions.normalized_answer import normalized_answer
+from harness.questions.normalized_answer import normalized_answer
 
 
 def vqa_accuracy(answer: str, people: Sequence[str]) -> float:

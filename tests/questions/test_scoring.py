@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.questions.contractions import CONTRACTIONS
-from tasks.questions.intervals import normal, standard_error, wilson
-from tasks.questions.letters import option_letter, parse_letter, parse_sentence
-from tasks.questions.normalized_answer import normalized_answer
-from tasks.questions.vqa_accuracy import vqa_accuracy
+from harness.questions.contractions import CONTRACTIONS
+from harness.questions.intervals import normal, standard_error, wilson
+from harness.questions.letters import option_letter, parse_letter, parse_sentence
+from harness.questions.normalized_answer import normalized_answer
+from harness.questions.vqa_accuracy import vqa_accuracy
 
 LETTERS = [
     ("B", "b", "b"),

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from PIL import Image
 
 from harness.assets.kinds import Purpose
+from harness.questions.computed_sequence import ComputedSequence
+from harness.questions.pictures import Picture
+from harness.questions.rows import IMAGE, QuestionRows, Row
+from harness.questions.source import OwnQuestions
 from harness.records.document import digest
-from tasks.questions.computed_sequence import ComputedSequence
-from tasks.questions.pictures import Picture
-from tasks.questions.rows import IMAGE, QuestionRows, Row
-from tasks.questions.source import OwnQuestions
 
 Split = Literal["train", "validation", "test"]
 Draw = Callable[[Split, int], dict[str, Any]]

@@ -9,7 +9,7 @@ import datasets
 import pytest
 from PIL import Image
 
-from tasks.questions.pictures import Picture, UnreadableImageError, absent, decoded
+from harness.questions.pictures import Picture, UnreadableImageError, absent, decoded
 
 MODES = ["RGB", "RGBA", "L", "LA", "1", "P", "CMYK", "I;16"]
 

@@ -11,10 +11,10 @@ from harness.assets.hub import load_split
 from harness.assets.kinds import Purpose
 from harness.assets.paths import existing_path
 from harness.errors import UsageError
+from harness.questions.local import SUFFIXES, read_local
+from harness.questions.rows import QuestionRows
+from harness.questions.tables import table_rows
 from harness.records.document import digest
-from tasks.questions.local import SUFFIXES, read_local
-from tasks.questions.rows import QuestionRows
-from tasks.questions.tables import table_rows
 
 Read = Callable[[str, str | None, Purpose], QuestionRows]
 """Questions of a task's name, with data that replaces its own, for a purpose."""

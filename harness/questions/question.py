@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.models.prompt import Prompt
-from tasks.questions.pictures import Picture
+from harness.questions.pictures import Picture
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.errors import InfrastructureError
-from tasks.backoff import largest_fitting_batch
+from harness.evaluation.batch_size import largest_fitting_batch
 
 
 def fits_up_to(largest: int):

@@ -10,8 +10,8 @@ from PIL import Image
 
 from harness.errors import AssetError, InfrastructureError, UsageError
 from harness.evaluation.task import Conditions
+from harness.questions import asking
 from tasks import scienceqa
-from tasks.questions import asking
 from tasks.scienceqa import ScienceQAConfig
 from tests.tasks import question_files as files
 
@@ -98,7 +98,7 @@ def test_only_one_batch_of_images_is_held(tmp_path, monkeypatch):
         return ("A",) * len(prompts)
 
     monkeypatch.setattr(asking, "answer", answer)
-    monkeypatch.setattr("tasks.questions.question.Prompt", weakly_referable())
+    monkeypatch.setattr("harness.questions.question.Prompt", weakly_referable())
     prepared.evaluate(files.seeing(), Conditions(batch_size=2))
     assert max(most) <= 4
 

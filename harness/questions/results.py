@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from harness.questions.intervals import Interval, standard_error
+from harness.questions.question import Question
 from harness.records.results import Metric
-from tasks.questions.intervals import Interval, standard_error
-from tasks.questions.question import Question
 
 
 @dataclass(frozen=True)

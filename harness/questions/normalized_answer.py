@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.questions.contractions import CONTRACTIONS
+from harness.questions.contractions import CONTRACTIONS
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`!'
 _FULL_STOP = re.compile(r"\.(?!\d)")

@@ -13,12 +13,12 @@ from harness.datasets import mini_scienceqa as science
 from harness.datasets import mini_textvqa as reading
 from harness.errors import UsageError
 from harness.evaluation.task import Conditions, Task, Trained, find_task
+from harness.questions import asking
+from harness.questions.generated import generated
+from harness.questions.multiple_choice import SLICES
 from harness.zoo import prompts
 from tasks import easy_vqa, mini_scienceqa, mini_textvqa
 from tasks.easy_vqa import EasyVQAConfig
-from tasks.questions import asking
-from tasks.questions.generated import generated
-from tasks.questions.multiple_choice import SLICES
 from tests.tasks import question_files as files
 
 GENERATED = {

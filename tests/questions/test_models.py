@@ -8,8 +8,8 @@ from harness.errors import UsageError
 from harness.evaluation.task import Conditions
 from harness.models import generation as chat
 from harness.models.prompt import Prompt
+from harness.questions.short_answer import ReadingConfig
 from tasks import scienceqa, textvqa
-from tasks.questions.short_answer import ReadingConfig
 from tasks.scienceqa import ScienceQAConfig
 from tests.helpers import tiny_vision_models as tiny
 from tests.tasks import question_files as files

@@ -10,13 +10,13 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
-from tasks.questions.asking import Ending
-from tasks.questions.intervals import normal
-from tasks.questions.question import Question
-from tasks.questions.results import Measure, metric_name
-from tasks.questions.rows import Entry
-from tasks.questions.task import Protocol, QuestionConfig
-from tasks.questions.vqa_accuracy import vqa_accuracy
+from harness.questions.asking import Ending
+from harness.questions.intervals import normal
+from harness.questions.question import Question
+from harness.questions.results import Measure, metric_name
+from harness.questions.rows import CheckedRow
+from harness.questions.task import QuestionConfig, QuestionProtocol
+from harness.questions.vqa_accuracy import vqa_accuracy
 
 INSTRUCTION = "Answer the question using a single word or phrase."
 NEXT_TURN = "ASSISTANT:"
@@ -34,7 +34,7 @@ class ReadingConfig(QuestionConfig):
     ocr: bool = False
 
 
-def reading(config: ReadingConfig) -> Protocol:
+def reading(config: ReadingConfig) -> QuestionProtocol:
     """Questions about text in pictures, scored by agreement with ten people."""
     name = metric_name(
         "vqa_accuracy",
@@ -42,23 +42,23 @@ def reading(config: ReadingConfig) -> Protocol:
         ocr="on" if config.ocr else "off",
         max_new_tokens=config.max_new_tokens,
     )
-    return Protocol(
+    return QuestionProtocol(
         pose=partial(_pose, ocr=config.ocr),
         measure=Measure(name, "score", normal),
         ending=Ending(config.max_new_tokens, (NEXT_TURN,)),
     )
 
 
-def _pose(entry: Entry, *, ocr: bool) -> Question:
-    people = entry.texts("answers")
-    question = entry.text("question").capitalize()
+def _pose(row: CheckedRow, *, ocr: bool) -> Question:
+    people = row.texts("answers")
+    question = row.text("question").capitalize()
     if ocr:
-        question += f"\nReference OCR token: {', '.join(entry.texts('ocr_tokens', least=0))}"
+        question += f"\nReference OCR token: {', '.join(row.texts('ocr_tokens', least=0))}"
     return Question(
-        id=entry.id,
-        name=entry.name,
+        id=row.id,
+        name=row.name,
         text=f"{question}\n{INSTRUCTION}",
-        picture=entry.required_picture(),
+        picture=row.required_picture(),
         answer=Counter(people).most_common(1)[0][0],
         score=partial(vqa_accuracy, people=people),
     )

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from tasks.questions.asking import Ending
-from tasks.questions.intervals import wilson
-from tasks.questions.letters import option_letter, parse_letter, parse_sentence
-from tasks.questions.question import Question
-from tasks.questions.results import Measure, metric_name
-from tasks.questions.rows import Entry
-from tasks.questions.task import Protocol, QuestionConfig
+from harness.questions.asking import Ending
+from harness.questions.intervals import wilson
+from harness.questions.letters import option_letter, parse_letter, parse_sentence
+from harness.questions.question import Question
+from harness.questions.results import Measure, metric_name
+from harness.questions.rows import CheckedRow
+from harness.questions.task import QuestionConfig, QuestionProtocol
 
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
 SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
@@ -39,7 +39,7 @@ class ChoiceConfig(QuestionConfig):
     parser: Literal["letter", "sentence"] = "letter"
 
 
-def multiple_choice(config: ChoiceConfig) -> Protocol:
+def multiple_choice(config: ChoiceConfig) -> QuestionProtocol:
     """Questions with lettered choices, right or wrong."""
     name = metric_name(
         "accuracy",
@@ -47,26 +47,26 @@ def multiple_choice(config: ChoiceConfig) -> Protocol:
         parse=config.parser,
         max_new_tokens=config.max_new_tokens,
     )
-    return Protocol(
+    return QuestionProtocol(
         pose=partial(_pose, parser=config.parser),
         measure=Measure(name, "correct", wilson, SLICES),
         ending=Ending(config.max_new_tokens),
     )
 
 
-def _pose(entry: Entry, parser: str) -> Question:
-    hint, question, choices = entry.text("hint"), entry.text("question"), entry.texts("choices")
-    letter = option_letter(entry.index("answer", len(choices)))
+def _pose(row: CheckedRow, parser: str) -> Question:
+    hint, question, choices = row.text("hint"), row.text("question"), row.texts("choices")
+    letter = option_letter(row.index("answer", len(choices)))
     context = [f"Context: {hint}"] if hint else []
     options = [f"{option_letter(i)}. {choice}" for i, choice in enumerate(choices)]
     return Question(
-        id=entry.id,
-        name=entry.name,
+        id=row.id,
+        name=row.name,
         text="\n".join([*context, question, *options, INSTRUCTION]),
-        picture=entry.picture(),
+        picture=row.picture(),
         answer=letter,
         score=partial(_score, letter=letter, parser=parser),
-        slices=_slices(entry, hint),
+        slices=_slices(row, hint),
     )
 
 
@@ -74,15 +74,15 @@ def _score(answer: str, letter: str, parser: str) -> float:
     return float(_PARSERS[parser](answer) == letter.lower())
 
 
-def _slices(entry: Entry, hint: str) -> tuple[str, ...]:
+def _slices(row: CheckedRow, hint: str) -> tuple[str, ...]:
     """Where a question belongs: at most one subject and grade, its text and image, or neither."""
-    context = [*(["TXT"] if hint else []), *(["IMG"] if entry.picture() else [])]
+    context = [*(["TXT"] if hint else []), *(["IMG"] if row.picture() else [])]
     slices = context or ["NO"]
     for field, known in (("subject", SUBJECTS), ("grade", GRADES)):
         # Data without the field has no such breakdown; a value nobody knows is an error.
-        if field in entry.source.columns:
-            value = entry.text(field)
+        if field in row.source.columns:
+            value = row.text(field)
             if value not in known:
-                raise entry.wrong(field, f"one of {', '.join(known)}")
+                raise row.wrong(field, f"one of {', '.join(known)}")
             slices.append(known[value])
     return tuple(slices)

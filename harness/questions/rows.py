@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import UsageError
-from tasks.questions.pictures import Picture, absent
+from harness.questions.pictures import Picture, absent
 
 ID = "question_id"
 IMAGE = "image"
@@ -29,7 +29,7 @@ class QuestionRows:
     fingerprint: str
     revision: str | None = None
 
-    def entry(self, index: int) -> Entry:
+    def checked(self, index: int) -> CheckedRow:
         """The question at ``index``.
 
         Raises:
@@ -39,11 +39,11 @@ class QuestionRows:
         name = row.get(ID) if ID in self.columns else index
         if name is None:
             raise UsageError(f"row {index} of {self.reference} has no '{ID}', others have one")
-        return Entry(self, str(name), row)
+        return CheckedRow(self, str(name), row)
 
 
 @dataclass(frozen=True)
-class Entry:
+class CheckedRow:
     """One row whose fields are checked as they are asked for.
 
     ``id`` is the data's own ``question_id`` where it has one, else the index.

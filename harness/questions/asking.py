@@ -9,10 +9,10 @@ from harness.errors import AssetError
 from harness.models.generation import answer
 from harness.models.language_model import LanguageModel
 from harness.models.prompt import Prompt
+from harness.questions.pictures import UnreadableImageError
+from harness.questions.question import Question
 from harness.records.results import Skipped
 from harness.support.progress import Tracker
-from tasks.questions.pictures import UnreadableImageError
-from tasks.questions.question import Question
 
 Answered = list[tuple[Question, str]]
 

@@ -10,9 +10,9 @@ import datasets
 from PIL import Image
 
 from harness.errors import UsageError
-from tasks.questions.computed_sequence import ComputedSequence
-from tasks.questions.pictures import Picture, decoded
-from tasks.questions.rows import IMAGE, Row
+from harness.questions.computed_sequence import ComputedSequence
+from harness.questions.pictures import Picture, decoded
+from harness.questions.rows import IMAGE, Row
 
 
 def table_rows(table: Any, name: str) -> Sequence[Row]:

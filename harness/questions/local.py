@@ -10,9 +10,9 @@ import datasets
 
 from harness.assets.hashing import files_sha256
 from harness.errors import AssetError, UsageError
-from tasks.questions.json_lines import read_json_lines
-from tasks.questions.rows import QuestionRows
-from tasks.questions.tables import table_rows
+from harness.questions.json_lines import read_json_lines
+from harness.questions.rows import QuestionRows
+from harness.questions.tables import table_rows
 
 JSON_LINES = (".jsonl", ".json")
 SUFFIXES = (*JSON_LINES, ".parquet")
