@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, TextStreamer
 
 from harness.errors import UsageError
-from harness.models.generation import NoNaN, generating
+from harness.models.generation import NoNaN, generation_settings
 from harness.models.language_model import LanguageModel
 
 
@@ -76,7 +76,7 @@ class Conversation:
             settings["temperature"] = self.temperature
         model: Any = self.subject.model
         try:
-            with generating(self.subject, max_new_tokens=room, **settings):
+            with generation_settings(self.subject, max_new_tokens=room, **settings):
                 model.generate(
                     **inputs,
                     streamer=_Streamer(self.subject.tokenizer, tell),
