@@ -91,7 +91,7 @@ def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
     named = [resolver.task(task) for task in request.tasks]
     asset = resolver.model(request.model)
     cells = partial(_cell, request, asset)
-    unchanged = _as_it_is(request, asset, named)
+    unchanged = _unchanged_model(request, asset, named)
     references = [cells(unchanged, task, None) for task in named]
     variants: list[Variant] = []
     for source, members in calibration_sources(request, named, resolver) if methods else ():
@@ -108,7 +108,9 @@ def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
     return Plan(request, asset, (first, *_with_targets(request, asset, variants)))
 
 
-def _as_it_is(request: Request, asset: ModelAsset, named: Sequence[NamedTask]) -> CompressionSpec:
+def _unchanged_model(
+    request: Request, asset: ModelAsset, named: Sequence[NamedTask]
+) -> CompressionSpec:
     """Dense, or as a saved model says it was made."""
     if not is_saved(asset.folder):
         return CompressionSpec(MethodSpec(name=DENSE))

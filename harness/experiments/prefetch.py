@@ -19,7 +19,7 @@ from harness.records.spec import CalibrationSpec, TaskSpec
 from harness.support.failures import failures_explained
 from harness.support.offline import offline
 
-State = Literal["there already", "fetched", "failed"]
+PrefetchState = Literal["there already", "fetched", "failed"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class PrefetchResult:
     """What became of a required asset."""
 
     asset: RequiredAsset
-    state: State
+    state: PrefetchState
     size: int | None = None
     error: HarnessError | None = None
 

@@ -21,7 +21,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from harness.latent.attention_spec import AttentionSpec, uses_sdpa
 from harness.latent.heads import HeadMap
-from harness.latent.online_softmax import Part, attend
+from harness.latent.online_softmax import KeyValuePart, attend
 from harness.latent.rotations import Rotation, remember, remember_rotation, rotate, rotation_phases
 from harness.layers.factors import Bottleneck
 
@@ -157,7 +157,7 @@ class LatentAttention(nn.Module):
         rows = max(TRANSIENT // (batch * heads * SHORTEST), 1)
         step = max(TRANSIENT // (batch * max(heads * min(rows, tokens), shared * size)), 1)
 
-        def parts() -> Iterator[Part]:
+        def parts() -> Iterator[KeyValuePart]:
             for start in range(0, cached[0].shape[2], step):
                 part = slice(start, start + step)
                 z_k, z_v = cached[0][:, :, part], cached[1][:, :, part]
