@@ -32,7 +32,7 @@ from harness.plugins.options import configure, label
 from harness.profile.known import configuration
 from harness.profile.measure import materialised
 from harness.profile.skeleton import shapes_of, skeleton
-from harness.runtime.memory_layout import lay_out
+from harness.runtime.memory_layout import set_memory_layout
 from harness.runtime.streamline import streamline
 from harness.support.markdown import markdown_table
 
@@ -73,7 +73,7 @@ def laid_out(model: PreTrainedModel) -> PreTrainedModel:
     """``model``, whose linear layers but the output head are laid out as streamlined ones are."""
     for layer in model.base_model.modules():
         if isinstance(layer, nn.Linear):
-            lay_out(layer)
+            set_memory_layout(layer)
     return model
 
 

@@ -40,9 +40,9 @@ class PromptCalibration:
         """The answers are to be predicted, which stand last; see ``Calibration``."""
         for at, inputs in enumerate(self.batches(batch_size, device)):
             prompts = self.prompts[at * batch_size : (at + 1) * batch_size]
-            sizes = torch.tensor([answer_length(self.subject, one) for one in prompts])
-            places = torch.arange(inputs["input_ids"].shape[1])
-            yield inputs, (places >= len(places) - sizes[:, None]).to(device)
+            sizes = torch.tensor([answer_length(self.subject, prompt) for prompt in prompts])
+            positions = torch.arange(inputs["input_ids"].shape[1])
+            yield inputs, (positions >= len(positions) - sizes[:, None]).to(device)
 
 
 def draw_prompts(

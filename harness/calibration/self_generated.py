@@ -18,7 +18,7 @@ from harness.support.progress import Tracker
 
 
 @torch.no_grad()
-def write(
+def generate(
     model: PreTrainedModel,
     first: Tensor,
     length: int,
@@ -44,13 +44,13 @@ def write(
         NonFiniteError: a prediction is NaN or infinite.
     """
     parts = first.split(batch_size)
-    steps = (token for part in parts for token in _write(model, part, length, generator))
+    steps = (token for part in parts for token in _next_tokens(model, part, length, generator))
     tokens = list(track(steps, "writing", len(parts) * length))
     rows = [torch.stack(tokens[at : at + length], 1) for at in range(0, len(tokens), length)]
     return torch.cat(rows)
 
 
-def _write(
+def _next_tokens(
     model: PreTrainedModel, first: Tensor, length: int, generator: torch.Generator
 ) -> Iterator[Tensor]:
     """The next token of each sequence, ``[samples]``, ``length`` times."""

@@ -8,7 +8,7 @@ from harness.assets.kinds import TextAsset
 from harness.assets.texts import resolve_text
 from harness.calibration.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.calibration.prompts import draw_prompts
-from harness.calibration.self_generated import write
+from harness.calibration.self_generated import generate
 from harness.calibration.text import Calibration, draw_text
 from harness.errors import UsageError
 from harness.evaluation.task import Trained, find_task, tasks
@@ -101,7 +101,7 @@ def draw(
     generator = torch.Generator().manual_seed(spec.seed)
     tokens = drawn.input_ids.flatten()
     first = tokens[torch.randint(len(tokens), (spec.self_samples,), generator=generator)]
-    written = write(
+    written = generate(
         subject.model, first, spec.length, generator, batch_size=batch_size, track=track
     )
-    return drawn.and_written(written)
+    return drawn.with_generated(written)

@@ -65,7 +65,7 @@ class TextCalibration:
         ):
             yield {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
-    def and_written(self, ids: Tensor) -> TextCalibration:
+    def with_generated(self, ids: Tensor) -> TextCalibration:
         """With more sequences, ``[samples, length]``, that the model has written."""
         together = torch.cat([self.input_ids, ids])
         facts = self.facts.model_copy(update={"tokens": together.numel()})

@@ -34,10 +34,10 @@ def require_free(folder: Path, force: bool = False) -> None:
 
 def require_space(folder: Path, weights: int) -> None:
     """Raise ``InfrastructureError`` where ``weights`` bytes have no place on the disk."""
-    place = folder
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
     if free < weights + MARGIN:
         raise InfrastructureError(
             f"saving to {folder} takes {(weights + MARGIN) / 1e9:.2f} GB and {free / 1e9:.2f} GB "

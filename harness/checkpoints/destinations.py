@@ -39,10 +39,10 @@ def save_targets(
         )
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; pass a folder")
-    places = [folder / re.sub(r"[^\w.=+]+", "-", name).strip("-") for name, _ in models]
+    folders = [folder / re.sub(r"[^\w.=+]+", "-", name).strip("-") for name, _ in models]
     return [
-        _target(place, digest, force, cache)
-        for place, (_, digest) in zip(places, models, strict=True)
+        _target(target, digest, force, cache)
+        for target, (_, digest) in zip(folders, models, strict=True)
     ]
 
 

@@ -93,7 +93,7 @@ class _Tensors(dict[str, Tensor]):
         parts = _parts(self.model, path)
         if not parts:
             return self._stored(name)
-        loaded = [self._loaded(place, part) for place, part in parts.items()]
+        loaded = [self._loaded(part_path, part) for part_path, part in parts.items()]
         if kind == "weight":
             return torch.cat([part.dense() for part in loaded]).to(self.model.dtype)
         biases = [
@@ -109,8 +109,8 @@ class _Tensors(dict[str, Tensor]):
         values = {name: self._stored(f"{path}.{name}") for name in part.state_dict()}
         made.load_state_dict(
             {
-                name: one.double() if one.is_floating_point() else one
-                for name, one in values.items()
+                name: value.double() if value.is_floating_point() else value
+                for name, value in values.items()
             },
             assign=True,
         )
@@ -128,4 +128,4 @@ def _parts(model: PreTrainedModel, path: str) -> dict[str, CompressedLinear]:
         paths = {f"{path}.{name}": part for name, part in module.items()}
     else:
         paths = {path: module}
-    return {place: part for place, part in paths.items() if isinstance(part, CompressedLinear)}
+    return {name: part for name, part in paths.items() if isinstance(part, CompressedLinear)}

@@ -45,12 +45,12 @@ def write_shards(
     if len(shards) == 1:
         _part(folder, 0).rename(folder / SINGLE)
         return
-    places: dict[str, str] = {}
+    weight_map: dict[str, str] = {}
     for position, names in enumerate(shards):
         final = f"model-{position + 1:05}-of-{len(shards):05}.safetensors"
         _part(folder, position).rename(folder / final)
-        places |= dict.fromkeys(names, final)
-    index = {"metadata": {"total_size": total}, "weight_map": places}
+        weight_map |= dict.fromkeys(names, final)
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
 

@@ -125,14 +125,15 @@ def _target(
     from harness.calibration.sources import resolve_calibration  # noqa: PLC0415
     from harness.checkpoints.destinations import save_targets  # noqa: PLC0415
     from harness.checkpoints.resolve import resolve_model  # noqa: PLC0415
-    from harness.experiments.plan import Source, compression_digest_of  # noqa: PLC0415
+    from harness.experiments.calibration_source import CalibrationSource  # noqa: PLC0415
+    from harness.experiments.plan import compression_digest_of  # noqa: PLC0415
     from harness.experiments.resolve import method_of  # noqa: PLC0415
 
     digest = compression_digest_of(
         resolve_model(arguments.model),
         method_of(arguments.method, options),
         arguments.ratio,
-        Source(calibration, resolve_calibration(calibration)),
+        CalibrationSource(calibration, resolve_calibration(calibration)),
         arguments.scope,
         arguments.dtype,
     )

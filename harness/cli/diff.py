@@ -24,7 +24,8 @@ from harness.support.markdown import escape, markdown_table
 
 if TYPE_CHECKING:
     from harness.records.diff import Difference, FolderDifference
-    from harness.records.paired_tests import Paired, Unpaired
+    from harness.records.observations import Unpaired
+    from harness.records.paired_tests import Paired
 
 CHANCE = (
     "nothing recorded differs: what is left is chance in the computation "
@@ -142,7 +143,7 @@ def _numbers(pairs: Sequence[Difference]) -> Iterator[Sequence[str]]:
 
 
 def _effect(paired: Paired | Unpaired) -> tuple[str, str, str]:
-    from harness.records.paired_tests import Unpaired  # noqa: PLC0415
+    from harness.records.observations import Unpaired  # noqa: PLC0415
 
     if isinstance(paired, Unpaired):
         return "", f"not paired: {paired.reason}", ""

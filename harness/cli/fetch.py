@@ -18,7 +18,7 @@ from harness.errors import AssetError, UsageError
 from harness.support.offline import is_offline
 
 if TYPE_CHECKING:
-    from harness.experiments.prefetch import Outcome
+    from harness.experiments.prefetch import PrefetchResult
     from harness.experiments.request import Request
 
 
@@ -52,19 +52,19 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     if is_offline():
         raise UsageError("fetch cannot work offline; remove --offline, or unset HARNESS_OFFLINE")
-    from harness.experiments.prefetch import fetched, needs  # noqa: PLC0415
+    from harness.experiments.prefetch import prefetch, required_assets  # noqa: PLC0415
 
-    wanted = needs(_requests(arguments))
+    wanted = required_assets(_requests(arguments))
     quiet_libraries()
     progress = Console(stderr=True, markup=False, emoji=False, highlight=False)
-    outcomes: list[Outcome] = []
-    for number, need in enumerate(wanted, start=1):
+    results: list[PrefetchResult] = []
+    for number, asset in enumerate(wanted, start=1):
         # A line and no bar: the libraries show bars of their own while they download.
-        progress.print(f"[{number}/{len(wanted)}] {need.kind} {need.name}", soft_wrap=True)
-        outcomes.append(fetched(need))
-    _print(outcomes)
-    _require_all(outcomes)
-    if all(outcome.state == "there already" for outcome in outcomes):
+        progress.print(f"[{number}/{len(wanted)}] {asset.kind} {asset.name}", soft_wrap=True)
+        results.append(prefetch(asset))
+    _print(results)
+    _require_all(results)
+    if all(result.state == "there already" for result in results):
         progress.print("nothing to fetch: all of it is here already")
     return 0
 
@@ -103,27 +103,27 @@ def _of_run(given: dict[str, Any]) -> Request:
     )
 
 
-def _print(outcomes: Sequence[Outcome]) -> None:
+def _print(results: Sequence[PrefetchResult]) -> None:
     table = Table("what", "asset", "size", "state")
     table.columns[2].justify = "right"
-    for outcome in outcomes:
-        size = "" if outcome.size is None else in_units(outcome.size)
-        why = f": {' '.join(str(outcome.error).split())}" if outcome.error else ""
-        table.add_row(outcome.need.kind, outcome.need.name, size, outcome.state + why)
+    for result in results:
+        size = "" if result.size is None else in_units(result.size)
+        why = f": {' '.join(str(result.error).split())}" if result.error else ""
+        table.add_row(result.asset.kind, result.asset.name, size, result.state + why)
     for column in table.columns:
         column.overflow = "fold"
     console(160).print(table)
 
 
-def _require_all(outcomes: Sequence[Outcome]) -> None:
-    failed = [outcome for outcome in outcomes if outcome.error]
+def _require_all(results: Sequence[PrefetchResult]) -> None:
+    failed = [result for result in results if result.error]
     if not failed:
         return
     first = failed[0]
     message = (
-        f"{len(failed)} of {len(outcomes)} could not be had; the first, {first.need.kind} "
-        f"{first.need.name}: {first.error}"
+        f"{len(failed)} of {len(results)} could not be had; the first, {first.asset.kind} "
+        f"{first.asset.name}: {first.error}"
     )
-    if all(isinstance(outcome.error, UsageError) for outcome in failed):
+    if all(isinstance(result.error, UsageError) for result in failed):
         raise UsageError(message)
     raise AssetError(message)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import IncompleteError, UsageError
 from harness.records import store
-from harness.records.merge import Conflict, Found, Merged, merged
+from harness.records.merge import Conflict, Merged, StoredRecord, merged
 from harness.records.store import Problem
 
 
@@ -51,9 +51,11 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(present: Sequence[Path], folders: Sequence[Path]) -> tuple[list[Found], list[Problem]]:
+def _read(
+    present: Sequence[Path], folders: Sequence[Path]
+) -> tuple[list[StoredRecord], list[Problem]]:
     """What lies in the output comes first, so that it stays."""
-    records: list[Found] = []
+    records: list[StoredRecord] = []
     problems: list[Problem] = []
     seen: set[Path] = set()
     for folder in (*present, *folders):
@@ -64,7 +66,7 @@ def _read(present: Sequence[Path], folders: Sequence[Path]) -> tuple[list[Found]
             if isinstance(one, Problem):
                 problems.append(one)
             else:
-                records.append(Found(path, one))
+                records.append(StoredRecord(path, one))
     return records, problems
 
 

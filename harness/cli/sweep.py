@@ -14,7 +14,7 @@ from harness.errors import IncompleteError, UsageError
 from harness.sweep.engines.engine import engines
 
 if TYPE_CHECKING:
-    from harness.sweep.running import Change
+    from harness.sweep.running import CellUpdate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +83,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.sweep.display import display  # noqa: PLC0415
     from harness.sweep.recipe_file import read_recipe, requests  # noqa: PLC0415
     from harness.sweep.running import Workers, run_cells  # noqa: PLC0415
-    from harness.sweep.status import survey  # noqa: PLC0415
+    from harness.sweep.status import cell_statuses  # noqa: PLC0415
 
     engine = engines.get(arguments.engine)
     options = _options(arguments.engine_option)
@@ -95,7 +95,7 @@ def execute(arguments: argparse.Namespace) -> int:
     _require_devices([*arguments.devices, *(cell.device for cell in cells)])
     store.require_writable(arguments.output)
     quiet_libraries()
-    entries = survey(cells)
+    entries = cell_statuses(cells)
     titles = [entry.title for entry in entries]
     with display(titles) as show:
         ends = run_cells(
@@ -133,7 +133,7 @@ def _require_devices(names: Sequence[str]) -> None:
             raise UsageError(f"'{name}' is no torch device; cpu and cuda:0 are") from error
 
 
-def _require_complete(titles: Sequence[str], ends: Sequence[Change]) -> None:
+def _require_complete(titles: Sequence[str], ends: Sequence[CellUpdate]) -> None:
     failed = [end for end in ends if end.state != "complete"]
     if failed:
         first = failed[0]

@@ -7,22 +7,25 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from harness.assets.kinds import ModelAsset, TextAsset
+from harness.assets.kinds import ModelAsset
 from harness.checkpoints.destinations import save_targets
 from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import UsageError
 from harness.evaluation.task import PreparedTask
+from harness.experiments.calibration_source import (
+    CalibrationSource,
+    calibration_sources,
+    require_other_data,
+)
+from harness.experiments.cell_spec import CompressionSpec, cell_spec
 from harness.experiments.request import Request
-from harness.experiments.resolve import Method, NamedTask, Resolver, method_of, spelled_out_task
-from harness.models.prompt import PromptSource
+from harness.experiments.resolve import Method, NamedTask, Resolver, method_of
 from harness.plugins.options import label
 from harness.records import store
 from harness.records.provenance import compression_digest
-from harness.records.record import DataFacts, RunRecord
-from harness.records.spec import DENSE, CalibrationSpec, Dtype, MethodSpec, RunSpec, Scope, TaskSpec
+from harness.records.record import RunRecord
+from harness.records.spec import DENSE, Dtype, MethodSpec, RunSpec, Scope
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,6 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Calibration data at hand and what is drawn from it."""
-
-    spec: CalibrationSpec
-    data: TextAsset | PromptSource
-
-
-@dataclass(frozen=True)
 class Variant:
     """A method at a ratio on one calibration, with one cell a task; they share all work.
 
@@ -54,7 +49,7 @@ class Variant:
 
     method: Method
     ratio: float
-    source: Source | None
+    source: CalibrationSource | None
     cells: tuple[Cell, ...]
     save: Path | None = None
 
@@ -81,51 +76,44 @@ class Plan:
     variants: tuple[Variant, ...]
 
 
-@dataclass(frozen=True)
-class _Making:
-    """How the model of a cell came about; ``data`` is the content hash of the calibration."""
-
-    method: MethodSpec
-    ratio: float = 0.0
-    calibration: CalibrationSpec | None = None
-    data: str = ""
-    scope: Scope = "language"
-
-
-def make_plan(request: Request, lookups: Resolver | None = None) -> Plan:
+def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
     """Resolve assets and data, check every option, and look up finished cells.
 
-    ``lookups`` are shared by those who make many plans.
+    ``resolver`` is shared by those who make many plans.
 
     Raises:
         UsageError: a name, option or ratio is wrong, calibration and evaluation are the same data,
             a compressed model is to be compressed again, or a folder to save to is taken.
         AssetError: a model or data cannot be had.
     """
-    lookups = lookups or Resolver()
+    resolver = resolver or Resolver()
     methods = [method_of(name, options) for name, options in request.methods.items()]
-    named = [lookups.task(task) for task in request.tasks]
-    asset = lookups.model(request.model)
+    named = [resolver.task(task) for task in request.tasks]
+    asset = resolver.model(request.model)
     cells = partial(_cell, request, asset)
-    made = _as_it_is(request, asset, named)
-    references = [cells(made, task, None) for task in named]
+    unchanged = _unchanged_model(request, asset, named)
+    references = [cells(unchanged, task, None) for task in named]
     variants: list[Variant] = []
-    for source, members in _sources(request, named, lookups) if methods else ():
+    for source, members in calibration_sources(request, named, resolver) if methods else ():
         for method in methods:
             for ratio in request.ratios:
-                making = _Making(
+                compression = CompressionSpec(
                     method.spec, ratio, source.spec, source.data.fingerprint, request.scope
                 )
-                cells_of = tuple(cells(making, named[i], references[i].run_id) for i in members)
+                cells_of = tuple(
+                    cells(compression, named[i], references[i].run_id) for i in members
+                )
                 variants.append(Variant(method, ratio, source, cells_of))
-    first = Variant(Method(made.method), made.ratio, None, tuple(references))
+    first = Variant(Method(unchanged.method), unchanged.ratio, None, tuple(references))
     return Plan(request, asset, (first, *_with_targets(request, asset, variants)))
 
 
-def _as_it_is(request: Request, asset: ModelAsset, named: Sequence[NamedTask]) -> _Making:
+def _unchanged_model(
+    request: Request, asset: ModelAsset, named: Sequence[NamedTask]
+) -> CompressionSpec:
     """Dense, or as a saved model says it was made."""
     if not is_saved(asset.folder):
-        return _Making(MethodSpec(name=DENSE))
+        return CompressionSpec(MethodSpec(name=DENSE))
     origin = read_saved_record(asset.folder).origin
     if request.methods:
         raise UsageError(
@@ -133,8 +121,8 @@ def _as_it_is(request: Request, asset: ModelAsset, named: Sequence[NamedTask]) -
             f"or compress {origin.model.reference}"
         )
     for _, prepared in named:
-        _require_other_data(origin.data, prepared.data)
-    return _Making(
+        require_other_data(origin.data, prepared.data)
+    return CompressionSpec(
         origin.method, origin.ratio, origin.calibration, origin.data.fingerprint, origin.scope
     )
 
@@ -157,11 +145,18 @@ def _with_targets(
         )
         names.append((name, digest))
     targets = save_targets(request.save, names, request.force)
-    return [replace(one, save=target) for one, target in zip(variants, targets, strict=True)]
+    return [
+        replace(variant, save=target) for variant, target in zip(variants, targets, strict=True)
+    ]
 
 
 def compression_digest_of(
-    asset: ModelAsset, method: Method, ratio: float, source: Source, scope: Scope, dtype: Dtype
+    asset: ModelAsset,
+    method: Method,
+    ratio: float,
+    source: CalibrationSource,
+    scope: Scope,
+    dtype: Dtype,
 ) -> str:
     """The ``compression_digest`` of a model that is yet to be made."""
     return compression_digest(
@@ -169,71 +164,16 @@ def compression_digest_of(
     )
 
 
-def spec_of(request: Request) -> RunSpec:
-    """The spec of a request for a single cell, whether or not its model and data can be had.
-
-    Raises:
-        UsageError: a name, option or ratio is wrong.
-    """
-    (task,) = request.tasks
-    spelled = spelled_out_task(task)[0]
-    for name, options in request.methods.items():
-        (ratio,) = request.ratios
-        calibration = request.calibration_for(task.name)
-        method = method_of(name, options).spec
-        return _spec(request, _Making(method, ratio, calibration, scope=request.scope), spelled)
-    return _spec(request, _Making(MethodSpec(name=DENSE)), spelled)
-
-
-def _sources(
-    request: Request, named: Sequence[NamedTask], lookups: Resolver
-) -> list[tuple[Source, list[int]]]:
-    """Each calibration with the positions of the tasks it serves."""
-    members: dict[CalibrationSpec, list[int]] = {}
-    for position, (task, _) in enumerate(named):
-        members.setdefault(request.calibration_for(task.name), []).append(position)
-    sources = [(Source(spec, lookups.calibration(spec)), some) for spec, some in members.items()]
-    for source, some in sources:
-        for i in some:
-            _require_other_data(source.data, named[i][1].data)
-    return sources
-
-
-def _require_other_data(
-    calibration: TextAsset | PromptSource | DataFacts, evaluation: DataFacts
-) -> None:
-    if calibration.fingerprint == evaluation.fingerprint:
-        raise UsageError(
-            f"'{calibration.reference}' is both calibration and evaluation data, so the "
-            "result would flatter; pass another --calibration"
-        )
-
-
 def _cell(
-    request: Request, asset: ModelAsset, made: _Making, named: NamedTask, reference: str | None
+    request: Request,
+    asset: ModelAsset,
+    compression: CompressionSpec,
+    named: NamedTask,
+    reference: str | None,
 ) -> Cell:
     task, prepared = named
-    spec = _spec(request, made, task)
-    run_id = spec.run_id(asset.fingerprint, made.data, prepared.data.fingerprint)
-    found = None if request.force else store.find(request.output, run_id)
-    done = found if found and found.status == "complete" else None
+    spec = cell_spec(request, compression, task)
+    run_id = spec.run_id(asset.fingerprint, compression.data, prepared.data.fingerprint)
+    record = None if request.force else store.find(request.output, run_id)
+    done = record if record and record.status == "complete" else None
     return Cell(spec, run_id, prepared, reference, done)
-
-
-def _spec(request: Request, made: _Making, task: TaskSpec) -> RunSpec:
-    try:
-        return RunSpec(
-            model=request.model,
-            method=made.method,
-            ratio=made.ratio,
-            calibration=made.calibration,
-            task=task,
-            scope=made.scope,
-            dtype=request.dtype,
-            seed=request.seed,
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(
-            f"{first['loc'][0]} of the request: {first['msg'].lower()}, got {first['input']!r}"
-        ) from error

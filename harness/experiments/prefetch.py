@@ -19,12 +19,12 @@ from harness.records.spec import CalibrationSpec, TaskSpec
 from harness.support.failures import failures_explained
 from harness.support.offline import offline
 
-State = Literal["there already", "fetched", "failed"]
+PrefetchState = Literal["there already", "fetched", "failed"]
 
 
 @dataclass(frozen=True)
-class Need:
-    """One thing that cells need.
+class RequiredAsset:
+    """A model, calibration or task that cells need.
 
     ``get`` finds or fetches it and gives its size in bytes, None where that is not known.
     """
@@ -35,43 +35,43 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a need."""
+class PrefetchResult:
+    """What became of a required asset."""
 
-    need: Need
-    state: State
+    asset: RequiredAsset
+    state: PrefetchState
     size: int | None = None
     error: HarnessError | None = None
 
 
-def needs(requests: Iterable[Request]) -> list[Need]:
+def required_assets(requests: Iterable[Request]) -> list[RequiredAsset]:
     """What all of ``requests`` need together, each thing once, models first."""
-    found: dict[tuple[str, str], Need] = {}
+    assets: dict[tuple[str, str], RequiredAsset] = {}
     for request in requests:
-        for need in _needs(request):
-            found.setdefault((need.kind, need.name), need)
+        for asset in _required(request):
+            assets.setdefault((asset.kind, asset.name), asset)
     order = ("model", "calibration", "task")
-    return sorted(found.values(), key=lambda need: order.index(need.kind))
+    return sorted(assets.values(), key=lambda asset: order.index(asset.kind))
 
 
-def fetched(need: Need) -> Outcome:
-    """Fetch what is not at hand; a failure is part of the outcome."""
-    with suppress(HarnessError), offline(), failures_explained(need.name):
-        return Outcome(need, "there already", need.get())
+def prefetch(asset: RequiredAsset) -> PrefetchResult:
+    """Fetch what is not at hand; a failure is part of the result."""
+    with suppress(HarnessError), offline(), failures_explained(asset.name):
+        return PrefetchResult(asset, "there already", asset.get())
     try:
-        with failures_explained(need.name):
-            return Outcome(need, "fetched", need.get())
+        with failures_explained(asset.name):
+            return PrefetchResult(asset, "fetched", asset.get())
     except HarnessError as error:
-        return Outcome(need, "failed", error=error)
+        return PrefetchResult(asset, "failed", error=error)
 
 
-def _needs(request: Request) -> Iterator[Need]:
-    yield Need("model", request.model, partial(_model, request.model))
+def _required(request: Request) -> Iterator[RequiredAsset]:
+    yield RequiredAsset("model", request.model, partial(_model, request.model))
     for task in request.tasks:
         if request.methods:
             spec = request.calibration_for(task.name)
-            yield Need("calibration", spec.text, partial(_calibration, spec))
-        yield Need("task", _title(task), partial(_task, task))
+            yield RequiredAsset("calibration", spec.text, partial(_calibration, spec))
+        yield RequiredAsset("task", _title(task), partial(_task, task))
 
 
 def _title(task: TaskSpec) -> str:

@@ -88,9 +88,9 @@ def once(look_up: Callable[[K], V]) -> Callable[[K], V]:
                 known[key] = look_up(name)
             except AssetError as error:
                 known[key] = error
-        found = known[key]
-        if isinstance(found, AssetError):
-            raise found
-        return found
+        value = known[key]
+        if isinstance(value, AssetError):
+            raise value
+        return value
 
     return remembered

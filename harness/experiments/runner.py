@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Generic, TypeVar
 
-from harness.calibration.sources import draw
-from harness.calibration.text import Calibration
 from harness.checkpoints.load import load_model
 from harness.checkpoints.save import save
 from harness.compression.block_checkpoints import block_checkpoints_beside
@@ -20,25 +16,21 @@ from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.errors import HarnessError
 from harness.evaluation.task import Conditions
-from harness.experiments.plan import Cell, Plan, Source, Variant, make_plan
+from harness.experiments.plan import Cell, Plan, Variant, make_plan
 from harness.experiments.request import Request
+from harness.experiments.shared_statistics import SharedStatistics, draw_calibrations
+from harness.experiments.timings import Timings
 from harness.models.language_model import LanguageModel
 from harness.records import store
 from harness.records.environment import describe, peak_memory
 from harness.records.record import RunRecord, Status
 from harness.records.results import TaskResult
-from harness.records.spec import CalibrationSpec
-from harness.statistics import disk_cache as saved
-from harness.statistics.block_statistics import BlockStatistics
-from harness.statistics.collect import collect
 from harness.support.failures import failures_explained
 from harness.support.progress import Tracker, silent
 
 __all__ = ["Request", "run", "run_plan"]
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 def run(request: Request, track: Tracker = silent) -> list[RunRecord]:
@@ -63,54 +55,34 @@ def run_plan(plan: Plan, track: Tracker = silent, shared: Path | None = None) ->
     if not pending:
         return records
     store.require_writable(plan.request.output)
-    job = _Job(plan, track, shared)
+    job = _PlanRun(plan, track, shared)
     for variant in pending:
         records += job.run(variant)
     order = [cell.run_id for variant in plan.variants for cell in variant.cells]
     return sorted(records, key=lambda record: order.index(record.run_id))
 
 
-@dataclass(frozen=True)
-class _Made(Generic[T]):
-    """What several variants share, and the seconds that it took, which each record shows."""
-
-    what: T
-    seconds: float
-
-
 @dataclass
-class _Job:
+class _PlanRun:
     """One loaded model and what its variants share."""
 
     plan: Plan
     track: Tracker
     shared: Path | None
-    timings: dict[str, float] = field(default_factory=dict)
+    timings: Timings = field(default_factory=Timings)
 
     def __post_init__(self) -> None:
-        with self._timed("load"), failures_explained("loading the model"):
+        with self.timings.stage("load"), failures_explained("loading the model"):
             self.dense = self._load()
         self.facts = self.dense.facts()
-        sources = {v.source.spec: v.source for v in self.plan.variants if v.to_do and v.source}
-        with failures_explained("calibration"):
-            self.drawn: dict[CalibrationSpec | None, _Made[Calibration]] = {
-                spec: self._draw(source) for spec, source in sources.items()
-            }
         self.waiting = [variant for variant in self.plan.variants if variant.to_do]
-        self.calibrated_on: CalibrationSpec | None = None
-        self.collected: dict[bool, _Made[list[BlockStatistics]]] = {}
-
-    def _draw(self, source: Source) -> _Made[Calibration]:
-        """A calibration, part of which the model may write."""
-        with self._timed("draw"):
-            calibration = draw(
-                source.data,
-                self.dense,
-                source.spec,
-                batch_size=self.plan.request.batch_size,
-                track=self.track,
+        with failures_explained("calibration"):
+            self.drawn = draw_calibrations(
+                self.plan, self.waiting, self.dense, self.timings, self.track
             )
-        return _Made(calibration, self.timings["draw"])
+        self.statistics = SharedStatistics(
+            self.plan, self.dense, self.timings, self.track, self.shared
+        )
 
     def run(self, variant: Variant) -> Iterator[RunRecord]:
         """Compress once, evaluate each pending cell, save its record, then the model.
@@ -154,20 +126,19 @@ class _Job:
             self.timings.pop(stage, None)
         if method.compressor is None:
             return self.dense
-        assert variant.source is not None
-        drawn = self.drawn[variant.source.spec]
-        calibration, self.timings["draw"] = drawn.what, drawn.seconds
-        if self.calibrated_on != variant.source.spec:
-            self.calibrated_on = variant.source.spec
-            self.collected.clear()
+        source = variant.source
+        assert source is not None
+        drawn = self.drawn[source.spec]
+        calibration, self.timings["draw"] = drawn.value, drawn.seconds
+        self.statistics.calibrate_on(source.spec)
         dense, checkpoints, statistics = self.dense, None, None
         if request.offload:
-            place = variant.save or request.output.resolve() / variant.cells[0].run_id
-            checkpoints = stack.enter_context(block_checkpoints_beside(place))
+            destination = variant.save or request.output.resolve() / variant.cells[0].run_id
+            checkpoints = stack.enter_context(block_checkpoints_beside(destination))
             dense = self._load()  # is compressed in place
         elif method.config.reads_original:
-            statistics = self._statistics(variant, variant.source, calibration)
-        with self._timed("compress"), failures_explained(f"method '{method.spec.name}'"):
+            statistics = self.statistics.read(variant, source, calibration, self.waiting)
+        with self.timings.stage("compress"), failures_explained(f"method '{method.spec.name}'"):
             return compress_model(
                 dense,
                 CompressionJob(
@@ -184,70 +155,6 @@ class _Job:
                 track=self.track,
             )
 
-    def _statistics(
-        self, variant: Variant, source: Source, calibration: Calibration
-    ) -> list[BlockStatistics]:
-        """What ``variant`` reads; kept only as long as others will read it too.
-
-        Whether a method reads gradients changes the last digits of all moments, so that those with
-        and without are collected apart: nothing depends on what else a run measures.
-        """
-        gradients = variant.method.config.reads_gradients
-        if gradients not in self.collected:
-            with self._timed("calibrate"), failures_explained("calibration"):
-                blocks = self._collect(source, calibration, gradients)
-            self.collected[gradients] = _Made(blocks, self.timings["calibrate"])
-        found = self.collected[gradients]
-        self.timings["calibrate"] = found.seconds
-        if not any(
-            other.source
-            and other.source.spec == self.calibrated_on
-            and other.method.config.reads_original
-            and other.method.config.reads_gradients == gradients
-            for other in self.waiting
-        ):
-            del self.collected[gradients]
-        return list(found.what)
-
-    def _collect(
-        self, source: Source, calibration: Calibration, gradients: bool
-    ) -> list[BlockStatistics]:
-        """What all variants that read gradients, or all others, need together."""
-        request, model = self.plan.request, self.dense.model
-        # Those of other processes may need the tokens, which are little beside the moments.
-        tokens = self.shared is not None or any(
-            variant.method.compressor is not None
-            and variant.method.config.propagation == "original"
-            and variant.method.compressor.needs_mlp_tokens(variant.method.config)
-            for variant in self.plan.variants
-        )
-
-        def build() -> list[BlockStatistics]:
-            return collect(
-                model,
-                self.dense.family.blocks(model, request.scope),
-                calibration,
-                batch_size=request.batch_size,
-                keep_mlp_tokens=tokens,
-                gradients=gradients,
-                track=self.track,
-            )
-
-        if self.shared is None:
-            return build()
-        # All that can change a digit of them.
-        origin = {
-            "weights": self.plan.asset.fingerprint,
-            "data": source.data.fingerprint,
-            "calibration": source.spec.model_dump_json(),
-            "scope": request.scope,
-            "dtype": request.dtype,
-            "batch size": str(request.batch_size),
-            "device": model.device.type,
-            "gradients": "fisher and influence" if gradients else "none",
-        }
-        return saved.shared(self.shared, origin, model.device, build)
-
     def _evaluate(self, subject: LanguageModel, cell: Cell) -> TaskResult:
         request = self.plan.request
         conditions = Conditions(
@@ -256,7 +163,7 @@ class _Job:
             seed=request.seed,
             track=self.track,
         )
-        with self._timed("evaluate"), failures_explained(f"task '{cell.spec.task.name}'"):
+        with self.timings.stage("evaluate"), failures_explained(f"task '{cell.spec.task.name}'"):
             return cell.task.evaluate(subject, conditions)
 
     def _save(
@@ -277,7 +184,7 @@ class _Job:
             error=" ".join(str(error).split()) if error else None,
             spec=cell.spec,
             model=self.facts,
-            calibration=drawn.what.facts if drawn else made_on,
+            calibration=drawn.value.facts if drawn else made_on,
             compression=subject.compression if subject else None,
             data=cell.task.data,
             result=result,
@@ -289,14 +196,6 @@ class _Job:
         ).sealed()
         store.save(record, request.output)
         return record
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.timings[stage] = time.perf_counter() - start
 
 
 def _status(result: TaskResult | None) -> Status:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from harness.errors import InfrastructureError, UsageError
 from harness.records.document import Document, digest
-from harness.records.paired_tests import Observations, Unpaired, observe
+from harness.records.observations import Observations, Unpaired, observe
 from harness.records.record import RunRecord
 from harness.records.spec import RunSpec
 

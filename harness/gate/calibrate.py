@@ -21,7 +21,8 @@ from harness.gate.baseline import (
     sample_set,
     sample_set_name,
 )
-from harness.records.paired_tests import Observations, Unpaired, detectable
+from harness.records.observations import Observations, Unpaired
+from harness.records.paired_tests import detectable
 from harness.records.record import RunRecord
 from harness.records.spec import RunSpec
 

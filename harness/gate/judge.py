@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from harness.errors import NonFiniteError
 from harness.gate.baseline import Baseline, BaselineCell, cell_key, observed
 from harness.gate.verdict import CellVerdict, Outcome, Verdict
-from harness.records.paired_tests import Paired, Unpaired, compare_observed
+from harness.records.observations import Unpaired
+from harness.records.paired_tests import Paired, compare_observed
 from harness.records.record import RunRecord
 
 SIZE_TOLERANCE = 0.01

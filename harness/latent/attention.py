@@ -21,8 +21,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from harness.latent.attention_spec import AttentionSpec, uses_sdpa
 from harness.latent.heads import HeadMap
-from harness.latent.online_softmax import Part, attend
-from harness.latent.rotations import Rotation, remember, remember_rotation, rotate, turns
+from harness.latent.online_softmax import KeyValuePart, attend
+from harness.latent.rotations import Rotation, remember, remember_rotation, rotate, rotation_phases
 from harness.layers.factors import Bottleneck
 
 TRANSIENT = 2**20
@@ -68,17 +68,17 @@ class LatentAttention(nn.Module):
         wiring = self.wiring
         sdpa = uses_sdpa(self.config)
         query = self._query(hidden_states)
-        turn = rotation = None
+        phases = rotation = None
         if wiring.rotated:
             assert position_embeddings is not None
-            turn, rotation = remember_rotation(
+            phases, rotation = remember_rotation(
                 past_key_values,
                 self.layer_idx,
                 position_embeddings,
                 len(hidden_states),
                 wiring.layers,
             )
-            query = rotate(query, turn)
+            query = rotate(query, phases)
         query = query * self.scaling
         key, value = (factor.latent(hidden_states)[:, None] for factor in self._factors())
         new = key, value
@@ -88,7 +88,7 @@ class LatentAttention(nn.Module):
         fills = attention_mask is None and tokens > 1
         weights = None
         if sdpa and (fills or cached[0].shape[2] == tokens):
-            mixed = self._fill(query, new, turn, attention_mask, options)
+            mixed = self._fill(query, new, phases, attention_mask, options)
         else:
             asked = options.get("output_attentions", self.config.output_attentions)
             keep_weights = bool(asked) and not sdpa
@@ -108,7 +108,7 @@ class LatentAttention(nn.Module):
         self,
         query: Tensor,
         latents: tuple[Tensor, Tensor],
-        turn: Tensor | None,
+        phases: Tensor | None,
         mask: Tensor | None,
         options: dict[str, Any],
     ) -> Tensor:
@@ -123,7 +123,7 @@ class LatentAttention(nn.Module):
             ALL_ATTENTION_FUNCTIONS["sdpa"](
                 self,
                 query[:, start * group : (start + step) * group],
-                self._keys(to_keys(latents[0], start, start + step), turn),
+                self._keys(to_keys(latents[0], start, start + step), phases),
                 to_values(latents[1], start, start + step).transpose(1, 2),
                 mask,
                 scaling=1.0,
@@ -157,20 +157,22 @@ class LatentAttention(nn.Module):
         rows = max(TRANSIENT // (batch * heads * SHORTEST), 1)
         step = max(TRANSIENT // (batch * max(heads * min(rows, tokens), shared * size)), 1)
 
-        def parts() -> Iterator[Part]:
+        def parts() -> Iterator[KeyValuePart]:
             for start in range(0, cached[0].shape[2], step):
                 part = slice(start, start + step)
                 z_k, z_v = cached[0][:, :, part], cached[1][:, :, part]
-                turn = rotation and turns((rotation[0][:, :, part], rotation[1][:, :, part]))
+                phases = rotation and rotation_phases(
+                    (rotation[0][:, :, part], rotation[1][:, :, part])
+                )
                 yield (
-                    self._keys(to_keys(z_k), turn) if to_keys else z_k,
+                    self._keys(to_keys(z_k), phases) if to_keys else z_k,
                     to_values(z_v).transpose(1, 2) if to_values else z_v,
                 )
 
         masks = repeat(None) if mask is None else mask.expand(-1, -1, tokens, -1).split(rows, 2)
         pieces = [
-            attend(some, parts(), seen, keep_weights=keep_weights)
-            for some, seen in zip(query.split(rows, 2), masks, strict=False)
+            attend(queries, parts(), queries_mask, keep_weights=keep_weights)
+            for queries, queries_mask in zip(query.split(rows, 2), masks, strict=False)
         ]
         mixed = torch.cat([part for part, _ in pieces], 2)
         kept = [part for _, part in pieces if part is not None]
@@ -190,10 +192,10 @@ class LatentAttention(nn.Module):
         query = query.view(*query.shape[:2], self.wiring.heads, -1)
         return self._normed(query, self.wiring.query_norm).transpose(1, 2)
 
-    def _keys(self, keys: Tensor, turn: Tensor | None) -> Tensor:
-        """Keys ``[batch, c, kv_heads, head_size]``, normed, turned and with heads first."""
+    def _keys(self, keys: Tensor, phases: Tensor | None) -> Tensor:
+        """Keys ``[batch, c, kv_heads, head_size]``, normed, rotated and with heads first."""
         keys = self._normed(keys, self.wiring.key_norm).transpose(1, 2)
-        return keys if turn is None else rotate(keys, turn)
+        return keys if phases is None else rotate(keys, phases)
 
     def _normed(self, heads: Tensor, norm: str | None) -> Tensor:
         return heads if norm is None else self.get_submodule(norm)(heads)

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-Part = tuple[Tensor, Tensor]
-State = tuple[Tensor, Tensor, Tensor]
+KeyValuePart = tuple[Tensor, Tensor]
+SoftmaxState = tuple[Tensor, Tensor, Tensor]
 """Of the keys so far: mean of their values, highest score, sum of weights relative to that one."""
 
 
 def attend(
-    query: Tensor, parts: Iterable[Part], mask: Tensor | None, *, keep_weights: bool = False
+    query: Tensor, parts: Iterable[KeyValuePart], mask: Tensor | None, *, keep_weights: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """``softmax(query keys^T + mask) values`` by the online softmax, in at least float32.
 
@@ -32,7 +32,7 @@ def attend(
     Source: Milakov and Gimelshein, "Online normalizer calculation for softmax" (2018).
     """
     precision = torch.promote_types(query.dtype, torch.float32)
-    state: State | None = None
+    state: SoftmaxState | None = None
     kept: list[Tensor] = []
     start = 0
     for keys, values in parts:
@@ -57,7 +57,7 @@ def attend(
     return mixed, ((torch.cat(kept, -1) - peak).exp() / total).to(query.dtype)
 
 
-def _merged(first: State, second: State) -> State:
+def _merged(first: SoftmaxState, second: SoftmaxState) -> SoftmaxState:
     peak = torch.maximum(first[1], second[1])
     totals = [total * (top - peak).exp() for _, top, total in (first, second)]
     total = totals[0] + totals[1]

@@ -38,8 +38,8 @@ class _Companion:
 
     layer: CacheLayerMixin
     writer: int
-    new: Tensor | None = None
-    held: Rotation | None = None
+    new_phases: Tensor | None = None
+    cached: Rotation | None = None
 
 
 def remember(
@@ -74,7 +74,7 @@ def remember_rotation(
         layers: of the decoder.
 
     Returns:
-        The turns of the new tokens, and the rotations of all that layer ``index`` holds.
+        The phases of the new tokens, and the rotations of all that layer ``index`` holds.
     """
     layer = _layer(cache, index, layers)
     kind = type(layer).__name__, int(layer.get_max_length())
@@ -90,30 +90,30 @@ def remember_rotation(
     if index == companion.writer:
         half = embeddings[0].shape[-1] // 2
         cos, sin = (e[..., :half].expand(batch, -1, -1)[:, None] for e in embeddings)
-        companion.held = companion.layer.update(cos, sin)
-        companion.new = turns((cos, sin))
-    assert companion.held is not None
-    assert companion.new is not None
+        companion.cached = companion.layer.update(cos, sin)
+        companion.new_phases = rotation_phases((cos, sin))
+    assert companion.cached is not None
+    assert companion.new_phases is not None
     device = embeddings[0].device
-    cos, sin = companion.held
-    return companion.new.to(device), (cos.to(device), sin.to(device))
+    cos, sin = companion.cached
+    return companion.new_phases.to(device), (cos.to(device), sin.to(device))
 
 
-def turns(rotation: Rotation) -> Tensor:
+def rotation_phases(rotation: Rotation) -> Tensor:
     """The complex numbers ``cos + i sin`` that pairs of coordinates are multiplied by."""
     cos, sin = rotation
     precision = torch.promote_types(cos.dtype, torch.float32)
     return torch.complex(cos.to(precision), sin.to(precision))
 
 
-def rotate(x: Tensor, turn: Tensor) -> Tensor:
-    """Turn the pairs that the halves of each head ``x: [batch, heads, n, head_size]`` form.
+def rotate(x: Tensor, phases: Tensor) -> Tensor:
+    """Rotate the pairs that the halves of each head ``x: [batch, heads, n, head_size]`` form.
 
     The two of a pair stand side by side in the result, which no product of a query and a key
     shows. One complex product passes over memory once, those of halves seven times.
     """
-    pairs = torch.complex(*x.to(turn.real.dtype).chunk(2, -1))
-    return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
+    pairs = torch.complex(*x.to(phases.real.dtype).chunk(2, -1))
+    return torch.view_as_real(pairs * phases).flatten(-2).to(x.dtype)
 
 
 def _layer(cache: Cache, index: int, layers: int) -> CacheLayerMixin:

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, TextStreamer
 
 from harness.errors import UsageError
-from harness.models.generation import NoNaN, generating
+from harness.models.generation import NoNaN, generation_settings
 from harness.models.language_model import LanguageModel
 
 
@@ -62,13 +62,13 @@ class Conversation:
         if images and self.subject.processor is None:
             raise UsageError(f"{self.subject.asset.reference} reads text only, it sees no images")
         turns = [*self._turns, self._turn("user", text, len(images))]
-        seen = [*self._images, *images]
-        inputs = self._inputs(text, turns, seen)
-        room = self._room(inputs["input_ids"].shape[1])
-        said: list[str] = []
+        all_images = [*self._images, *images]
+        inputs = self._inputs(text, turns, all_images)
+        max_new_tokens = self._max_new_tokens(inputs["input_ids"].shape[1])
+        pieces: list[str] = []
 
-        def tell(piece: str) -> None:
-            said.append(piece)
+        def emit(piece: str) -> None:
+            pieces.append(piece)
             show(piece)
 
         settings: dict[str, Any] = {"do_sample": self.temperature > 0}
@@ -76,17 +76,17 @@ class Conversation:
             settings["temperature"] = self.temperature
         model: Any = self.subject.model
         try:
-            with generating(self.subject, max_new_tokens=room, **settings):
+            with generation_settings(self.subject, max_new_tokens=max_new_tokens, **settings):
                 model.generate(
                     **inputs,
-                    streamer=_Streamer(self.subject.tokenizer, tell),
+                    streamer=_Streamer(self.subject.tokenizer, emit),
                     logits_processor=LogitsProcessorList([NoNaN()]),
                 )
         finally:
-            if said:
-                self._turns = [*turns, self._turn("assistant", "".join(said).strip())]
-                self._images = seen
-        return "".join(said)
+            if pieces:
+                self._turns = [*turns, self._turn("assistant", "".join(pieces).strip())]
+                self._images = all_images
+        return "".join(pieces)
 
     def _turn(self, role: str, text: str, images: int = 0) -> dict[str, Any]:
         if self.subject.processor is None:
@@ -109,18 +109,18 @@ class Conversation:
             for name, tensor in inputs.items()
         }
 
-    def _room(self, length: int) -> int:
+    def _max_new_tokens(self, length: int) -> int:
         config = self.subject.model.config.get_text_config(decoder=True)
         context = getattr(config, "max_position_embeddings", None)
-        room = (
+        max_new_tokens = (
             self.max_new_tokens if context is None else min(self.max_new_tokens, context - length)
         )
-        if room < 1:
+        if max_new_tokens < 1:
             raise UsageError(
                 f"the conversation has {length} tokens, the model reads {context}; "
                 "start anew with /clear, or say less"
             )
-        return room
+        return max_new_tokens
 
 
 class _Streamer(TextStreamer):

@@ -27,7 +27,7 @@ def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tenso
     """
     require_sight(subject)
     processor: Any = subject.processor
-    texts = [_written(processor, prompt) for prompt in prompts]
+    texts = [_rendered(processor, prompt) for prompt in prompts]
     images = [list(prompt.images) for prompt in prompts if prompt.images]
     inputs: BatchFeature = processor(
         text=texts,
@@ -44,8 +44,12 @@ def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tenso
 def answer_length(subject: LanguageModel, prompt: Prompt) -> int:
     """Tokens that a prompt's answer adds at the end of what ``encode`` makes of the prompt."""
     asked, answered = (
-        len(subject.tokenizer(_written(subject.processor, one), add_special_tokens=False).input_ids)
-        for one in (replace(prompt, answer=None), prompt)
+        len(
+            subject.tokenizer(
+                _rendered(subject.processor, version), add_special_tokens=False
+            ).input_ids
+        )
+        for version in (replace(prompt, answer=None), prompt)
     )
     return answered - asked
 
@@ -83,14 +87,16 @@ def answer(
     inputs = encode(subject, prompts)
     processor: Any = subject.processor
     model: Any = subject.model
-    with generating(subject, **{"do_sample": False, "max_new_tokens": max_new_tokens} | options):
+    with generation_settings(
+        subject, **{"do_sample": False, "max_new_tokens": max_new_tokens} | options
+    ):
         output = model.generate(**inputs, logits_processor=LogitsProcessorList([NoNaN()]))
     new = output[:, inputs["input_ids"].shape[1] :]
     texts: list[str] = processor.batch_decode(new, skip_special_tokens=True)
     return tuple(_before(text, stop).strip() for text in texts)
 
 
-def _written(processor: Any, prompt: Prompt) -> str:
+def _rendered(processor: Any, prompt: Prompt) -> str:
     """The prompt as text; one without an answer ends where the answer is to begin."""
     text: str = processor.apply_chat_template(
         _messages(prompt, processor.image_token),
@@ -116,7 +122,7 @@ def _before(text: str, stop: Sequence[str]) -> str:
 
 
 @contextmanager
-def generating(subject: LanguageModel, **settings: Any) -> Iterator[None]:
+def generation_settings(subject: LanguageModel, **settings: Any) -> Iterator[None]:
     """Generate by ``settings``; of the model's own only the stop tokens count.
 
     transformers fills whatever a call leaves open from the model's own settings, such as a

@@ -17,7 +17,7 @@ def blocks_on_disk(model: PreTrainedModel, family: Family, device: str) -> Devic
     """Every block of every stack on disk, all else on ``device``; ``model`` needs no values."""
     blocks = {block.name for block in family.all_blocks(model)}
 
-    def places(path: str, module: nn.Module) -> Iterator[tuple[str, str]]:
+    def entries(path: str, module: nn.Module) -> Iterator[tuple[str, str]]:
         if path in blocks:
             yield path, "disk"
         elif path and not any(block.startswith(f"{path}.") for block in blocks):
@@ -26,6 +26,6 @@ def blocks_on_disk(model: PreTrainedModel, family: Family, device: str) -> Devic
             for name, _ in module.named_parameters(path, recurse=False):
                 yield name, device
             for name, child in module.named_children():
-                yield from places(f"{path}.{name}" if path else name, child)
+                yield from entries(f"{path}.{name}" if path else name, child)
 
-    return dict(places("", model))
+    return dict(entries("", model))

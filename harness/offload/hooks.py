@@ -51,15 +51,19 @@ def read_together(module: nn.Module) -> None:
 
     Nothing happens to one that is in memory.
     """
-    found = [(path, hook) for path, one in module.named_modules() for hook in _hooks(one)]
-    on_disk = [(path, hook) for path, hook in found if hook.offload]
+    on_disk = [
+        (path, hook)
+        for path, child in module.named_modules()
+        for hook in _hooks(child)
+        if hook.offload
+    ]
     if not on_disk:
         return
     path, hook = on_disk[0]
     stored = hook.weights_map
     assert isinstance(stored, PrefixedDataset)
-    for one in module.modules():
-        _unhook(one)
+    for child in module.modules():
+        _unhook(child)
     whole = PrefixedDataset(stored.dataset, stored.prefix.removesuffix(f"{path}."))
     add_hook_to_module(
         module,
@@ -94,13 +98,13 @@ def send_out(block: nn.Module, file: Path, device: torch.device) -> None:
 
 def misshapen(model: nn.Module) -> list[str]:
     """Parameters on disk whose shape there is another than that in ``model``."""
-    found: list[str] = []
+    names: list[str] = []
     for path, module in model.named_modules():
         for hook in _hooks(module):
             for name, parameter in module.named_parameters(recurse=False):
                 if parameter.is_meta and parameter.shape != _shape(hook, name):
-                    found.append(f"{path}.{name}")
-    return found
+                    names.append(f"{path}.{name}")
+    return names
 
 
 def _shape(hook: AlignDevicesHook, name: str) -> torch.Size:
@@ -126,6 +130,6 @@ def _unhook(module: nn.Module) -> None:
 
 def _hooks(module: nn.Module) -> Iterator[AlignDevicesHook]:
     hook = getattr(module, "_hf_hook", None)
-    for one in getattr(hook, "hooks", (hook,)):
-        if isinstance(one, AlignDevicesHook):
-            yield one
+    for part in getattr(hook, "hooks", (hook,)):
+        if isinstance(part, AlignDevicesHook):
+            yield part

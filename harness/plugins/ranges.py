@@ -104,8 +104,8 @@ def require_in_range(config: Any, owner: str = "") -> None:
 
 def out_of_range(name: str, number: float, within: Range, owner: str = "") -> UsageError:
     """Error for an option called ``name``."""
-    whose = f" of {owner}" if owner else ""
-    return UsageError(f"option '{name}'{whose}: {within.complaint(number)}")
+    of_owner = f" of {owner}" if owner else ""
+    return UsageError(f"option '{name}'{of_owner}: {within.complaint(number)}")
 
 
 def _finite(number: float) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from harness.records.paired_tests import Paired, Unpaired, compare
+from harness.records.observations import Unpaired
+from harness.records.paired_tests import Paired, compare
 from harness.records.record import RunRecord
 from harness.records.results import Metric
 
@@ -24,7 +25,7 @@ class Cause(NamedTuple):
     b: str
 
 
-class Change(NamedTuple):
+class MetricChange(NamedTuple):
     """One metric of both records, None where a record lacks it; ``part`` is its slice."""
 
     metric: str
@@ -46,7 +47,7 @@ class Difference:
 
     a: RunRecord
     b: RunRecord
-    changes: tuple[Change, ...]
+    changes: tuple[MetricChange, ...]
     paired: Paired | Unpaired
     causes: tuple[Cause, ...]
 
@@ -111,7 +112,7 @@ def causes(a: RunRecord, b: RunRecord) -> Iterator[Cause]:
 def _made(record: RunRecord) -> dict[str, dict[str, Any]]:
     spec, where, calibration = record.spec, record.environment, record.spec.calibration
     done, result = record.compression, record.result
-    whose = {} if calibration is None else calibration.model_dump()
+    calibration_options = {} if calibration is None else calibration.model_dump()
     return {
         "code": {"harness": where.harness, "commit": where.commit, "uncommitted": where.dirty},
         "weights": {
@@ -129,7 +130,7 @@ def _made(record: RunRecord) -> dict[str, dict[str, Any]]:
             "ranks": _ranks(record),
         },
         "calibration": {
-            **whose,
+            **calibration_options,
             "fingerprint": record.calibration.fingerprint if record.calibration else None,
         },
         "data": record.data.model_dump(),
@@ -162,12 +163,12 @@ def _ranks(record: RunRecord) -> str | None:
     return f"{sum(layer.rank for layer in layers)} over {len(layers)} layers"
 
 
-def _changes(a: RunRecord, b: RunRecord) -> Iterator[Change]:
+def _changes(a: RunRecord, b: RunRecord) -> Iterator[MetricChange]:
     first, second = _metrics(a), _metrics(b)
     for key in dict.fromkeys([*first, *second]):
-        values = [found[key].value if key in found else None for found in (first, second)]
+        values = [metrics[key].value if key in metrics else None for metrics in (first, second)]
         if values[0] != values[1]:
-            yield Change(*key, *values)
+            yield MetricChange(*key, *values)
 
 
 def _metrics(record: RunRecord) -> dict[tuple[str, str | None], Metric]:

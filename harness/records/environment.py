@@ -29,7 +29,7 @@ def describe(device: str, *, offloaded: bool) -> Environment:
         dirty=dirty,
         python=platform.python_version(),
         platform=platform.platform(),
-        packages={name: found for name in RECORDED_PACKAGES if (found := _version(name))},
+        packages={name: installed for name in RECORDED_PACKAGES if (installed := _version(name))},
         device=device,
         device_name=_device_name(device),
         threads=torch.get_num_threads(),

@@ -12,7 +12,7 @@ RANK: dict[Status, int] = {"failed": 0, "incomplete": 1, "complete": 2}
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredRecord:
     """A record and the file it was read from."""
 
     path: Path
@@ -26,8 +26,8 @@ class Conflict:
     ``what`` is the first thing they differ in, ``values`` what each of the two says.
     """
 
-    first: Found
-    second: Found
+    first: StoredRecord
+    second: StoredRecord
     what: str
     values: tuple[str, str]
 
@@ -43,29 +43,29 @@ class Conflict:
 class Merged:
     """One record of each cell in the order found, and the cells on which there is no agreement."""
 
-    kept: tuple[Found, ...]
+    kept: tuple[StoredRecord, ...]
     conflicts: tuple[Conflict, ...]
 
 
-def merged(records: Iterable[Found]) -> Merged:
+def merged(records: Iterable[StoredRecord]) -> Merged:
     """Bring ``records`` together.
 
     Of a cell the most complete record counts; of several equally complete ones with the same
     numbers the first. Failures have no numbers, of them the first counts too.
     """
-    kept: dict[str, Found] = {}
+    kept: dict[str, StoredRecord] = {}
     conflicts: list[Conflict] = []
-    for found in records:
-        other = kept.setdefault(found.record.run_id, found)
-        if RANK[found.record.status] > RANK[other.record.status]:
-            kept[found.record.run_id] = found
-        elif found.record.status == other.record.status:
-            differing = _difference(other.record, found.record)
+    for stored in records:
+        other = kept.setdefault(stored.record.run_id, stored)
+        if RANK[stored.record.status] > RANK[other.record.status]:
+            kept[stored.record.run_id] = stored
+        elif stored.record.status == other.record.status:
+            differing = _difference(other.record, stored.record)
             if differing:
-                conflicts.append(Conflict(other, found, *differing))
+                conflicts.append(Conflict(other, stored, *differing))
     disputed = {conflict.first.record.run_id for conflict in conflicts}
     return Merged(
-        kept=tuple(found for run_id, found in kept.items() if run_id not in disputed),
+        kept=tuple(stored for run_id, stored in kept.items() if run_id not in disputed),
         conflicts=tuple(conflicts),
     )
 
@@ -81,9 +81,9 @@ def _difference(a: RunRecord, b: RunRecord) -> tuple[str, tuple[str, str]] | Non
 
 
 def _numbers(record: RunRecord) -> dict[str, str]:
-    found: dict[str, str] = {}
+    numbers: dict[str, str] = {}
     for metric in record.result.metrics if record.result else ():
         name = f"{metric.name} {metric.slice}" if metric.slice else metric.name
-        found[name] = repr(metric.value)
-        found[f"n of {name}"] = str(metric.n)
-    return found
+        numbers[name] = repr(metric.value)
+        numbers[f"n of {name}"] = str(metric.n)
+    return numbers

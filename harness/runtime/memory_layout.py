@@ -9,7 +9,7 @@ WIDE = 4
 """From this many times more inputs than outputs on, a vector's product reads rows faster."""
 
 
-def lay_out(layer: nn.Module) -> None:
+def set_memory_layout(layer: nn.Module) -> None:
     """Let the matrices of ``layer`` lie column after column where a CPU multiplies faster so.
 
     A product with one vector, as decoding takes, then streams through memory up to 1.5 times as

@@ -13,7 +13,7 @@ STEP = 8
 """Products are fastest where inner dimensions are multiples of it."""
 
 
-class OrderedIdentity(nn.Module):
+class SingleGatherIdentity(nn.Module):
     """``y = F (x'[:r] + T x'[r:]) + bias`` where ``x'`` is ``x`` in another order.
 
     ``F: [d_out, r]``, ``T: [r, d_in - r]``; ``order: [d_in]`` says what ``x'`` reads, None that
@@ -39,7 +39,7 @@ class OrderedIdentity(nn.Module):
         return F.linear(latent, self.F, self.bias).view(*x.shape[:-1], len(self.F))
 
 
-def ordered(factor: InputIdentity | HeadIdentity) -> OrderedIdentity:
+def with_single_gather(factor: InputIdentity | HeadIdentity) -> SingleGatherIdentity:
     """``factor`` with its two gathers made one, none if it reads its input in order.
 
     The identity blocks of heads are written out: a product with ``h d_h^2`` more weights takes
@@ -54,4 +54,4 @@ def ordered(factor: InputIdentity | HeadIdentity) -> OrderedIdentity:
         weight = torch.cat([weight, weight @ T[:, :more]], 1)
         T = torch.cat([T[:, more:], T.new_zeros(more, T.shape[1] - more)])
     bias = None if factor.bias is None else factor.bias.detach()
-    return OrderedIdentity(weight, T, None if in_order(factor) else order, bias)
+    return SingleGatherIdentity(weight, T, None if in_order(factor) else order, bias)

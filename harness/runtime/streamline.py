@@ -34,8 +34,8 @@ from harness.layers.factors import (
 from harness.layers.fused import FusedFactors, Part
 from harness.layers.roles import Role
 from harness.runtime.materialize import LowRankForm, cheapest
-from harness.runtime.memory_layout import lay_out
-from harness.runtime.single_gather import ordered
+from harness.runtime.memory_layout import set_memory_layout
+from harness.runtime.single_gather import with_single_gather
 
 
 @torch.no_grad()
@@ -48,10 +48,10 @@ def streamline(model: PreTrainedModel, family: Family) -> PreTrainedModel:
     """
     for block in family.all_blocks(model):
         paths = _paths(block)
-        _order_neurons(block.module, paths)
+        _permute_neurons(block.module, paths)
         for path in paths.values():
             quick = quickest(block.module.get_submodule(path))
-            lay_out(quick)
+            set_memory_layout(quick)
             block.module.set_submodule(path, quick)
     return model
 
@@ -60,12 +60,12 @@ def quickest(layer: nn.Module) -> nn.Module:
     """What computes the same as ``layer``, a factor, in the least time."""
     if isinstance(layer, LowRankForm):
         layer = cheapest(layer)
-    return ordered(layer) if isinstance(layer, InputIdentity | HeadIdentity) else layer
+    return with_single_gather(layer) if isinstance(layer, InputIdentity | HeadIdentity) else layer
 
 
 def _paths(block: Block) -> dict[Role, str]:
     """Of the layers of ``block`` that are in factor form and whose latents nobody asks for."""
-    found: dict[Role, str] = {}
+    paths: dict[Role, str] = {}
     latent = isinstance(block.module.get_submodule(block.stack.attention), LatentAttention)
     for role, layer in block.stack.layers.items():
         if latent and role in ("key", "value"):
@@ -73,13 +73,13 @@ def _paths(block: Block) -> dict[Role, str]:
         path = layer.path if isinstance(layer, Part) else layer
         module = block.module.get_submodule(path)
         if isinstance(module, FusedFactors):
-            found[role] = f"{path}.{role}"
+            paths[role] = f"{path}.{role}"
         elif isinstance(module, CompressedLinear):
-            found[role] = path
-    return found
+            paths[role] = path
+    return paths
 
 
-def _order_neurons(block: nn.Module, paths: Mapping[Role, str]) -> None:
+def _permute_neurons(block: nn.Module, paths: Mapping[Role, str]) -> None:
     """Let the MLP's neurons come in the order in which the down projection reads them.
 
     That can be done where all its layers are in factor form.
@@ -92,12 +92,12 @@ def _order_neurons(block: nn.Module, paths: Mapping[Role, str]) -> None:
     for path in inner:
         layer = block.get_submodule(path)
         assert isinstance(layer, CompressedLinear)
-        block.set_submodule(path, in_rows(layer, order))
+        block.set_submodule(path, with_permuted_rows(layer, order))
     kept, rest = torch.arange(len(order), device=order.device).tensor_split([down.rank])
     block.set_submodule(paths["down"], InputIdentity(down.F, down.T, kept, rest, down.bias))
 
 
-def in_rows(layer: CompressedLinear, order: Tensor) -> CompressedLinear:
+def with_permuted_rows(layer: CompressedLinear, order: Tensor) -> CompressedLinear:
     """``layer`` with output ``y[order]`` in the place of ``y``.
 
     Raises:
@@ -112,7 +112,7 @@ def in_rows(layer: CompressedLinear, order: Tensor) -> CompressedLinear:
         case InputIdentity():
             return InputIdentity(layer.F[order], layer.T, layer.kept, layer.rest, bias)
         case OutputIdentity():
-            place = order.argsort()
-            kept, rest = place[layer.kept.long()], place[layer.rest.long()]
+            position = order.argsort()
+            kept, rest = position[layer.kept.long()], position[layer.rest.long()]
             return OutputIdentity(layer.F, layer.T, kept, rest, bias)
     raise TypeError(f"the rows of {layer.form} cannot be exchanged")

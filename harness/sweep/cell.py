@@ -31,12 +31,12 @@ def do_job(text: bytes | str, device: str | None) -> str:
     return ANSWER.dump_json(answer.with_notices(tuple(kept))).decode()
 
 
-def plan_of(request: Request, lookups: Resolver | None = None) -> tuple[Plan, Cell]:
+def plan_of(request: Request, resolver: Resolver | None = None) -> tuple[Plan, Cell]:
     """The plan of nothing but the last cell of ``request``, and that cell.
 
     The dense reference of a compressed cell is another worker's.
     """
-    plan = make_plan(request, lookups)
+    plan = make_plan(request, resolver)
     variant = plan.variants[-1]
     return replace(plan, variants=(variant,)), variant.cells[0]
 

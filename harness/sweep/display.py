@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: a live table on a terminal, else one line a change."""
+"""What a person sees of a sweep: a live table on a terminal, else a line for each update."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harness.sweep.running import Change, Show
+from harness.sweep.running import CellUpdate, Show
 
 AROUND = 6
 """Lines of a terminal that are not for cells: frame, heading, summary, prompt."""
@@ -21,9 +21,9 @@ AROUND = 6
 
 @contextmanager
 def display(titles: Sequence[str]) -> Iterator[Show]:
-    """Give a function to call with every change of the cells called ``titles``."""
+    """Give a function to call with every update of the cells called ``titles``."""
     if not sys.stderr.isatty():
-        yield lambda change: _line(titles, change)
+        yield lambda update: _line(titles, update)
         return
     console = Console(stderr=True)
     board = Board(titles)
@@ -33,20 +33,20 @@ def display(titles: Sequence[str]) -> Iterator[Show]:
         refresh_per_second=2,
     ):
 
-        def show(change: Change) -> None:
-            for notice in change.notices:
-                console.print(Text(f"{titles[change.position]}: {notice}"))
-            board.show(change)
+        def show(update: CellUpdate) -> None:
+            for notice in update.notices:
+                console.print(Text(f"{titles[update.position]}: {notice}"))
+            board.show(update)
 
         yield show
 
 
-def _line(titles: Sequence[str], change: Change) -> None:
-    if change.state == "pending":
+def _line(titles: Sequence[str], update: CellUpdate) -> None:
+    if update.state == "pending":
         return
-    name = f"[{change.position + 1}/{len(titles)}] {titles[change.position]}"
-    more = change.error or change.value
-    lines = [*change.notices, f"{change.state}: {more}" if more else change.state]
+    name = f"[{update.position + 1}/{len(titles)}] {titles[update.position]}"
+    more = update.error or update.value
+    lines = [*update.notices, f"{update.state}: {more}" if more else update.state]
     sys.stderr.write("".join(f"{name}: {line}\n" for line in lines))
     sys.stderr.flush()
 
@@ -56,32 +56,32 @@ class Board:
 
     def __init__(self, titles: Sequence[str]) -> None:
         self._titles = titles
-        self._changes = [Change(position, "pending") for position in range(len(titles))]
+        self._updates = [CellUpdate(position, "pending") for position in range(len(titles))]
         self._started: dict[int, float] = {}
         self._took: dict[int, float] = {}
 
-    def show(self, change: Change) -> None:
-        """Take in a change; the screen follows by itself."""
+    def show(self, update: CellUpdate) -> None:
+        """Take in an update; the screen follows by itself."""
         now = time.monotonic()
-        if change.state.startswith("running"):
-            self._started[change.position] = now
-        elif change.position in self._started:
-            self._took[change.position] = now - self._started.pop(change.position)
-        self._changes[change.position] = change
+        if update.state.startswith("running"):
+            self._started[update.position] = now
+        elif update.position in self._started:
+            self._took[update.position] = now - self._started.pop(update.position)
+        self._updates[update.position] = update
 
     def table(self, height: int) -> Table:
         """The board as it stands in at most ``height`` rows; called from the screen's thread."""
-        counts = Counter(change.state.partition(" ")[0] for change in self._changes)
+        counts = Counter(update.state.partition(" ")[0] for update in self._updates)
         title = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         table = Table("cell", "state", "value", "seconds", title=title, title_justify="left")
         for position in self._rows(height):
-            change = self._changes[position]
+            update = self._updates[position]
             start = self._started.get(position)
             took = self._took.get(position) if start is None else time.monotonic() - start
             table.add_row(
                 Text(self._titles[position]),
-                change.state,
-                Text(change.error or change.value, overflow="ellipsis", no_wrap=True),
+                update.state,
+                Text(update.error or update.value, overflow="ellipsis", no_wrap=True),
                 "" if took is None else f"{took:.0f}",
             )
         return table
@@ -91,6 +91,6 @@ class Board:
         weight = {"running": 0, "failed": 1, "incomplete": 1, "busy": 2, "pending": 3}
 
         def importance(position: int) -> int:
-            return weight.get(self._changes[position].state.partition(" ")[0], 4)
+            return weight.get(self._updates[position].state.partition(" ")[0], 4)
 
         return sorted(sorted(range(len(self._titles)), key=importance)[:height])

@@ -102,8 +102,8 @@ def flops_per_token(subject: Subject, spec: RunSpec) -> int:
     scale = 1 - spec.ratio if spec.scope != "vision" else 1.0
     removed = subject.decoder - round(scale * subject.decoder)
     window = spec.task.options.get("window")
-    seen = window + 1 if isinstance(window, int) else 0
-    return subject.count.flops - 2 * removed + seen * subject.count.attention_flops // 2
+    positions = window + 1 if isinstance(window, int) else 0
+    return subject.count.flops - 2 * removed + positions * subject.count.attention_flops // 2
 
 
 def expected_seconds(spec: RunSpec, records: Sequence[RunRecord]) -> float | None:

@@ -22,9 +22,9 @@ from harness.plugins.options import configure
 from harness.records.spec import DENSE, CalibrationSpec, TaskSpec
 from harness.sweep.recipe import (
     CalibrationEntry,
-    Change,
     MethodEntry,
     ModelEntry,
+    OverrideSettings,
     Recipe,
     TaskEntry,
     When,
@@ -65,9 +65,9 @@ def requests(recipe: Recipe, output: Path) -> list[Request]:
         if not any(point.matches(override.when) for point in points):
             raise UsageError(f"override {number} matches no cell; correct its 'when', or remove it")
     cells = [
-        _request(recipe, point, change, output)
+        _request(recipe, point, settings, output)
         for point in points
-        if not (change := _change(recipe, point)).skip
+        if not (settings := _settings(recipe, point)).skip
     ]
     return _distinct([*map(reference, cells), *cells])
 
@@ -95,28 +95,28 @@ def _points(recipe: Recipe) -> Iterator[_Point]:
         yield _Point(*axes)
 
 
-def _change(recipe: Recipe, point: _Point) -> Change:
+def _settings(recipe: Recipe, point: _Point) -> OverrideSettings:
     """All overrides of ``point`` as one."""
     merged: dict[str, Any] = {}
     for override in recipe.overrides:
         if point.matches(override.when):
             for key, value in override.set.model_dump(exclude_unset=True).items():
                 merged[key] = merged.get(key, {}) | value if isinstance(value, dict) else value
-    return Change.model_validate(merged)
+    return OverrideSettings.model_validate(merged)
 
 
-def _request(recipe: Recipe, point: _Point, change: Change, output: Path) -> Request:
-    options = dict(point.method.options) | change.options
-    task = _task(point.task, change)
+def _request(recipe: Recipe, point: _Point, settings: OverrideSettings, output: Path) -> Request:
+    options = dict(point.method.options) | settings.options
+    task = _task(point.task, settings)
     dense = point.method.name == DENSE
     if not dense:
         configure(compressors.get(point.method.name).config, options, point.method.name)
-    layers = (change, point.model, recipe)
+    layers = (settings, point.model, recipe)
 
     def setting(name: str) -> Any:
         return next(v for layer in layers if (v := getattr(layer, name)) is not None)
 
-    calibration = _calibration(recipe.calibration, change.calibration, task, point.seed)
+    calibration = _calibration(recipe.calibration, settings.calibration, task, point.seed)
     request = Request(
         methods={point.method.name: options},
         ratios=(point.ratio,),
@@ -132,11 +132,11 @@ def _request(recipe: Recipe, point: _Point, change: Change, output: Path) -> Req
     return reference(request) if dense else request
 
 
-def _task(entry: TaskEntry, change: Change) -> TaskSpec:
-    options = entry.options | change.task_options
+def _task(entry: TaskEntry, settings: OverrideSettings) -> TaskSpec:
+    options = entry.options | settings.task_options
     configure(find_task(entry.name).config, options, entry.name)
     return TaskSpec(
-        name=entry.name, data=entry.data, limit=change.limit or entry.limit, options=options
+        name=entry.name, data=entry.data, limit=settings.limit or entry.limit, options=options
     )
 
 
@@ -165,10 +165,10 @@ def _calibration(
 
 def _distinct(cells: list[Request]) -> list[Request]:
     """Without repetitions; where and how fast a cell runs does not make it another."""
-    found: dict[str, Request] = {}
+    distinct: dict[str, Request] = {}
     for cell in cells:
         # Options are told apart by type too: True is no 1.
         key = repr((cell.model, cell.methods, cell.ratios, cell.tasks, cell.calibration,
                     cell.scope, cell.dtype, cell.seed))  # fmt: skip
-        found.setdefault(key, cell)
-    return list(found.values())
+        distinct.setdefault(key, cell)
+    return list(distinct.values())

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from harness.records.document import Document
 from harness.records.spec import Dtype, Option, Ratio, Scope
 
-Count = Annotated[int, Field(ge=1)]
+PositiveInteger = Annotated[int, Field(ge=1)]
 
 
 class ModelEntry(Document):
@@ -17,7 +17,7 @@ class ModelEntry(Document):
 
     name: str
     dtype: Dtype | None = None
-    batch_size: Count | None = None
+    batch_size: PositiveInteger | None = None
     device: str | None = None
     scope: Scope | None = None
 
@@ -34,7 +34,7 @@ class TaskEntry(Document):
 
     name: str
     data: str | None = None
-    limit: Count | None = None
+    limit: PositiveInteger | None = None
     options: dict[str, Option] = Field(default_factory=dict)
 
 
@@ -42,7 +42,7 @@ class CalibrationEntry(Document):
     """What of the standard calibration is replaced."""
 
     text: str | None = None
-    samples: Count | None = None
+    samples: PositiveInteger | None = None
     self_samples: Annotated[int, Field(ge=0)] | None = None
     length: Annotated[int, Field(ge=2)] | None = None
 
@@ -57,15 +57,15 @@ class When(Document):
     seed: int | None = None
 
 
-class Change(Document):
+class OverrideSettings(Document):
     """What an override sets; ``options`` are the method's and are added to those it has."""
 
     skip: bool = False
     dtype: Dtype | None = None
-    batch_size: Count | None = None
+    batch_size: PositiveInteger | None = None
     device: str | None = None
     scope: Scope | None = None
-    limit: Count | None = None
+    limit: PositiveInteger | None = None
     options: dict[str, Option] = Field(default_factory=dict)
     task_options: dict[str, Option] = Field(default_factory=dict)
     calibration: CalibrationEntry = CalibrationEntry()
@@ -75,7 +75,7 @@ class Override(Document):
     """A change for the cells that ``when`` matches; a later override wins."""
 
     when: When
-    set: Change
+    set: OverrideSettings
 
 
 class Recipe(Document):
@@ -93,7 +93,7 @@ class Recipe(Document):
     scope: Scope = "language"
     dtype: Dtype = "float32"
     device: str = "cpu"
-    batch_size: Count = 8
+    batch_size: PositiveInteger = 8
     overrides: tuple[Override, ...] = ()
 
     @model_validator(mode="after")

@@ -45,7 +45,9 @@ def parse_recipe(file: YamlFile) -> Recipe:
     if not isinstance(file.value, Mapping):
         raise UsageError(f"{file.path}:1: a recipe is a mapping; start with 'models:'")
     try:
-        return Recipe.model_validate({key: _entries(key, one) for key, one in file.value.items()})
+        return Recipe.model_validate(
+            {key: _entries(key, value) for key, value in file.value.items()}
+        )
     except ValidationError as error:
         raise _explained(file, error) from error
 
@@ -53,7 +55,7 @@ def parse_recipe(file: YamlFile) -> Recipe:
 def _entries(key: str, value: Any) -> Any:
     if key not in NAMED or not isinstance(value, list):
         return value
-    return [_entry(key, one) if isinstance(one, str) else one for one in value]
+    return [_entry(key, item) if isinstance(item, str) else item for item in value]
 
 
 def _entry(key: str, text: str) -> dict[str, str]:
@@ -63,7 +65,7 @@ def _entry(key: str, text: str) -> dict[str, str]:
 
 def _explained(file: YamlFile, error: ValidationError) -> UsageError:
     # A wrong key is the cause where a missing one is the consequence.
-    errors = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    errors = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first = errors[0]
     place = first["loc"]
     where = file.where(place)
@@ -89,4 +91,6 @@ def _document_at(place: tuple[str | int, ...]) -> type[Document]:
 def _document_in(annotation: Any) -> type[Document] | None:
     if isinstance(annotation, type) and issubclass(annotation, Document):
         return annotation
-    return next((found for one in get_args(annotation) if (found := _document_in(one))), None)
+    return next(
+        (document for part in get_args(annotation) if (document := _document_in(part))), None
+    )

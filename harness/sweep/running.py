@@ -13,12 +13,12 @@ from harness.records import store
 from harness.records.record import RunRecord
 from harness.sweep.engines.engine import Ended, Engine, Started
 from harness.sweep.job import ANSWER, JOB, Job, headline
-from harness.sweep.shared_folder import shelf
-from harness.sweep.status import Entry
+from harness.sweep.shared_folder import shared_folder
+from harness.sweep.status import CellStatus
 
 
 @dataclass(frozen=True)
-class Change:
+class CellUpdate:
     """The cell at ``position`` is now in ``state``; ``error`` says why it failed."""
 
     position: int
@@ -28,7 +28,7 @@ class Change:
     notices: tuple[str, ...] = ()
 
 
-Show = Callable[[Change], None]
+Show = Callable[[CellUpdate], None]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,13 @@ class Workers:
 
 
 def run_cells(
-    entries: Sequence[Entry], output: Path, workers: Workers, *, retry_failed: bool, show: Show
-) -> list[Change]:
+    statuses: Sequence[CellStatus],
+    output: Path,
+    workers: Workers,
+    *,
+    retry_failed: bool,
+    show: Show,
+) -> list[CellUpdate]:
     """Do what is not done, in order, and return how every cell ended.
 
     A cell that fails fails alone. Cells that another sweep is at come last, when it will
@@ -63,82 +68,82 @@ def run_cells(
         UsageError: the engine cannot be used here, or a record is damaged.
         InfrastructureError: no record can be written, or no cluster answers.
     """
-    ends = [_standing(position, entry) for position, entry in enumerate(entries)]
-    for change in ends:
-        show(change)
-    todo = [at for at, entry in enumerate(entries) if _wanted(entry, retry_failed)]
+    ends = [_standing(position, status) for position, status in enumerate(statuses)]
+    for update in ends:
+        show(update)
+    todo = [at for at, status in enumerate(statuses) if _wanted(status, retry_failed)]
     if not todo:
         return ends
-    sharing = _sharing(entries, todo)
-    with shelf(output) as folder:
+    sharing = _sharing(statuses, todo)
+    with shared_folder(output) as folder:
         for wait in (False, True):
-            jobs = [_job(entries[at], wait, folder if at in sharing else None) for at in todo]
+            jobs = [_job(statuses[at], wait, folder if at in sharing else None) for at in todo]
             for event in workers.work(jobs, folder) if jobs else ():
                 at = todo[event.position]
-                ends[at] = _change(event, at, entries[at], output)
+                ends[at] = _update(event, at, statuses[at], output)
                 show(ends[at])
             todo = [at for at in todo if ends[at].state == "busy"]
     return ends
 
 
-def _standing(position: int, entry: Entry) -> Change:
-    if entry.record:
-        record = entry.record
-        return Change(position, record.status, record.error, headline(record))
-    return Change(position, "failed" if entry.missing else "pending", entry.missing or None)
+def _standing(position: int, status: CellStatus) -> CellUpdate:
+    if status.record:
+        record = status.record
+        return CellUpdate(position, record.status, record.error, headline(record))
+    return CellUpdate(position, "failed" if status.missing else "pending", status.missing or None)
 
 
-def _wanted(entry: Entry, retry_failed: bool) -> bool:
-    if entry.record is None:
-        return not entry.missing
-    return entry.record.status != "complete" and retry_failed
+def _wanted(status: CellStatus, retry_failed: bool) -> bool:
+    if status.record is None:
+        return not status.missing
+    return status.record.status != "complete" and retry_failed
 
 
-def _job(entry: Entry, wait: bool, shared: Path | None) -> Job:
-    return Job(entry.request, entry.record.digest if entry.record else "", wait, shared)
+def _job(status: CellStatus, wait: bool, shared: Path | None) -> Job:
+    return Job(status.request, status.record.digest if status.record else "", wait, shared)
 
 
-def _sharing(entries: Sequence[Entry], todo: Sequence[int]) -> set[int]:
+def _sharing(statuses: Sequence[CellStatus], todo: Sequence[int]) -> set[int]:
     """The cells whose statistics another one needs too."""
-    wanted = {at: key for at in todo if (key := _statistics(entries[at]))}
+    wanted = {at: key for at in todo if (key := _statistics(statuses[at]))}
     count = Counter(wanted.values())
     return {at for at, key in wanted.items() if count[key] > 1}
 
 
-def _statistics(entry: Entry) -> str | None:
+def _statistics(status: CellStatus) -> str | None:
     """What tells apart the statistics a cell needs; None if no other cell has use of them."""
-    if entry.spec.method.options.get("propagation") != "original":
+    if status.spec.method.options.get("propagation") != "original":
         return None
-    request = entry.request
+    request = status.request
     return repr((request.model, request.calibration, request.scope, request.dtype,
                  request.batch_size, request.device))  # fmt: skip
 
 
-def _change(event: Started | Ended, at: int, entry: Entry, output: Path) -> Change:
+def _update(event: Started | Ended, at: int, status: CellStatus, output: Path) -> CellUpdate:
     """What ``event`` says about the cell at ``at``; its record is in ``output`` afterwards."""
     if isinstance(event, Started):
         again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
-        return Change(at, f"running{again}")
+        return CellUpdate(at, f"running{again}")
     if event.answer is None:
-        return Change(at, "failed", event.reason)
+        return CellUpdate(at, "failed", event.reason)
     answer = ANSWER.validate_json(event.answer)
     record = answer.record
     if record is None:
-        return Change(at, answer.status, answer.error, notices=answer.notices)
-    if entry.cell and entry.cell.run_id != record.run_id:
+        return CellUpdate(at, answer.status, answer.error, notices=answer.notices)
+    if status.cell and status.cell.run_id != record.run_id:
         error = (
             f"its worker found other weights or data under these names (it recorded "
-            f"{record.run_id}, not {entry.cell.run_id}); leave them as they are during a sweep, "
+            f"{record.run_id}, not {status.cell.run_id}); leave them as they are during a sweep, "
             "and the same on all machines"
         )
-        return Change(at, "failed", error, notices=answer.notices)
-    _keep(record, entry, output)
-    return Change(at, record.status, record.error, headline(record), answer.notices)
+        return CellUpdate(at, "failed", error, notices=answer.notices)
+    _keep(record, status, output)
+    return CellUpdate(at, record.status, record.error, headline(record), answer.notices)
 
 
-def _keep(record: RunRecord, entry: Entry, output: Path) -> None:
+def _keep(record: RunRecord, status: CellStatus, output: Path) -> None:
     """Write what a machine that does not share ``output`` has recorded."""
-    found = store.find(output, record.run_id)
-    replaced = entry.record.digest if entry.record else ""
-    if found is None or found.digest == replaced != record.digest:
+    stored = store.find(output, record.run_id)
+    replaced = status.record.digest if status.record else ""
+    if stored is None or stored.digest == replaced != record.digest:
         store.save(record, output)

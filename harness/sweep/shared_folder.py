@@ -15,7 +15,7 @@ OWNER = "owner"
 
 
 @contextmanager
-def shelf(output: Path) -> Iterator[Path]:
+def shared_folder(output: Path) -> Iterator[Path]:
     """Make the folder, and remove those whose sweep was killed.
 
     Raises:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import AssetError
-from harness.experiments.plan import Cell, spec_of
+from harness.experiments.cell_spec import spec_of
+from harness.experiments.plan import Cell
 from harness.experiments.request import Request
 from harness.experiments.resolve import Resolver
 from harness.records import store
@@ -17,7 +18,7 @@ from harness.sweep.cell import plan_of
 
 
 @dataclass(frozen=True)
-class Entry:
+class CellStatus:
     """One cell of a sweep as it stands.
 
     Attributes:
@@ -63,7 +64,7 @@ class Entry:
         return "pending" if self.cell else "missing"
 
 
-def survey(requests: Iterable[Request]) -> list[Entry]:
+def cell_statuses(requests: Iterable[Request]) -> list[CellStatus]:
     """Every cell with its record; fetches what is not in the caches and can be had.
 
     Cells share models and data, so each is looked up and hashed once.
@@ -71,17 +72,17 @@ def survey(requests: Iterable[Request]) -> list[Entry]:
     Raises:
         UsageError: an option or a name is wrong, or a record is damaged.
     """
-    lookups = Resolver()
-    return [_entry(request, lookups) for request in requests]
+    resolver = Resolver()
+    return [_cell_status(request, resolver) for request in requests]
 
 
-def _entry(request: Request, lookups: Resolver) -> Entry:
+def _cell_status(request: Request, resolver: Resolver) -> CellStatus:
     spec = spec_of(request)
     folder = None
     try:
-        folder = lookups.model(request.model).folder
-        _, cell = plan_of(request, lookups)
+        folder = resolver.model(request.model).folder
+        _, cell = plan_of(request, resolver)
     except AssetError as error:
-        return Entry(request, spec, missing=" ".join(str(error).split()), folder=folder)
+        return CellStatus(request, spec, missing=" ".join(str(error).split()), folder=folder)
     record = cell.done or store.find(request.output, cell.run_id)
-    return Entry(request, spec, cell, record, folder=folder)
+    return CellStatus(request, spec, cell, record, folder=folder)

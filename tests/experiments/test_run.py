@@ -158,7 +158,7 @@ def test_calibration_is_shared_by_all_that_start_from_the_original(request_one, 
         calls.append(arguments)
         return collect(*arguments, **keywords)
 
-    monkeypatch.setattr("harness.experiments.runner.collect", counted)
+    monkeypatch.setattr("harness.experiments.shared_statistics.collect", counted)
     monkeypatch.setattr("harness.compression.pipeline.collect", counted)
     original, sequential = ({"propagation": one} for one in ("original", "sequential"))
     methods = {"svd": original, "latentllm": original, "asvd-l2": sequential}
@@ -241,7 +241,7 @@ def test_statistics_are_forgotten_before_the_last_model_that_needs_them_is_measu
         alive.append(sum(block() is not None for block in seen))
         raise InfrastructureError("enough")
 
-    monkeypatch.setattr("harness.experiments.runner.collect", remembered)
+    monkeypatch.setattr("harness.experiments.shared_statistics.collect", remembered)
     monkeypatch.setattr(PreparedPerplexity, "evaluate", evaluate)
     methods = {"svd": {"propagation": "original"}, "latentllm": {}, "asvd-l2": last}
     run(replace(request_one, methods=methods, tasks=request_one.tasks[:1]))

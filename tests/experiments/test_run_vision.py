@@ -93,7 +93,7 @@ def test_each_task_is_calibrated_on_its_own_training_split(request_for, name):
 def test_original_propagation_collects_once_a_calibration(request_for, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "harness.experiments.runner.collect",
+        "harness.experiments.shared_statistics.collect",
         lambda *arguments, **keywords: calls.append(1) or collect(*arguments, **keywords),
     )
     methods = {name: {"propagation": "original"} for name in ("svd", "asvd-l2")}

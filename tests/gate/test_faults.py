@@ -20,7 +20,8 @@ from harness.experiments.runner import run_plan
 from harness.gate.baseline import Baseline, observed
 from harness.gate.calibrate import calibrated
 from harness.gate.judge import compared, judge
-from harness.records.paired_tests import Observations, compare_observed
+from harness.records.observations import Observations
+from harness.records.paired_tests import compare_observed
 from harness.records.record import RunRecord
 from harness.records.spec import CalibrationSpec, TaskSpec
 

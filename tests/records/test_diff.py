@@ -10,7 +10,8 @@ import pytest
 from harness.cli.main import main
 from harness.records import store
 from harness.records.diff import causes, difference, folder_difference
-from harness.records.paired_tests import Paired, Unpaired
+from harness.records.observations import Unpaired
+from harness.records.paired_tests import Paired
 from harness.records.results import Sample
 from harness.records.spec import CalibrationSpec
 from tests.helpers.board_records import answers, dense, make_record

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from harness.errors import NonFiniteError
-from harness.records.paired_tests import Paired, Unpaired, compare
+from harness.records.observations import Unpaired
+from harness.records.paired_tests import Paired, compare
 from harness.records.results import Metric, Sample, TaskResult
 
 

@@ -29,11 +29,11 @@ from harness.models.language_model import share_copy
 from harness.plugins.options import configure
 from harness.profile.measure import materialised
 from harness.profile.skeleton import shapes_of, skeleton
-from harness.runtime import materialize as written
+from harness.runtime import materialize
 from harness.runtime.materialize import cheapest, compression, decompression
-from harness.runtime.memory_layout import lay_out
-from harness.runtime.single_gather import STEP, OrderedIdentity, ordered
-from harness.runtime.streamline import in_rows, quickest, streamline
+from harness.runtime.memory_layout import set_memory_layout
+from harness.runtime.single_gather import STEP, SingleGatherIdentity, with_single_gather
+from harness.runtime.streamline import quickest, streamline, with_permuted_rows
 from tests.helpers.tiny_models import (
     MODELS,
     random_calibration,
@@ -54,8 +54,8 @@ CHOICES = [
     ("twinroot", {"ranks": "uniform"}),
 ]
 FORMS_OF = {
-    "ordered": {OrderedIdentity},
-    "plain": {LowRank, OrderedIdentity},  # the down projection, which gathers nothing
+    "single gather": {SingleGatherIdentity},
+    "plain": {LowRank, SingleGatherIdentity},  # the down projection, which gathers nothing
     "dense": {DenseLinear},
 }
 TIGHT = {torch.float64: 1e-12, torch.float32: 2e-5}
@@ -80,17 +80,17 @@ def name(request):
     return request.param
 
 
-@pytest.fixture(params=["cheapest", "ordered", "plain", "dense"])
+@pytest.fixture(params=["cheapest", "single gather", "plain", "dense"])
 def form(request, monkeypatch):
     """Layers in the form that suits them, or all that can be in the same."""
     gather, saving = {
-        "cheapest": (written.GATHER, written.SAVING),
-        "ordered": (0, 9),
+        "cheapest": (materialize.GATHER, materialize.SAVING),
+        "single gather": (0, 9),
         "plain": (10**6, 9),
         "dense": (0, 0),
     }[request.param]
-    monkeypatch.setattr(written, "GATHER", gather)
-    monkeypatch.setattr(written, "SAVING", saving)
+    monkeypatch.setattr(materialize, "GATHER", gather)
+    monkeypatch.setattr(materialize, "SAVING", saving)
     return request.param
 
 
@@ -153,19 +153,21 @@ def test_a_model_that_shares_its_tensors_stays_as_it_was(one_thread):
 def test_every_layer_takes_the_form_asked_for(name, form, one_thread):
     done = compressed(name, "latentllm", {})
     model = streamline(done.model, done.family)
-    found = {type(m) for m in model.modules() if isinstance(m, CompressedLinear | OrderedIdentity)}
+    found = {
+        type(m) for m in model.modules() if isinstance(m, CompressedLinear | SingleGatherIdentity)
+    }
     assert form == "cheapest" or found == FORMS_OF[form]
 
 
 def test_the_down_projection_gathers_nothing(name, one_thread, monkeypatch):
-    monkeypatch.setattr(written, "GATHER", 0)
-    monkeypatch.setattr(written, "SAVING", 9)
+    monkeypatch.setattr(materialize, "GATHER", 0)
+    monkeypatch.setattr(materialize, "SAVING", 9)
     done = compressed(name, "svd", {"junction": "block-identity"})
     model = streamline(done.model, done.family)
     gathers = {
         path.rpartition(".")[2]: module.order is not None
         for path, module in model.named_modules()
-        if isinstance(module, OrderedIdentity)
+        if isinstance(module, SingleGatherIdentity)
     }
     assert {role for role, gather in gathers.items() if not gather} <= {"down_proj", "fc2"}
     assert not all(gathers.values())
@@ -177,7 +179,7 @@ def test_a_dense_model_and_dense_layers_are_left_alone(name, tiny):
     ids = torch.arange(2, 12)[None]
     expected = subject.model(ids).logits
     assert torch.equal(streamline(subject.model, subject.family)(ids).logits, expected)
-    assert not any(isinstance(module, OrderedIdentity) for module in subject.model.modules())
+    assert not any(isinstance(module, SingleGatherIdentity) for module in subject.model.modules())
 
 
 FORMS = st.builds(
@@ -210,7 +212,7 @@ def test_a_layer_stays_what_it_is(form, shape, seed):
         factor.bias.normal_()
     x = torch.randn(*shape, form.d_in, dtype=torch.float64)
     expected = factor(x) if shape else factor(x[None])[0]
-    quick = ordered(factor)
+    quick = with_single_gather(factor)
     torch.testing.assert_close(quick(x), expected, rtol=0, atol=1e-12)
     assert len(quick.T) - factor.rank < STEP
     assert len(quick.T) % STEP == 0 or len(quick.T) == form.d_in
@@ -225,8 +227,8 @@ def test_a_layer_stays_what_it_is(form, shape, seed):
 @torch.no_grad()
 def test_an_input_that_comes_in_order_is_not_gathered():
     factor = InputIdentity(torch.ones(3, 2), torch.ones(2, 3), *torch.arange(5).split([2, 3]), None)
-    assert ordered(factor).order is None
-    assert torch.equal(ordered(factor)(torch.eye(5)), factor(torch.eye(5)))
+    assert with_single_gather(factor).order is None
+    assert torch.equal(with_single_gather(factor)(torch.eye(5)), factor(torch.eye(5)))
 
 
 @torch.no_grad()
@@ -269,7 +271,7 @@ def test_the_shape_says_which_form_takes_the_least_time(form, expected):
 def test_only_what_is_read_faster_by_columns_lies_so(dtype, d_in, columns):
     layer = DenseLinear(torch.randn(10, d_in, dtype=dtype), torch.randn(10, dtype=dtype))
     values = layer.weight.clone()
-    lay_out(layer)
+    set_memory_layout(layer)
     assert layer.weight.T.is_contiguous() is columns
     assert torch.equal(layer.weight, values)
 
@@ -283,13 +285,13 @@ def test_rows_in_another_order_are_the_same_rows(form, one_thread):
     factor.bias.normal_()
     order = torch.randperm(9)
     x = torch.randn(3, 7, dtype=torch.float64)
-    torch.testing.assert_close(in_rows(factor, order)(x), factor(x)[:, order])
+    torch.testing.assert_close(with_permuted_rows(factor, order)(x), factor(x)[:, order])
 
 
 def test_heads_keep_their_order():
     factor = LayerShape(HeadIdentity.form, 6, 8, 5, bias=False, heads=2).random()
     with pytest.raises(TypeError, match="head-identity cannot be exchanged"):
-        in_rows(factor, torch.arange(6))
+        with_permuted_rows(factor, torch.arange(6))
 
 
 @torch.no_grad()
@@ -306,7 +308,7 @@ def test_a_tower_is_streamlined_too(kind, scope, one_thread):
         model = materialised(bare, forms, torch.device("cpu"))
         if quick:
             streamline(model, bare.family)
-            assert any(isinstance(module, OrderedIdentity) for module in model.modules())
+            assert any(isinstance(module, SingleGatherIdentity) for module in model.modules())
         logits.append(model(**inputs).logits)
     scale = float(logits[0].abs().max())
     torch.testing.assert_close(*logits, rtol=0, atol=TIGHT[torch.float32] * scale)

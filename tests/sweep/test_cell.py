@@ -17,8 +17,9 @@ from safetensors.torch import load
 
 from harness.algebra import preconditioners
 from harness.errors import InfrastructureError
+from harness.experiments import shared_statistics
 from harness.records import store
-from harness.statistics import disk_cache as saved
+from harness.statistics import disk_cache
 from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 from harness.support.locks import locked
@@ -26,7 +27,7 @@ from harness.sweep import cell
 from harness.sweep.cell import do_job
 from harness.sweep.job import ANSWER, JOB, Job
 from harness.sweep.recipe_file import read_recipe, requests
-from harness.sweep.shared_folder import PREFIX, shelf
+from harness.sweep.shared_folder import PREFIX, shared_folder
 from tests.sweep.values import values
 
 ORIGIN = {"weights": "a", "data": "b"}
@@ -105,13 +106,13 @@ def test_shared_statistics_are_collected_once_and_change_no_digit(jobs, tmp_path
         assert answer(job).status == "complete"
     shared = tmp_path / "shared"
     collected = []
-    real = cell.run_plan.__globals__["collect"]
+    real = shared_statistics.collect
 
     def counted(*arguments, **named):
         collected.append(1)
         return real(*arguments, **named)
 
-    monkeypatch.setitem(cell.run_plan.__globals__, "collect", counted)
+    monkeypatch.setattr(shared_statistics, "collect", counted)
     for job in jobs("[0.3, 0.5]", together, shared):
         assert answer(job).status == "complete"
     assert len(collected) == 1
@@ -132,15 +133,15 @@ def test_statistics_read_back_bit_for_bit(tmp_path):
         ),
     ]
     path = tmp_path / "some.safetensors"
-    saved.save(blocks, ORIGIN, path)
-    first, second = saved.load(path, ORIGIN, torch.device("cpu"))
+    disk_cache.save(blocks, ORIGIN, path)
+    first, second = disk_cache.load(path, ORIGIN, torch.device("cpu"))
     assert (first.mlp_tokens, first.inverse_norms) == (None, None)
     assert torch.equal(second.mlp_tokens, blocks[1].mlp_tokens)
     assert all(map(torch.equal, second.inverse_norms, blocks[1].inverse_norms))
     for found, wanted in zip((first, second), blocks, strict=True):
         ((site, one),) = found.moments.items()
         assert one.count == wanted.moments[site].count
-        for part in saved.PARTS:
+        for part in disk_cache.PARTS:
             read = getattr(one, part)
             assert torch.equal(read, getattr(wanted.moments[site], part))
             # As computed ones: matrix products depend on it in their last digits.
@@ -152,7 +153,7 @@ def test_a_failed_collection_leaves_no_statistics(tmp_path):
         preconditioners.damped(torch.full((2, 2), torch.nan), 0.1)
 
     with pytest.raises(Exception, match="NaN"):
-        saved.shared(tmp_path, ORIGIN, torch.device("cpu"), fails)
+        disk_cache.shared(tmp_path, ORIGIN, torch.device("cpu"), fails)
     assert not list(tmp_path.glob("*.safetensors"))
 
 
@@ -160,7 +161,7 @@ def test_the_shelf_of_a_killed_sweep_is_removed_and_that_of_a_living_one_is_not(
     dead = tmp_path / f"{PREFIX}dead"
     dead.mkdir()
     (dead / "owner").touch()
-    with shelf(tmp_path) as first, shelf(tmp_path) as second:
+    with shared_folder(tmp_path) as first, shared_folder(tmp_path) as second:
         assert not dead.exists()
         assert first.is_dir()
         assert second.is_dir()
@@ -235,16 +236,16 @@ def test_damaged_statistics_are_collected_again_and_it_is_said(jobs, tmp_path):
 
 def test_statistics_of_something_else_are_not_taken(tmp_path):
     path = tmp_path / "some.safetensors"
-    saved.save([], ORIGIN, path)
+    disk_cache.save([], ORIGIN, path)
     with pytest.raises(ValueError, match="something else"):
-        saved.load(path, ORIGIN | {"data": "c"}, torch.device("cpu"))
+        disk_cache.load(path, ORIGIN | {"data": "c"}, torch.device("cpu"))
 
 
 def test_statistics_that_find_no_room_fail_the_cell_with_the_fix(jobs, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(saved, "save_file", full)
+    monkeypatch.setattr(disk_cache, "save_file", full)
     found = answer(jobs(shared=tmp_path / "shared")[1])
     assert found.status == "failed"
     assert "cannot keep statistics" in found.error

@@ -16,15 +16,16 @@ from rich.console import Console
 
 from harness.cli.main import main
 from harness.errors import UsageError
-from harness.sweep import cell
+from harness.experiments import shared_statistics
+from harness.experiments.runner import run, run_plan
 from harness.sweep.cell import do_job
 from harness.sweep.display import Board
 from harness.sweep.engines.engine import Ended, Started
-from harness.sweep.engines.local import LocalConfig, LocalEngine
+from harness.sweep.engines.local import LocalEngine, LocalEngineConfig
 from harness.sweep.job import ANSWER, JOB, Answer
 from harness.sweep.recipe_file import read_recipe, requests
-from harness.sweep.running import Change, Workers, run_cells
-from harness.sweep.status import survey
+from harness.sweep.running import CellUpdate, Workers, run_cells
+from harness.sweep.status import cell_statuses
 from tests.sweep.values import leftovers, values
 
 TASK = re.compile('"data":"([^"]+)"')
@@ -34,7 +35,7 @@ class InThisProcess:
     """An engine whose answers may be made up: by default those of the work itself."""
 
     summary = "here"
-    config = LocalConfig
+    config = LocalEngineConfig
 
     def __init__(self, answers=None):
         self.answers = answers
@@ -51,10 +52,10 @@ class InThisProcess:
 
 
 def sweep(recipe, output, engine, **options):
-    entries = survey(requests(read_recipe(recipe), output))
+    entries = cell_statuses(requests(read_recipe(recipe), output))
     shown = []
     options = {"retry_failed": False, "show": shown.append} | options
-    return run_cells(entries, output, Workers(engine, LocalConfig()), **options), shown
+    return run_cells(entries, output, Workers(engine, LocalEngineConfig()), **options), shown
 
 
 METHODS = """
@@ -71,21 +72,20 @@ def test_methods_and_ratios_share_one_calibration_and_nothing_of_it_stays(
         text.replace("methods: [", "methods:\n  - ").replace("}}]\n", "}}" + METHODS + "\n", 1)
     )
     collected = []
-    names = cell.run_plan.__globals__
-    real = names["collect"]
+    real = shared_statistics.collect
 
     def counted(*arguments, **named):
         collected.append(1)
         return real(*arguments, **named)
 
-    monkeypatch.setitem(names, "collect", counted)
+    monkeypatch.setattr(shared_statistics, "collect", counted)
     ends, _ = sweep(recipe, output, InThisProcess())
     assert [end.state for end in ends] == ["complete"] * 7
     assert len(collected) == 1
     assert leftovers(output) == set()
     alone = tmp_path / "alone"
     for request in requests(read_recipe(recipe), alone):
-        names["run"](request)
+        run(request)
     assert values(output) == values(alone)
 
 
@@ -109,7 +109,7 @@ def test_a_clock_that_jumps_back_breaks_nothing(small_recipe, tmp_path, monkeypa
             cls.year -= 10
             return real(cls.year, 1, 1, tzinfo=zone)
 
-    names = cell.run_plan.__globals__
+    names = run_plan.__globals__
     real = names["datetime"]
     monkeypatch.setitem(names, "datetime", Backwards)
     ends, _ = sweep(small_recipe("[0.1, 0.3]"), tmp_path / "results", InThisProcess())
@@ -332,9 +332,9 @@ def rendered(board: Board, height: int) -> str:
 def test_the_table_shows_what_matters_when_there_is_no_room_for_all():
     board = Board([f"cell {number}" for number in range(50)])
     for position in range(20):
-        board.show(Change(position, "complete", value="perplexity 5"))
-    board.show(Change(30, "running (attempt 2)"))
-    board.show(Change(40, "failed", "no [memory]"))
+        board.show(CellUpdate(position, "complete", value="perplexity 5"))
+    board.show(CellUpdate(30, "running (attempt 2)"))
+    board.show(CellUpdate(40, "failed", "no [memory]"))
     text = rendered(board, 4)
     assert "20 complete, 1 failed, 28 pending, 1 running" in text
     for part in ("cell 30", "running (attempt 2)", "cell 40", "no [memory]"):

@@ -20,7 +20,7 @@ from harness.sweep.engines.threads import threads_of_each
 
 
 @dataclass(frozen=True)
-class LocalConfig:
+class LocalEngineConfig:
     """No options: ``--workers`` and ``--devices`` say it all."""
 
 
@@ -28,14 +28,14 @@ class LocalEngine:
     """See ``harness.sweep.engines.engine.Engine``."""
 
     summary = "processes on this machine"
-    config = LocalConfig
+    config = LocalEngineConfig
 
     def run(
         self,
         jobs: Sequence[str],
         workers: int,
         devices: Sequence[str],
-        config: LocalConfig,  # noqa: ARG002
+        config: LocalEngineConfig,  # noqa: ARG002
         folder: Path,  # noqa: ARG002
     ) -> Generator[Started | Ended]:
         """Run all ``jobs``; a worker's standard input ends with this process, and it with that."""

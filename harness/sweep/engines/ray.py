@@ -190,7 +190,9 @@ def _outcome(task: Any) -> Outcome:
 def _warn_unless_found(wanted: dict[str, int]) -> None:
     """A cluster may grow, but who waits for what it never had should know."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(all(one.get(what, 0) >= n for what, n in wanted.items()) for one in machines):
+    if not any(
+        all(machine.get(what, 0) >= n for what, n in wanted.items()) for machine in machines
+    ):
         names = " and ".join(f"{n} {what}" for what, n in wanted.items() if n)
         _log.warning("no machine of the Ray cluster has %s; a cell waits until one joins", names)
 

@@ -40,7 +40,7 @@ class Pool(Protocol[W]):
 
 
 @dataclass(frozen=True)
-class _Turn:
+class _Assignment:
     position: int
     attempt: int
     slot: int
@@ -52,21 +52,21 @@ def deal(
     """Run all ``jobs``, at most ``workers`` at once; see ``engine.Engine``."""
     waiting = deque((position, 1) for position in range(len(jobs)))
     free = deque(range(workers))
-    running: dict[W, _Turn] = {}
+    running: dict[W, _Assignment] = {}
     try:
         while waiting or running:
             while waiting and free:
-                turn = _Turn(*waiting.popleft(), free.popleft())
-                device = devices[turn.slot % len(devices)] if devices else None
-                running[pool.start(jobs[turn.position], device)] = turn
-                yield Started(turn.position, turn.attempt)
+                assignment = _Assignment(*waiting.popleft(), free.popleft())
+                device = devices[assignment.slot % len(devices)] if devices else None
+                running[pool.start(jobs[assignment.position], device)] = assignment
+                yield Started(assignment.position, assignment.attempt)
             for worker, outcome in pool.ended(tuple(running)):
-                turn = running.pop(worker)
-                free.append(turn.slot)
-                if outcome.killed and turn.attempt < ATTEMPTS:
-                    waiting.append((turn.position, turn.attempt + 1))
+                assignment = running.pop(worker)
+                free.append(assignment.slot)
+                if outcome.killed and assignment.attempt < ATTEMPTS:
+                    waiting.append((assignment.position, assignment.attempt + 1))
                 else:
-                    yield Ended(turn.position, outcome.answer, _reason(outcome))
+                    yield Ended(assignment.position, outcome.answer, _reason(outcome))
     finally:
         for worker in running:
             pool.kill(worker)

@@ -37,7 +37,7 @@ except ImportError as error:
 LOOKS = 30
 """Slurm itself is asked every that many looks for a job's answer."""
 
-Count = Annotated[int, Field(ge=1)]
+PositiveInteger = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class SlurmConfig:
 
     partition: str | None = None
     account: str | None = None
-    time: Count = 60
-    memory: Count | None = None
-    cpus: Count = 1
+    time: PositiveInteger = 60
+    memory: PositiveInteger | None = None
+    cpus: PositiveInteger = 1
     gpus: Annotated[int, Field(ge=0)] | None = None
 
 
