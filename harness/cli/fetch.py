@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UsageError("fetch cannot work offline; remove --offline, or unset HARNESS_OFFLINE")
     from harness.experiments.prefetch import fetched, needs  # noqa: PLC0415
 
-    wanted = needs(_requests(arguments))
+    wanted = needs(requested(arguments))
     quiet_libraries()
     progress = Console(stderr=True, markup=False, emoji=False, highlight=False)
     outcomes: list[Outcome] = []
@@ -69,7 +69,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _requests(arguments: argparse.Namespace) -> Sequence[Request]:
+def requested(arguments: argparse.Namespace) -> Sequence[Request]:
     from harness.sweep.recipe_file import read_recipe, requests  # noqa: PLC0415
 
     given = vars(arguments)
