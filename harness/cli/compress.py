@@ -65,11 +65,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.checkpoints.save import save  # noqa: PLC0415
     from harness.cli.display import quiet_libraries, tracker  # noqa: PLC0415
     from harness.cli.plugin_options import chosen  # noqa: PLC0415
-    from harness.cli.request import (  # noqa: PLC0415
-        chosen_calibration,
-        option_classes,
-        placement,
-    )
+    from harness.cli.request import calibration_of, option_classes, placement  # noqa: PLC0415
     from harness.compression.block_checkpoints import block_checkpoints_beside  # noqa: PLC0415
     from harness.support.failures import failures_explained  # noqa: PLC0415
 
@@ -79,7 +75,7 @@ def execute(arguments: argparse.Namespace) -> int:
     method = arguments.method
     compressors.get(method)
     options = chosen(arguments, "method", option_classes(compressors), {method: method})[method]
-    calibration = chosen_calibration({"calibration": TEXT_CALIBRATION.text} | given)
+    calibration = calibration_of({"calibration": TEXT_CALIBRATION.text} | given)
     assert isinstance(calibration, CalibrationSpec)
     device = placement(given.get("device"))
     target = _target(arguments, options, calibration)
