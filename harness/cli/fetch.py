@@ -52,16 +52,16 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     if is_offline():
         raise UsageError("fetch cannot work offline; remove --offline, or unset HARNESS_OFFLINE")
-    from harness.experiments.prefetch import fetched, needs  # noqa: PLC0415
+    from harness.experiments.prefetch import fetch_need, needs  # noqa: PLC0415
 
-    wanted = needs(requested(arguments))
+    assets = needs(requested(arguments))
     quiet_libraries()
     progress = Console(stderr=True, markup=False, emoji=False, highlight=False)
     outcomes: list[Outcome] = []
-    for number, need in enumerate(wanted, start=1):
+    for number, need in enumerate(assets, start=1):
         # A line and no bar: the libraries show bars of their own while they download.
-        progress.print(f"[{number}/{len(wanted)}] {need.kind} {need.name}", soft_wrap=True)
-        outcomes.append(fetched(need))
+        progress.print(f"[{number}/{len(assets)}] {need.kind} {need.name}", soft_wrap=True)
+        outcomes.append(fetch_need(need))
     _print(outcomes)
     _require_all(outcomes)
     if all(outcome.state == "there already" for outcome in outcomes):

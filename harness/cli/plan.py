@@ -18,7 +18,7 @@ from harness.support.offline import offline
 
 if TYPE_CHECKING:
     from harness.sweep.estimate import Estimate
-    from harness.sweep.status import Entry
+    from harness.sweep.status import CellStatus
 
 HEADINGS = (
     "model", "method", "ratio", "seed", "task", "dtype", "parameters", "after", "MFLOPs/token",
@@ -44,13 +44,13 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.records import store  # noqa: PLC0415
     from harness.sweep.estimate import expected_seconds  # noqa: PLC0415
     from harness.sweep.recipe_file import read_recipe, requests  # noqa: PLC0415
-    from harness.sweep.status import survey  # noqa: PLC0415
+    from harness.sweep.status import cell_statuses  # noqa: PLC0415
 
-    wanted = requests(read_recipe(arguments.recipe), arguments.output)
-    if not wanted:
+    cells = requests(read_recipe(arguments.recipe), arguments.output)
+    if not cells:
         raise UsageError(f"{arguments.recipe} skips every cell; remove an override")
     with offline():
-        entries = survey(wanted)
+        entries = cell_statuses(cells)
     records = store.load_all(arguments.output)[0] if arguments.output.is_dir() else []
     costs = _costs(entries)
     times = {
@@ -62,7 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _costs(entries: Sequence[Entry]) -> dict[int, Estimate]:
+def _costs(entries: Sequence[CellStatus]) -> dict[int, Estimate]:
     """By position; a model is looked at once for each dtype and scope."""
     from harness.sweep.estimate import estimate, subject_in  # noqa: PLC0415
 
@@ -75,7 +75,7 @@ def _costs(entries: Sequence[Entry]) -> dict[int, Estimate]:
 
 
 def _print(
-    entries: Sequence[Entry], costs: Mapping[int, Estimate], times: Mapping[int, float | None]
+    entries: Sequence[CellStatus], costs: Mapping[int, Estimate], times: Mapping[int, float | None]
 ) -> None:
     table = Table(show_footer=True)
     total = _total(entries, costs, times)
@@ -96,7 +96,7 @@ def _print(
         output.print(f"to be fetched: {', '.join(missing)}")
 
 
-def _names(entry: Entry) -> tuple[str, ...]:
+def _names(entry: CellStatus) -> tuple[str, ...]:
     request = entry.request
     seed = str(getattr(request.calibration, "seed", 0)) if request.methods else ""
     ratio = f"{entry.ratio:g}" if request.methods else ""
@@ -117,7 +117,7 @@ def _time(at: int, times: Mapping[int, float | None]) -> str:
     return "unknown" if seconds is None else f"{seconds:.0f} s"
 
 
-def _state(entry: Entry) -> str:
+def _state(entry: CellStatus) -> str:
     if entry.missing:
         return "to be fetched, then run"
     if entry.record is None:
@@ -126,7 +126,7 @@ def _state(entry: Entry) -> str:
 
 
 def _total(
-    entries: Sequence[Entry], costs: Mapping[int, Estimate], times: Mapping[int, float | None]
+    entries: Sequence[CellStatus], costs: Mapping[int, Estimate], times: Mapping[int, float | None]
 ) -> dict[str, str]:
     known = [seconds for seconds in times.values() if seconds is not None]
     unknown = sum(entry.status != "complete" for entry in entries) - len(known)

@@ -83,7 +83,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.sweep.display import display  # noqa: PLC0415
     from harness.sweep.recipe_file import read_recipe, requests  # noqa: PLC0415
     from harness.sweep.running import Workers, run_cells  # noqa: PLC0415
-    from harness.sweep.status import survey  # noqa: PLC0415
+    from harness.sweep.status import cell_statuses  # noqa: PLC0415
 
     engine = engines.get(arguments.engine)
     options = _options(arguments.engine_option)
@@ -95,7 +95,7 @@ def execute(arguments: argparse.Namespace) -> int:
     _require_devices([*arguments.devices, *(cell.device for cell in cells)])
     store.require_writable(arguments.output)
     quiet_libraries()
-    entries = survey(cells)
+    entries = cell_statuses(cells)
     titles = [entry.title for entry in entries]
     with display(titles) as show:
         ends = run_cells(

@@ -54,7 +54,7 @@ def needs(requests: Iterable[Request]) -> list[Need]:
     return sorted(found.values(), key=lambda need: order.index(need.kind))
 
 
-def fetched(need: Need) -> Outcome:
+def fetch_need(need: Need) -> Outcome:
     """Fetch what is not at hand; a failure is part of the outcome."""
     with suppress(HarnessError), offline(), failures_explained(need.name):
         return Outcome(need, "there already", need.get())

@@ -122,14 +122,14 @@ def _length(request: ProfileRequest, subject: Skeleton) -> int:
 
 
 def _variants(request: ProfileRequest, subject: Skeleton) -> list[tuple[str, float, LayerShapes]]:
-    found: list[tuple[str, float, LayerShapes]] = [(DENSE, 0.0, {})]
+    variants: list[tuple[str, float, LayerShapes]] = [(DENSE, 0.0, {})]
     if stored := saved_forms(subject):
-        found.append((AS_SAVED, removed_share(stored), stored))
+        variants.append((AS_SAVED, removed_share(stored), stored))
     for name, (compressor, options) in request.methods.items():
         for ratio in request.ratios:
             shapes = shapes_of(subject, name, compressor, options, ratio, request.scope)
-            found.append((label(name, options), ratio, shapes))
-    return found
+            variants.append((label(name, options), ratio, shapes))
+    return variants
 
 
 def _measured(

@@ -12,7 +12,7 @@ RANK: dict[Status, int] = {"failed": 0, "incomplete": 1, "complete": 2}
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredRecord:
     """A record and the file it was read from."""
 
     path: Path
@@ -26,8 +26,8 @@ class Conflict:
     ``what`` is the first thing they differ in, ``values`` what each of the two says.
     """
 
-    first: Found
-    second: Found
+    first: StoredRecord
+    second: StoredRecord
     what: str
     values: tuple[str, str]
 
@@ -43,17 +43,17 @@ class Conflict:
 class Merged:
     """One record of each cell in the order found, and the cells on which there is no agreement."""
 
-    kept: tuple[Found, ...]
+    kept: tuple[StoredRecord, ...]
     conflicts: tuple[Conflict, ...]
 
 
-def merged(records: Iterable[Found]) -> Merged:
+def merged(records: Iterable[StoredRecord]) -> Merged:
     """Bring ``records`` together.
 
     Of a cell the most complete record counts; of several equally complete ones with the same
     numbers the first. Failures have no numbers, of them the first counts too.
     """
-    kept: dict[str, Found] = {}
+    kept: dict[str, StoredRecord] = {}
     conflicts: list[Conflict] = []
     for found in records:
         other = kept.setdefault(found.record.run_id, found)

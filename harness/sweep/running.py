@@ -14,7 +14,7 @@ from harness.records.record import RunRecord
 from harness.sweep.engines.engine import Ended, Engine, Started
 from harness.sweep.job import ANSWER, JOB, Job, headline
 from harness.sweep.shared_folder import shelf
-from harness.sweep.status import Entry
+from harness.sweep.status import CellStatus
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Workers:
 
 
 def run_cells(
-    entries: Sequence[Entry], output: Path, workers: Workers, *, retry_failed: bool, show: Show
+    entries: Sequence[CellStatus], output: Path, workers: Workers, *, retry_failed: bool, show: Show
 ) -> list[Change]:
     """Do what is not done, in order, and return how every cell ended.
 
@@ -81,31 +81,31 @@ def run_cells(
     return ends
 
 
-def _standing(position: int, entry: Entry) -> Change:
+def _standing(position: int, entry: CellStatus) -> Change:
     if entry.record:
         record = entry.record
         return Change(position, record.status, record.error, headline(record))
     return Change(position, "failed" if entry.missing else "pending", entry.missing or None)
 
 
-def _wanted(entry: Entry, retry_failed: bool) -> bool:
+def _wanted(entry: CellStatus, retry_failed: bool) -> bool:
     if entry.record is None:
         return not entry.missing
     return entry.record.status != "complete" and retry_failed
 
 
-def _job(entry: Entry, wait: bool, shared: Path | None) -> Job:
+def _job(entry: CellStatus, wait: bool, shared: Path | None) -> Job:
     return Job(entry.request, entry.record.digest if entry.record else "", wait, shared)
 
 
-def _sharing(entries: Sequence[Entry], todo: Sequence[int]) -> set[int]:
+def _sharing(entries: Sequence[CellStatus], todo: Sequence[int]) -> set[int]:
     """The cells whose statistics another one needs too."""
     wanted = {at: key for at in todo if (key := _statistics(entries[at]))}
     count = Counter(wanted.values())
     return {at for at, key in wanted.items() if count[key] > 1}
 
 
-def _statistics(entry: Entry) -> str | None:
+def _statistics(entry: CellStatus) -> str | None:
     """What tells apart the statistics a cell needs; None if no other cell has use of them."""
     if entry.spec.method.options.get("propagation") != "original":
         return None
@@ -114,7 +114,7 @@ def _statistics(entry: Entry) -> str | None:
                  request.batch_size, request.device))  # fmt: skip
 
 
-def _change(event: Started | Ended, at: int, entry: Entry, output: Path) -> Change:
+def _change(event: Started | Ended, at: int, entry: CellStatus, output: Path) -> Change:
     """What ``event`` says about the cell at ``at``; its record is in ``output`` afterwards."""
     if isinstance(event, Started):
         again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
@@ -136,7 +136,7 @@ def _change(event: Started | Ended, at: int, entry: Entry, output: Path) -> Chan
     return Change(at, record.status, record.error, headline(record), answer.notices)
 
 
-def _keep(record: RunRecord, entry: Entry, output: Path) -> None:
+def _keep(record: RunRecord, entry: CellStatus, output: Path) -> None:
     """Write what a machine that does not share ``output`` has recorded."""
     found = store.find(output, record.run_id)
     replaced = entry.record.digest if entry.record else ""

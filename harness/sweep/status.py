@@ -17,7 +17,7 @@ from harness.sweep.cell import plan_of
 
 
 @dataclass(frozen=True)
-class Entry:
+class CellStatus:
     """One cell of a sweep as it stands.
 
     Attributes:
@@ -63,7 +63,7 @@ class Entry:
         return "pending" if self.cell else "missing"
 
 
-def survey(requests: Iterable[Request]) -> list[Entry]:
+def cell_statuses(requests: Iterable[Request]) -> list[CellStatus]:
     """Every cell with its record; fetches what is not in the caches and can be had.
 
     Cells share models and data, so each is looked up and hashed once.
@@ -75,13 +75,13 @@ def survey(requests: Iterable[Request]) -> list[Entry]:
     return [_entry(request, lookups) for request in requests]
 
 
-def _entry(request: Request, lookups: Resolver) -> Entry:
+def _entry(request: Request, lookups: Resolver) -> CellStatus:
     spec = spec_of(request)
     folder = None
     try:
         folder = lookups.model(request.model).folder
         _, cell = plan_of(request, lookups)
     except AssetError as error:
-        return Entry(request, spec, missing=" ".join(str(error).split()), folder=folder)
+        return CellStatus(request, spec, missing=" ".join(str(error).split()), folder=folder)
     record = cell.done or store.find(request.output, cell.run_id)
-    return Entry(request, spec, cell, record, folder=folder)
+    return CellStatus(request, spec, cell, record, folder=folder)

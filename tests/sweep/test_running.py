@@ -24,7 +24,7 @@ from harness.sweep.engines.local import LocalConfig, LocalEngine
 from harness.sweep.job import ANSWER, JOB, Answer
 from harness.sweep.recipe_file import read_recipe, requests
 from harness.sweep.running import Change, Workers, run_cells
-from harness.sweep.status import survey
+from harness.sweep.status import cell_statuses
 from tests.sweep.values import leftovers, values
 
 TASK = re.compile('"data":"([^"]+)"')
@@ -51,7 +51,7 @@ class InThisProcess:
 
 
 def sweep(recipe, output, engine, **options):
-    entries = survey(requests(read_recipe(recipe), output))
+    entries = cell_statuses(requests(read_recipe(recipe), output))
     shown = []
     options = {"retry_failed": False, "show": shown.append} | options
     return run_cells(entries, output, Workers(engine, LocalConfig()), **options), shown

@@ -13,7 +13,7 @@ from harness.experiments import resolve as lookups
 from harness.experiments.resolve import Resolver, once
 from harness.sweep.cell import plan_of
 from harness.sweep.recipe_file import read_recipe, requests
-from harness.sweep.status import survey
+from harness.sweep.status import cell_statuses
 
 MORE = "seeds: [0, 1]"
 
@@ -39,7 +39,7 @@ def counted(monkeypatch) -> Counter[str]:
 
 def test_each_model_text_and_task_is_looked_up_once_for_all_cells(small_recipe, tmp_path, counted):
     cells = requests(read_recipe(small_recipe("[0.1, 0.3, 0.5]", MORE)), tmp_path / "results")
-    entries = survey(cells)
+    entries = cell_statuses(cells)
     assert len(entries) == 7
     assert counted == {"resolve_model": 1, "resolve_calibration": 2, "prepared_task": 1}
     for entry, request in zip(entries, cells, strict=True):
@@ -47,10 +47,10 @@ def test_each_model_text_and_task_is_looked_up_once_for_all_cells(small_recipe, 
         assert entry.spec == entry.cell.spec
 
 
-def test_another_survey_looks_again(small_recipe, tmp_path, counted):
+def test_another_call_reads_again(small_recipe, tmp_path, counted):
     cells = requests(read_recipe(small_recipe()), tmp_path / "results")
-    survey(cells)
-    survey(cells)
+    cell_statuses(cells)
+    cell_statuses(cells)
     assert counted["resolve_model"] == 2
 
 
@@ -62,7 +62,7 @@ def test_what_cannot_be_had_is_asked_for_once(small_recipe, tmp_path, monkeypatc
         raise AssetError(f"'{name}' cannot be had; fetch it")
 
     monkeypatch.setattr(lookups, "resolve_model", absent)
-    entries = survey(requests(read_recipe(small_recipe("[0.1, 0.3]")), tmp_path / "results"))
+    entries = cell_statuses(requests(read_recipe(small_recipe("[0.1, 0.3]")), tmp_path / "results"))
     assert len(asked) == 1
     assert {entry.status for entry in entries} == {"missing"}
     assert {entry.folder for entry in entries} == {None}
