@@ -29,8 +29,8 @@ def accepted(baseline: Baseline, records: Iterable[RunRecord]) -> Baseline:
         draw = draw_of(record)
         if draw.observations.metric != old.metric:
             raise UsageError(
-                f"{old.title} has the metric {draw.observations.metric} instead of {old.metric}, so "
-                "its thresholds mean nothing; run 'harness gate calibrate'"
+                f"{old.title} has the metric {draw.observations.metric} instead of {old.metric}, "
+                "so its thresholds mean nothing; run 'harness gate calibrate'"
             )
         shared = sample_set(draw.observations)
         samples[sample_set_name(shared)] = shared

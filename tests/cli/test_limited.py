@@ -42,11 +42,11 @@ def losses(values):
 
 
 def pair(before, after, limit=8):
-    one = dense(limit=limit).model_copy(update={"result": losses(before)})
+    reference = dense(limit=limit).model_copy(update={"result": losses(before)})
     other = make_record(limit=limit).model_copy(
-        update={"result": losses(after), "reference": one.run_id}
+        update={"result": losses(after), "reference": reference.run_id}
     )
-    return [one, other]
+    return [reference, other]
 
 
 def test_a_limited_perplexity_says_which_factor_it_could_find():
