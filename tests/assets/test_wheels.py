@@ -144,7 +144,7 @@ def test_uv_serves_where_there_is_no_pip(tmp_path: Path, monkeypatch: pytest.Mon
     assert fetch_wheel_file(REFERENCE, "a local file").read_text() == "from uv"
 
 
-def test_the_last_message_of_uv_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_word_of_uv_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_pip(monkeypatch)
     body = "sys.exit('  × No solution found\\n  ╰─▶ Because there is no such version.')"
     monkeypatch.setenv("UV", fake_uv(tmp_path, body))
