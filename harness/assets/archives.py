@@ -46,14 +46,14 @@ def members_sha256(members: Iterable[tuple[str, bytes]]) -> str:
 
 
 def _fetch(requirement: str, target: Path, instead: str) -> None:
-    fetched = target.parent / "fetched"
-    fetched.mkdir()
-    fetch_wheel(requirement, fetched, requirement, instead)
-    if wheels := list(fetched.glob("*.whl")):
+    download = target.parent / "fetched"
+    download.mkdir()
+    fetch_wheel(requirement, download, requirement, instead)
+    if wheels := list(download.glob("*.whl")):
         wheels[0].replace(target)
     else:
-        _pack(fetched, target)
-    shutil.rmtree(fetched)
+        _pack(download, target)
+    shutil.rmtree(download)
 
 
 def _require_known(requirement: str, path: Path, members: str, instead: str) -> None:

@@ -25,7 +25,7 @@ def cache_root() -> Path:
 
 
 @contextlib.contextmanager
-def disk_trouble_explained() -> Iterator[None]:
+def disk_errors_explained() -> Iterator[None]:
     """Turn a full disk or an unwritable cache into an error that names the fix."""
     root = cache_root()
     try:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.assets.cache import cache_root, disk_trouble_explained
+from harness.assets.cache import cache_root, disk_errors_explained
 from harness.assets.hashing import file_sha256
 from harness.assets.manifests import fault, write_manifest
 from harness.errors import AssetError
@@ -36,13 +36,13 @@ def cached(kind: str, key: str, build: Callable[[Path], None], source: str) -> P
         InfrastructureError: the disk is full or the cache cannot be written.
     """
     entry = cache_root() / kind / key
-    with disk_trouble_explained():
+    with disk_errors_explained():
         if _fault(entry):
             with entry_locked(entry):
                 # Whoever had the lock may have built it.
-                if wrong := _fault(entry):
+                if problem := _fault(entry):
                     if os.path.lexists(entry):
-                        _rebuild(entry, build, source, wrong)
+                        _rebuild(entry, build, source, problem)
                     else:
                         _build(entry, build, source)
     return entry
@@ -65,14 +65,14 @@ def _fault(entry: Path) -> str:
     return fault(entry, file_sha256)
 
 
-def _rebuild(entry: Path, build: Callable[[Path], None], source: str, wrong: str) -> None:
+def _rebuild(entry: Path, build: Callable[[Path], None], source: str, problem: str) -> None:
     try:
         _build(entry, build, source)
     except AssetError as error:
         raise AssetError(
-            f"the cached copy of {source} is {wrong}; it cannot be made again: {error}"
+            f"the cached copy of {source} is {problem}; it cannot be made again: {error}"
         ) from error
-    _log.warning("the cached copy of %s was made again; it was %s", source, wrong)
+    _log.warning("the cached copy of %s was made again; it was %s", source, problem)
 
 
 def _build(entry: Path, build: Callable[[Path], None], source: str) -> None:

@@ -21,11 +21,11 @@ def documents_of(text: str, *, tagged: bool) -> list[str]:
             line; those that are nothing but a title are left out. Otherwise one on each line.
     """
     if tagged:
-        found = [body.strip() for body in _TAGGED.findall(text)]
-        found = [document for document in found if "\n" in document]
+        documents = [body.strip() for body in _TAGGED.findall(text)]
+        documents = [document for document in documents if "\n" in document]
     else:
-        found = [line.strip() for line in text.split("\n")]
-    return [document for document in dict.fromkeys(found) if document]
+        documents = [line.strip() for line in text.split("\n")]
+    return [document for document in dict.fromkeys(documents) if document]
 
 
 def part(documents: Sequence[str], purpose: Purpose) -> tuple[str, ...]:

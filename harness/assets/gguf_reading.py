@@ -103,9 +103,9 @@ def read_tensors(
             "for; pass the original model folder instead"
         )
     for source, name in wanted.items():
-        if (found := tuple(reversed(stored[source].shape.tolist()))) != shapes[name]:
+        if (actual := tuple(reversed(stored[source].shape.tolist()))) != shapes[name]:
             raise AssetError(
-                f"{file.path} has '{source}' in the shape {found}, but its own metadata asks for "
+                f"{file.path} has '{source}' in the shape {actual}, but its own metadata asks for "
                 f"{tuple(shapes[name])}; pass the original model folder instead"
             )
     tensors = {name: _dequantise(file, stored[source], config) for source, name in wanted.items()}
@@ -115,8 +115,7 @@ def read_tensors(
 def _gguf_name(file: GgufFile, name: str, config: PreTrainedConfig) -> str:
     arch = next(a for a, text in gguf.MODEL_ARCH_NAMES.items() if text == file.architecture)
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
-    found = names.get_name(name, try_suffixes=(".weight", ".bias"))
-    return str(found)
+    return str(names.get_name(name, try_suffixes=(".weight", ".bias")))
 
 
 def _dequantise(file: GgufFile, tensor: Any, config: PreTrainedConfig) -> torch.Tensor:

@@ -41,10 +41,10 @@ def download_model(repository: str, revision: str | None, instead: str) -> Path:
 
     def snapshot(patterns: tuple[str, ...]) -> Path:
         # Subfolders hold the same weights again in other formats.
-        found = snapshot_download(
+        folder = snapshot_download(
             repository, revision=revision, allow_patterns=list(patterns), ignore_patterns=["*/*"]
         )
-        return Path(found)
+        return Path(folder)
 
     def download() -> Path:
         folder = snapshot((*WITHOUT_WEIGHTS, *OURS, *WEIGHTS))
@@ -53,7 +53,7 @@ def download_model(repository: str, revision: str | None, instead: str) -> Path:
         return snapshot((*WITHOUT_WEIGHTS, *PICKLES))
 
     name = f"the model '{_named(repository, revision)}'"
-    with _trouble_explained(name, instead):
+    with _hub_errors_explained(name, instead):
         folder = download()
         if damaged := damaged_blobs(model_files(folder)):
             _remove_or_refuse(damaged, name)
@@ -87,7 +87,7 @@ def download_config(repository: str, revision: str | None, instead: str) -> Path
         AssetError: it does not exist, is not accessible, or the hub cannot be reached.
         InfrastructureError: the disk is full.
     """
-    with _trouble_explained(f"the model '{_named(repository, revision)}'", instead):
+    with _hub_errors_explained(f"the model '{_named(repository, revision)}'", instead):
         return Path(hf_hub_download(repository, "config.json", revision=revision)).parent
 
 
@@ -99,7 +99,7 @@ def load_rows(text: HubText, purpose: Purpose, name: str, instead: str) -> tuple
         InfrastructureError: the disk is full.
     """
     rows, commit = load_split(text, purpose, f"the text '{name}'", instead)
-    with _trouble_explained(f"the text '{name}'", instead):
+    with _hub_errors_explained(f"the text '{name}'", instead):
         column = next((c for c in _TEXT_COLUMNS if c in rows.column_names), None)
         if column is None:
             raise AssetError(
@@ -129,7 +129,7 @@ def load_split(source: HubText, purpose: Purpose, what: str, instead: str) -> tu
     """
     split = source.splits[purpose]
     files = {split: source.files[purpose]} if source.files else None
-    with _trouble_explained(what, instead):
+    with _hub_errors_explained(what, instead):
         _reach(source)
         builder = datasets.load_dataset_builder(
             source.repository, source.config, data_files=files, revision=source.revision
@@ -145,7 +145,7 @@ def _reach(text: HubText) -> None:
 
 
 @contextmanager
-def _trouble_explained(what: str, instead: str) -> Iterator[None]:
+def _hub_errors_explained(what: str, instead: str) -> Iterator[None]:
     try:
         yield
     except HarnessError:
@@ -171,8 +171,8 @@ def _reason(error: Exception) -> str:
     if "ConnectError" in message or type(error).__name__ in {"ConnectError", "ConnectTimeout"}:
         return "the hub cannot be reached (HF_HUB_OFFLINE=1 uses what was downloaded before)"
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    said = next((line for line in lines if "Request ID" not in line), "no reason given")
-    return f"{type(error).__name__}: {said.rstrip('.')}"
+    first = next((line for line in lines if "Request ID" not in line), "no reason given")
+    return f"{type(error).__name__}: {first.rstrip('.')}"
 
 
 def _named(repository: str, revision: str | None) -> str:

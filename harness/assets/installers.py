@@ -75,19 +75,19 @@ def _bundled_pip() -> list[str] | None:
 
 def _run(command: Sequence[str]) -> str | None:
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False
         )
     except OSError as error:
         return f"{command[0]} does not start: {error.strerror}"
-    return _last_word(done.stderr or done.stdout) if done.returncode else None
+    return _last_message(completed.stderr or completed.stdout) if completed.returncode else None
 
 
-def _last_word(output: str) -> str:
+def _last_message(output: str) -> str:
     lines = [line.strip(" \t│╰─▶×╭") for line in output.splitlines()]
-    said = [line for line in lines if line and not line.startswith(("[notice]", "hint:"))]
-    if not said:
+    messages = [line for line in lines if line and not line.startswith(("[notice]", "hint:"))]
+    if not messages:
         return "no reason given"
-    reason = said[-1].removeprefix("ERROR: ").removeprefix("cause: ").rstrip(".")
+    reason = messages[-1].removeprefix("ERROR: ").removeprefix("cause: ").rstrip(".")
     # pip says "no matching distribution" even where it never got an answer.
     return f"{reason} (the package index did not answer)" if "Retrying (" in output else reason

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.assets.cache import cache_root, disk_trouble_explained
+from harness.assets.cache import cache_root, disk_errors_explained
 from harness.assets.entries import entry_locked
 from harness.assets.hashing import HASHES
 from harness.assets.manifests import fault, read_manifest
@@ -25,7 +25,7 @@ UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """One thing in the cache.
 
     Attributes:
@@ -57,7 +57,7 @@ class Entry:
         return self.state not in ("whole", UNFINISHED)
 
 
-def inventory() -> list[Entry]:
+def inventory() -> list[CacheEntry]:
     """All entries; names and sizes of files are checked, not their content.
 
     What was not put there by this program is not listed.
@@ -68,37 +68,37 @@ def inventory() -> list[Entry]:
     return [entry for kind in KINDS for entry in _of_kind(kind)]
 
 
-def verified(entry: Entry) -> Entry:
+def verified(entry: CacheEntry) -> CacheEntry:
     """``entry`` with the state that its content, read anew, has."""
     if entry.kind not in FOLDERS or entry.state != "whole":
         return entry
     return _folder(entry.kind, entry.path, content=True)
 
 
-def find(entries: Sequence[Entry], name: str) -> Entry:
+def find(entries: Sequence[CacheEntry], name: str) -> CacheEntry:
     """The entry whose key or ``KIND/KEY`` starts with ``name``, or whose source it is.
 
     Raises:
         UsageError: there is none, or there are several.
     """
-    exact = [one for one in entries if name in {one.key, one.name, one.source}]
-    found = exact or [one for one in entries if one.key.startswith(name)]
-    found = found or [one for one in entries if one.name.startswith(name)]
-    if not name or not found:
-        raise unknown("cache entry", name, [one.key for one in entries])
-    if len(found) > 1:
-        names = ", ".join(one.name for one in found)
+    exact = [entry for entry in entries if name in {entry.key, entry.name, entry.source}]
+    matches = exact or [entry for entry in entries if entry.key.startswith(name)]
+    matches = matches or [entry for entry in entries if entry.name.startswith(name)]
+    if not name or not matches:
+        raise unknown("cache entry", name, [entry.key for entry in entries])
+    if len(matches) > 1:
+        names = ", ".join(entry.name for entry in matches)
         raise UsageError(f"'{name}' may be any of {names}; write more of it")
-    return found[0]
+    return matches[0]
 
 
-def delete(entry: Entry) -> None:
+def delete(entry: CacheEntry) -> None:
     """Remove ``entry`` and nothing outside the cache.
 
     Raises:
         InfrastructureError: another process is building it, or the cache cannot be written.
     """
-    with disk_trouble_explained():
+    with disk_errors_explained():
         if entry.kind not in FOLDERS:
             remove(entry.path)
             return
@@ -112,7 +112,7 @@ def delete(entry: Entry) -> None:
                 remove(path)
 
 
-def _of_kind(kind: str) -> Iterator[Entry]:
+def _of_kind(kind: str) -> Iterator[CacheEntry]:
     folder = cache_root() / kind
     if not folder.is_dir():
         return
@@ -129,38 +129,38 @@ def _of_kind(kind: str) -> Iterator[Entry]:
             yield _pin(path)
         elif kind in FOLDERS and path.name.endswith(PARTIAL) and path.name.startswith("."):
             key = path.name.removeprefix(".").removesuffix(PARTIAL)
-            yield Entry(kind, key, path, "", _size(path), _modified(path), UNFINISHED)
+            yield CacheEntry(kind, key, path, "", _size(path), _modified(path), UNFINISHED)
         elif kind in FOLDERS and not path.name.startswith("."):
             yield _folder(kind, path, content=False)
 
 
-def _folder(kind: str, path: Path, *, content: bool) -> Entry:
-    wrong = "damaged: it is no folder"
+def _folder(kind: str, path: Path, *, content: bool) -> CacheEntry:
+    problem = "damaged: it is no folder"
     if path.is_dir() and not path.is_symlink():
-        wrong = fault(path, content_sha256 if content else None)
+        problem = fault(path, content_sha256 if content else None)
     manifest = None if path.is_symlink() else read_manifest(path)
     source, made = (manifest.source, manifest.made) if manifest else ("", _modified(path))
-    return _entry(kind, path, source, made, wrong)
+    return _entry(kind, path, source, made, problem)
 
 
-def _pin(path: Path) -> Entry:
-    seen = None if path.is_symlink() else read_pin(path)
-    source, wrong = (seen.reference, "") if seen else ("", "damaged: it is no pin")
-    return _entry(PINS, path, source, _modified(path), wrong)
+def _pin(path: Path) -> CacheEntry:
+    pin = None if path.is_symlink() else read_pin(path)
+    source, problem = (pin.reference, "") if pin else ("", "damaged: it is no pin")
+    return _entry(PINS, path, source, _modified(path), problem)
 
 
-def _entry(kind: str, path: Path, source: str, made: str, wrong: str) -> Entry:
+def _entry(kind: str, path: Path, source: str, made: str, problem: str) -> CacheEntry:
     """An entry that is whole if nothing is ``wrong``."""
     key = path.stem if kind == PINS else path.name
-    return Entry(kind, key, path, source, _size(path), made, wrong or "whole")
+    return CacheEntry(kind, key, path, source, _size(path), made, problem or "whole")
 
 
-def _hashes(folder: Path) -> Iterator[Entry]:
+def _hashes(folder: Path) -> Iterator[CacheEntry]:
     """All remembered hashes as one: they only save time."""
     count = sum(path.suffix == ".json" for path in folder.iterdir())
     if count:
         source = f"remembered hashes of {count} files"
-        yield Entry(HASHES, HASHES, folder, source, _size(folder), _modified(folder), "whole")
+        yield CacheEntry(HASHES, HASHES, folder, source, _size(folder), _modified(folder), "whole")
 
 
 def _size(path: Path) -> int:

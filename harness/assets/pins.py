@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from harness.assets.cache import cache_root, disk_trouble_explained
+from harness.assets.cache import cache_root, disk_errors_explained
 from harness.records.document import Document, digest
 from harness.support.files import write_file
 
@@ -32,7 +32,7 @@ class Pin:
     wheel: str | None = None
 
 
-class Seen(Document):
+class RecordedPin(Document):
     """SHA-256 (hex) that a file had when it was first fetched."""
 
     reference: str
@@ -65,26 +65,28 @@ def pin_of(reference: str) -> Pin | None:
     path = _path(reference)
     if not path.exists():
         return None
-    seen = read_pin(path)
-    if seen is None:
+    recorded = read_pin(path)
+    if recorded is None:
         _log.warning("the pin of %s (%s) is damaged; it is set anew", reference, path)
         return None
-    return Pin(file=seen.sha256)
+    return Pin(file=recorded.sha256)
 
 
-def read_pin(path: Path) -> Seen | None:
+def read_pin(path: Path) -> RecordedPin | None:
     """What a file of pins says; None if it is damaged."""
     try:
-        seen = Seen.model_validate_json(path.read_bytes())
+        recorded = RecordedPin.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return seen if _path(seen.reference).name == path.name else None
+    return recorded if _path(recorded.reference).name == path.name else None
 
 
 def remember_pin(reference: str, sha256: str) -> None:
     """Insist from now on that ``reference`` hashes to ``sha256``."""
-    with disk_trouble_explained():
-        write_file(_path(reference), Seen(reference=reference, sha256=sha256).model_dump_json())
+    with disk_errors_explained():
+        write_file(
+            _path(reference), RecordedPin(reference=reference, sha256=sha256).model_dump_json()
+        )
 
 
 def _path(reference: str) -> Path:

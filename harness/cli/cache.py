@@ -15,7 +15,15 @@ from pathlib import Path
 from rich.table import Table
 
 from harness.assets.cache import cache_root
-from harness.assets.inventory import KINDS, UNFINISHED, Entry, delete, find, inventory, verified
+from harness.assets.inventory import (
+    KINDS,
+    UNFINISHED,
+    CacheEntry,
+    delete,
+    find,
+    inventory,
+    verified,
+)
 from harness.cli.display import console, tracker
 from harness.cli.options import add_action, in_units
 from harness.errors import InfrastructureError, UsageError
@@ -68,7 +76,7 @@ def _list(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _table(entries: Sequence[Entry]) -> Table:
+def _table(entries: Sequence[CacheEntry]) -> Table:
     table = Table("kind", "key", "made from", "size", "made", "state")
     table.columns[3].justify = "right"
     for column in table.columns:
@@ -84,25 +92,25 @@ def _remove(arguments: argparse.Namespace) -> int:
     if bool(arguments.keys) + bool(arguments.kind) + arguments.all != 1:
         raise UsageError("name keys that 'harness cache ls' shows, or pass --kind or --all")
     entries = inventory()
-    named = [find(entries, key) for key in arguments.keys]
+    matches = [find(entries, key) for key in arguments.keys]
     chosen = [
         entry
         for entry in entries
-        if arguments.all or entry.kind == arguments.kind or entry in named
+        if arguments.all or entry.kind == arguments.kind or entry in matches
     ]
-    kept = []
+    errors = []
     for entry in chosen:
         try:
             delete(entry)
         except InfrastructureError as error:
-            kept.append(error)
+            errors.append(error)
         else:
             sys.stdout.write(f"removed {entry.name} ({in_units(entry.size)})\n")
     for entry in entries:
         if entry.state == UNFINISHED and entry not in chosen:
-            _clear(entry)
-    if kept:
-        raise InfrastructureError(f"{len(kept)} of {len(chosen)} entries stay; {kept[0]}")
+            _remove_unfinished(entry)
+    if errors:
+        raise InfrastructureError(f"{len(errors)} of {len(chosen)} entries stay; {errors[0]}")
     if not chosen:
         sys.stdout.write("there was nothing to remove\n")
     return 0
@@ -110,27 +118,27 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 def _verify(_: argparse.Namespace) -> int:
     entries = inventory()
-    found = [verified(entry) for entry in tracker()(entries, "verifying", len(entries))]
-    wrong = [entry for entry in found if entry.remade]
-    for entry in wrong:
+    checked = [verified(entry) for entry in tracker()(entries, "verifying", len(entries))]
+    damaged = [entry for entry in checked if entry.remade]
+    for entry in damaged:
         what = f" ({entry.source})" if entry.source else ""
         sys.stdout.write(f"{entry.name}{what} is {entry.state}\n")
-    whole = sum(entry.state == "whole" for entry in found)
-    left = sum(entry.state == UNFINISHED for entry in found)
+    whole = sum(entry.state == "whole" for entry in checked)
+    left = sum(entry.state == UNFINISHED for entry in checked)
     more = f", {left} unfinished" if left else ""
-    sys.stdout.write(f"{whole} of {len(found)} entries are whole{more}\n")
-    if wrong:
+    sys.stdout.write(f"{whole} of {len(checked)} entries are whole{more}\n")
+    if damaged:
         sys.stderr.write(
             "these are made again at their next use; 'harness cache rm KEY' removes them\n"
         )
-    return int(bool(wrong))
+    return int(bool(damaged))
 
 
-def _clear(left: Entry) -> None:
+def _remove_unfinished(entry: CacheEntry) -> None:
     """Remove what a killed process left, unless it is at work."""
     with suppress(InfrastructureError):
-        delete(left)
-        sys.stdout.write(f"removed what was left of {left.name} ({in_units(left.size)})\n")
+        delete(entry)
+        sys.stdout.write(f"removed what was left of {entry.name} ({in_units(entry.size)})\n")
 
 
 def _elsewhere() -> dict[str, str]:

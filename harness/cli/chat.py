@@ -84,25 +84,27 @@ def execute(arguments: argparse.Namespace) -> int:
     subject = load_model(arguments.model, given.get("dtype"), device, offload=arguments.offload)
     if not (arguments.no_streamline or arguments.offload):  # blocks on disk run as they are stored
         streamline(subject.model, subject.family)
-    talk = Conversation(subject, arguments.system, arguments.max_new_tokens, arguments.temperature)
+    conversation = Conversation(
+        subject, arguments.system, arguments.max_new_tokens, arguments.temperature
+    )
     torch.manual_seed(arguments.seed)
-    if not talk.has_template:
+    if not conversation.has_template:
         sys.stderr.write("this model has no chat template: it continues each text\n")
     for line in _lines():
         if line == "/exit":
             break
         if line == "/clear":
-            talk.clear()
+            conversation.clear()
         elif line:
-            _answer(talk, line, images)
+            _answer(conversation, line, images)
             images = []
     return 0
 
 
-def _answer(talk: Conversation, text: str, images: list[Image]) -> None:
+def _answer(conversation: Conversation, text: str, images: list[Image]) -> None:
     """Print the answer as it forms. A person may interrupt it and go on; a pipe may not."""
     try:
-        talk.answer(text, _show, images)
+        conversation.answer(text, _show, images)
     except KeyboardInterrupt:
         if not sys.stdin.isatty():
             raise

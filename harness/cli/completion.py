@@ -27,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.cli.main import whole_parser  # noqa: PLC0415
 
     parser = whole_parser()
-    _teach(parser, _names(), shtab.FILE)
+    _add_choices(parser, _names(), shtab.FILE)
     sys.stdout.write(shtab.complete(parser, arguments.shell) + "\n")
     return 0
 
@@ -50,14 +50,14 @@ def _names() -> Mapping[str, Iterable[str]]:
     }
 
 
-def _teach(
+def _add_choices(
     parser: argparse.ArgumentParser, names: Mapping[str, Iterable[str]], file: object
 ) -> None:
     """Add to the options what the script shall offer; ``parser`` is no good for parsing after."""
     for action in parser._actions:  # noqa: SLF001
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            for own in action.choices.values():
-                _teach(own, names, file)
+            for subparser in action.choices.values():
+                _add_choices(subparser, names, file)
         elif action.dest in names:
             action.choices = list(names[action.dest])
         elif action.type is Path or action.dest in ("a", "b", "record"):

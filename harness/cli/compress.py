@@ -23,6 +23,7 @@ from harness.records.spec import CacheForm, CalibrationSpec, require_ratio
 
 if TYPE_CHECKING:
     from harness.models.language_model import LanguageModel
+    from harness.records.record import CompressionFacts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,19 +60,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
     Stopped under ``--offload``, the same command goes on where it was.
     """
-    from harness.api import compress  # noqa: PLC0415
-    from harness.checkpoints.atomic_folder import require_space  # noqa: PLC0415
     from harness.checkpoints.load import load_model  # noqa: PLC0415
-    from harness.checkpoints.save import save  # noqa: PLC0415
-    from harness.cli.display import quiet_libraries, tracker  # noqa: PLC0415
+    from harness.cli.display import quiet_libraries  # noqa: PLC0415
     from harness.cli.plugin_options import chosen  # noqa: PLC0415
-    from harness.cli.request import (  # noqa: PLC0415
-        chosen_calibration,
-        option_classes,
-        placement,
-    )
+    from harness.cli.request import calibration_of, option_classes, placement  # noqa: PLC0415
     from harness.compression.block_checkpoints import block_checkpoints_beside  # noqa: PLC0415
-    from harness.support.failures import failures_explained  # noqa: PLC0415
 
     quiet_libraries()
     given = vars(arguments)
@@ -79,7 +72,7 @@ def execute(arguments: argparse.Namespace) -> int:
     method = arguments.method
     compressors.get(method)
     options = chosen(arguments, "method", option_classes(compressors), {method: method})[method]
-    calibration = chosen_calibration({"calibration": TEXT_CALIBRATION.text} | given)
+    calibration = calibration_of({"calibration": TEXT_CALIBRATION.text} | given)
     assert isinstance(calibration, CalibrationSpec)
     device = placement(given.get("device"))
     target = _target(arguments, options, calibration)
@@ -90,15 +83,38 @@ def execute(arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"{arguments.save}: this very model is saved already\n")
         return 0
     subject = load_model(arguments.model, arguments.dtype, device, offload=arguments.offload)
+    facts = _compress_and_save(subject, arguments, options, calibration, target)
+    sys.stdout.write(
+        f"{arguments.save}: {facts.label}, {facts.ratio_layers:.2%} of the layers' parameters "
+        f"removed, {facts.parameters / 1e6:.1f}M parameters, {facts.bytes / 1e6:.1f} MB\n"
+    )
+    return 0
+
+
+def _compress_and_save(
+    subject: LanguageModel,
+    arguments: argparse.Namespace,
+    options: Mapping[str, Any],
+    calibration: CalibrationSpec,
+    target: Path,
+) -> CompressionFacts:
+    """Write the compressed model to ``target``; what is known of the compression."""
+    from harness.api import compress  # noqa: PLC0415
+    from harness.checkpoints.atomic_folder import require_space  # noqa: PLC0415
+    from harness.checkpoints.save import save  # noqa: PLC0415
+    from harness.cli.display import tracker  # noqa: PLC0415
+    from harness.compression.block_checkpoints import block_checkpoints_beside  # noqa: PLC0415
+    from harness.support.failures import failures_explained  # noqa: PLC0415
+
     with ExitStack() as stack:
         checkpoints = None
         if arguments.offload:
             checkpoints = stack.enter_context(block_checkpoints_beside(target))
             require_space(checkpoints, _still_to_write(subject, arguments, checkpoints))
-        with failures_explained(f"method '{method}'"):
-            small = compress(
+        with failures_explained(f"method '{arguments.method}'"):
+            compressed = compress(
                 subject,
-                method,
+                arguments.method,
                 arguments.ratio,
                 calibration=calibration,
                 scope=arguments.scope,
@@ -108,14 +124,9 @@ def execute(arguments: argparse.Namespace) -> int:
                 track=tracker(),
                 **options,
             )
-        save(small, target, force=arguments.force)
-    facts = small.compression
-    assert facts is not None
-    sys.stdout.write(
-        f"{arguments.save}: {facts.label}, {facts.ratio_layers:.2%} of the layers' parameters "
-        f"removed, {facts.parameters / 1e6:.1f}M parameters, {facts.bytes / 1e6:.1f} MB\n"
-    )
-    return 0
+        save(compressed, target, force=arguments.force)
+    assert compressed.compression is not None
+    return compressed.compression
 
 
 def _target(

@@ -105,11 +105,11 @@ def add_options_of_plugins(
 
         add_options_of_all(parser, kinds)
         return
-    named = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    naming = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for kind in kinds:
-        named.add_argument(NAMED_BY[kind], dest=kind, nargs="*", default=[])
-    found, _ = named.parse_known_args([word for word in argv if word not in HELP])
-    names: dict[Kind, list[str]] = {kind: getattr(found, kind) for kind in kinds}
+        naming.add_argument(NAMED_BY[kind], dest=kind, nargs="*", default=[])
+    parsed, _ = naming.parse_known_args([word for word in argv if word not in HELP])
+    names: dict[Kind, list[str]] = {kind: getattr(parsed, kind) for kind in kinds}
     if not any(names.values()):
         options = " ".join(f"{NAMED_BY[kind]} NAME" for kind in kinds)
         parser.epilog = (

@@ -19,7 +19,6 @@ from harness.cli.show import load
 from harness.errors import UsageError
 from harness.records import store
 from harness.records.record import RunRecord
-from harness.records.store import Problem
 from harness.support.markdown import escape, markdown_table
 
 if TYPE_CHECKING:
@@ -64,53 +63,52 @@ def execute(arguments: argparse.Namespace) -> int:
         folder_difference,
     )
 
-    folders = [Path(one) for one in (arguments.a, arguments.b)]
+    folders = [Path(name) for name in (arguments.a, arguments.b)]
     kinds = {folder.is_dir() for folder in folders}
     if len(kinds) == 2:
         raise UsageError("one of the two is a folder, the other is not; pass two of a kind")
     if kinds == {True}:
-        found = folder_difference(*map(_records, folders))
+        comparison = folder_difference(*map(_records, folders))
     else:
-        a, b = (load(one, arguments.results) for one in (arguments.a, arguments.b))
-        found = FolderDifference((difference(a, b),), (), ())
+        a, b = (load(name, arguments.results) for name in (arguments.a, arguments.b))
+        comparison = FolderDifference((difference(a, b),), (), ())
     if arguments.json:
-        sys.stdout.write(json.dumps(_plain(found), ensure_ascii=False, indent=1) + "\n")
+        sys.stdout.write(json.dumps(_document(comparison), ensure_ascii=False, indent=1) + "\n")
     elif arguments.markdown:
-        sys.stdout.write("\n".join(map(_markdown, _told(found))))
+        sys.stdout.write("\n".join(map(_markdown, _sections(comparison))))
     else:
         output = console(160)
-        for one in _told(found):
-            output.print(one if isinstance(one, str) else _drawn(one))
+        for part in _sections(comparison):
+            output.print(part if isinstance(part, str) else _table(part))
     return 0
 
 
 def _records(folder: Path) -> list[RunRecord]:
-    found = list(store.scan(folder))
-    for one in found:
-        if isinstance(one, Problem):
-            raise UsageError(f"{one.path}: {one.message}")
-    return [one for one in found if isinstance(one, RunRecord)]
+    records, problems = store.load_all(folder)
+    if problems:
+        raise UsageError(f"{problems[0].path}: {problems[0].message}")
+    return records
 
 
-def _told(found: FolderDifference) -> Iterator[Section | str]:
+def _sections(comparison: FolderDifference) -> Iterator[Section | str]:
     """What there is to say, from the numbers to their causes."""
-    if found.pairs:
-        yield Section("what changed", NUMBERS, list(_numbers(found.pairs)), texts=2)
-    for name, only in (("A", found.only_a), ("B", found.only_b)):
+    if comparison.pairs:
+        yield Section("what changed", NUMBERS, list(_numbers(comparison.pairs)), texts=2)
+    for name, only in (("A", comparison.only_a), ("B", comparison.only_b)):
         for record in only:
             yield f"only in {name}: {record.title} ({record.run_id})"
-    common = found.common_causes
+    common = comparison.common_causes
     if common:
         yield Section("why they may differ", CAUSES, common)
-    for pair in found.pairs:
+    for pair in comparison.pairs:
         own = [cause for cause in pair.causes if cause not in common]
         if own:
             yield Section(f"why {pair.b.title} may differ", CAUSES, own)
-    if any(pair.changes and not pair.causes for pair in found.pairs):
+    if any(pair.changes and not pair.causes for pair in comparison.pairs):
         yield CHANCE
 
 
-def _drawn(section: Section) -> Table:
+def _table(section: Section) -> Table:
     table = Table(title=section.title)
     for at, heading in enumerate(section.headings):
         justify: JustifyMethod = "left" if at < section.texts else "right"
@@ -120,29 +118,29 @@ def _drawn(section: Section) -> Table:
     return table
 
 
-def _markdown(one: Section | str) -> str:
-    if isinstance(one, str):
-        return f"{escape(one)}\n"
-    rule = "|" + " :-- |" * one.texts + " --: |" * (len(one.headings) - one.texts)
-    rows = ([escape(cell) for cell in row] for row in one.rows)
-    table = markdown_table(one.headings, rule, rows)
-    return "\n".join([f"### {escape(one.title)}", "", *table, ""])
+def _markdown(part: Section | str) -> str:
+    if isinstance(part, str):
+        return f"{escape(part)}\n"
+    rule = "|" + " :-- |" * part.texts + " --: |" * (len(part.headings) - part.texts)
+    rows = ([escape(cell) for cell in row] for row in part.rows)
+    table = markdown_table(part.headings, rule, rows)
+    return "\n".join([f"### {escape(part.title)}", "", *table, ""])
 
 
 def _numbers(pairs: Sequence[Difference]) -> Iterator[Sequence[str]]:
-    for pair in sorted(pairs, key=_size, reverse=True):
+    for pair in sorted(pairs, key=_effect_size, reverse=True):
         a, b = (record.result.metrics if record.result else () for record in (pair.a, pair.b))
         name = (a or b)[0].name if a or b else ""
         values = [f"{metrics[0].value:.6g}" if metrics else pair.a.status for metrics in (a, b)]
-        yield (pair.b.title, name, *values, *_effect(pair.paired))
+        yield (pair.b.title, name, *values, *_effect_columns(pair.paired))
         for metric, part, before, after in pair.changes:
             if part is not None or metric != name:
-                both = ("" if one is None else f"{one:.6g}" for one in (before, after))
+                both = ("" if value is None else f"{value:.6g}" for value in (before, after))
                 place = part if part and metric == name else f"{metric} {part or ''}".strip()
                 yield ("", place, *both, "", "", "")
 
 
-def _effect(paired: Paired | Unpaired) -> tuple[str, str, str]:
+def _effect_columns(paired: Paired | Unpaired) -> tuple[str, str, str]:
     from harness.records.observations import Unpaired  # noqa: PLC0415
 
     if isinstance(paired, Unpaired):
@@ -151,24 +149,24 @@ def _effect(paired: Paired | Unpaired) -> tuple[str, str, str]:
         return "none", "", ""
     ends = paired.interval or ()
     return (
-        _shown(paired.effect, paired),
-        " to ".join(_shown(end, paired) for end in ends) or "n/a",
+        _effect_text(paired.effect, paired),
+        " to ".join(_effect_text(end, paired) for end in ends) or "n/a",
         f"{paired.p_value:.2g}",
     )
 
 
-def _shown(effect: float, paired: Paired) -> str:
+def _effect_text(effect: float, paired: Paired) -> str:
     # The exponential of more than 700 has no floating-point number.
     return f"x {math.exp(min(effect, 700)):.4g}" if paired.logarithmic else f"{effect:+.4g}"
 
 
-def _size(pair: Difference) -> float:
+def _effect_size(pair: Difference) -> float:
     from harness.records.paired_tests import Paired  # noqa: PLC0415
 
     return abs(pair.paired.effect) if isinstance(pair.paired, Paired) else -1.0
 
 
-def _plain(found: FolderDifference) -> dict[str, Any]:
+def _document(comparison: FolderDifference) -> dict[str, Any]:
     return {
         "pairs": [
             {
@@ -178,8 +176,8 @@ def _plain(found: FolderDifference) -> dict[str, Any]:
                 "paired": asdict(pair.paired),
                 "causes": [cause._asdict() for cause in pair.causes],
             }
-            for pair in found.pairs
+            for pair in comparison.pairs
         ],
-        "only_a": [record.run_id for record in found.only_a],
-        "only_b": [record.run_id for record in found.only_b],
+        "only_a": [record.run_id for record in comparison.only_a],
+        "only_b": [record.run_id for record in comparison.only_b],
     }

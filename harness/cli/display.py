@@ -79,20 +79,24 @@ def result_table(records: Sequence[RunRecord], width: int) -> Table:
     """One row a record; the full story needs 150 characters of ``width``."""
     rows = [_row(record) for record in records]
     table = Table(title=f"{records[0].spec.model}, {records[0].spec.dtype}" if records else None)
-    shown = [one for one in COLUMNS if width >= 150 or one in ESSENTIAL]
-    for heading in shown:
+    headings = [heading for heading in COLUMNS if width >= 150 or heading in ESSENTIAL]
+    for heading in headings:
         number = heading not in ("method", "task", "metric")
         table.add_column(
             heading, justify="right" if number else "left", no_wrap=number, overflow="fold"
         )
     for row in rows:
-        table.add_row(*(row[heading] for heading in shown))
+        table.add_row(*(row[heading] for heading in headings))
     return table
 
 
 def _row(record: RunRecord) -> dict[str, str]:
-    done = record.compression
-    size = (done.parameters, done.bytes) if done else (record.model.parameters, record.model.bytes)
+    compression = record.compression
+    size = (
+        (compression.parameters, compression.bytes)
+        if compression
+        else (record.model.parameters, record.model.bytes)
+    )
     if record.result is None:
         outcome = {"metric": f"failed: {record.error}", "value": "", "± s.e.": ""}
     else:
@@ -100,11 +104,11 @@ def _row(record: RunRecord) -> dict[str, str]:
         spread = "" if metric.stderr is None else f"{metric.stderr:.3g}"
         outcome = {"metric": metric.name, "value": f"{metric.value:.4g}", "± s.e.": spread}
     return outcome | {
-        "method": done.label if done else record.spec.method.name,
+        "method": compression.label if compression else record.spec.method.name,
         "task": record.spec.task.name,
         "ratio asked": "" if record.spec.method.name == DENSE else f"{record.spec.ratio:g}",
-        "layers": f"{done.ratio_layers:.4f}" if done else "",
-        "model": f"{done.ratio_model:.4f}" if done else "",
+        "layers": f"{compression.ratio_layers:.4f}" if compression else "",
+        "model": f"{compression.ratio_model:.4f}" if compression else "",
         "parameters": f"{size[0] / 1e6:.1f}M",
         "MB": f"{size[1] / 1e6:.1f}",
         "seconds": f"{sum(record.timings.values()):.1f}",

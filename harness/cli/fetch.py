@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UsageError("fetch cannot work offline; remove --offline, or unset HARNESS_OFFLINE")
     from harness.experiments.prefetch import prefetch, required_assets  # noqa: PLC0415
 
-    wanted = required_assets(_requests(arguments))
+    wanted = required_assets(requested(arguments))
     quiet_libraries()
     progress = Console(stderr=True, markup=False, emoji=False, highlight=False)
     results: list[PrefetchResult] = []
@@ -69,27 +69,31 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _requests(arguments: argparse.Namespace) -> Sequence[Request]:
+def requested(arguments: argparse.Namespace) -> Sequence[Request]:
+    """What would run: the cells of the recipe, or what ``harness run`` would ask for.
+
+    Raises:
+        UsageError: the recipe is wrong, skips every cell, or is given beside options.
+    """
     from harness.sweep.recipe_file import read_recipe, requests  # noqa: PLC0415
 
     given = vars(arguments)
     if arguments.recipe is None:
-        return [_of_run(given)]
+        return [_request_of_run(given)]
     if more := [name for name in ("model", "tasks", "calibration") if name in given]:
         raise UsageError(f"the recipe names everything; remove it, or --{more[0]}")
-    found = requests(read_recipe(arguments.recipe), Path())
-    if not found:
+    cells = requests(read_recipe(arguments.recipe), Path())
+    if not cells:
         raise UsageError(f"{arguments.recipe} skips every cell; remove an override")
-    return found
+    return cells
 
 
-def _of_run(given: dict[str, Any]) -> Request:
+def _request_of_run(given: dict[str, Any]) -> Request:
     """What ``harness run`` would ask for."""
-    from harness.calibration import sources  # noqa: PLC0415
+    from harness.calibration.sources import chosen_calibration  # noqa: PLC0415
     from harness.experiments.request import Request  # noqa: PLC0415
     from harness.records.spec import TaskSpec  # noqa: PLC0415
 
-    text = given.get("calibration")
     return Request(
         # Which method and ratio makes no difference.
         methods={"svd": {}},
@@ -99,7 +103,7 @@ def _of_run(given: dict[str, Any]) -> Request:
             for name, data in map(split_task, given.get("tasks", DEFAULT_TASKS))
         ],
         model=given.get("model", DEFAULT_MODEL),
-        calibration=sources.named(text) if text else sources.default_calibration,
+        calibration=chosen_calibration(given.get("calibration") or None),
     )
 
 

@@ -6,15 +6,13 @@ import argparse
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from harness.cli.display import console, quiet_libraries, tracker
+from harness.cli.display import console
+from harness.cli.gate_candidate import candidate_records
 from harness.cli.options import Actions, AtLeast, add_action, add_offline
 from harness.errors import UsageError
 from harness.support.files import cannot_write, write_failures_explained, write_file, write_files
@@ -22,7 +20,6 @@ from harness.support.files import cannot_write, write_failures_explained, write_
 if TYPE_CHECKING:
     from harness.gate.baseline import Baseline
     from harness.gate.verdict import Verdict
-    from harness.records.record import RunRecord
 
 SEEDS = 8
 WIDE = 3
@@ -88,7 +85,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from harness.gate.judge import judge  # noqa: PLC0415
 
     baseline = read_baseline(arguments.baseline)
-    verdict = judge(baseline, _candidate(arguments))
+    verdict = judge(baseline, candidate_records(arguments))
     _report(verdict, arguments)
     return verdict.exit_code(strict=arguments.strict)
 
@@ -106,7 +103,7 @@ def _accept(arguments: argparse.Namespace) -> int:
     if not keys:
         titles = "; ".join(cell.title for cell in baseline.cells)
         raise UsageError(f"no cell matches {' '.join(arguments.cell)}; there are: {titles}")
-    records = [record for record in _candidate(arguments) if cell_key(record.spec) in keys]
+    records = [record for record in candidate_records(arguments) if cell_key(record.spec) in keys]
     updated = accepted(baseline, records)
     _write_baseline(updated, arguments.baseline)
     _print_changes(baseline, updated)
@@ -118,7 +115,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
 
     if not arguments.minimum_effect > 0:
         raise UsageError(f"--minimum-effect must be above 0, got {arguments.minimum_effect:g}")
-    baseline = calibrated(_candidate(arguments), arguments.minimum_effect)
+    baseline = calibrated(candidate_records(arguments), arguments.minimum_effect)
     _write_baseline(baseline, arguments.baseline)
     table = Table("cell", "metric", "value", "n", "draws", "spread", "fails above", "finds")
     for cell in baseline.cells:
@@ -140,64 +137,6 @@ def _calibrate(arguments: argparse.Namespace) -> int:
             "for so much may a new calibration sample change them; more --seeds know it better\n"
         )
     return 0
-
-
-def _candidate(arguments: argparse.Namespace) -> list[RunRecord]:
-    """Read the records, or run the recipe."""
-    if (arguments.recipe is None) == (arguments.results is None):
-        raise UsageError("pass either a recipe to run or --results with records to read")
-    if arguments.results is not None:
-        if arguments.output is not None:
-            raise UsageError("--output is for the records of a recipe; remove it")
-        return _read(arguments.results)
-    return _run(arguments)
-
-
-def _read(folder: Path) -> list[RunRecord]:
-    from harness.records import store  # noqa: PLC0415
-
-    records, problems = store.load_all(folder)
-    if problems:
-        raise UsageError(f"{problems[0].path}: {problems[0].message}")
-    if not records:
-        raise UsageError(f"there are no records in {folder}; pass the folder that holds them")
-    return records
-
-
-def _run(arguments: argparse.Namespace) -> list[RunRecord]:
-    from harness.gate.running import run_recipe  # noqa: PLC0415
-    from harness.sweep.recipe_file import read_recipe  # noqa: PLC0415
-
-    quiet_libraries()
-    recipe = read_recipe(arguments.recipe)
-    calibrates = arguments.action == "calibrate"
-    if calibrates:
-        (first, *more) = recipe.seeds
-        if more:
-            raise UsageError("a gate's recipe has one seed; --seeds draws more from there")
-        seeds = tuple(range(first, first + arguments.seeds))
-        recipe = recipe.model_copy(update={"seeds": seeds})
-    with _records_folder(arguments.output) as folder:
-        # A kept record may be of older code: only calibration, which is long, goes on from it.
-        records = run_recipe(recipe, folder, tracker(), force=not calibrates)
-        return [_told(record) for record in records]
-
-
-def _told(record: RunRecord) -> RunRecord:
-    calibration, result = record.spec.calibration, record.result
-    value = f"{result.metrics[0].value:.6g}" if result else record.error
-    seed = f" seed {calibration.seed}" if calibration else ""
-    sys.stderr.write(f"{record.title}{seed}: {value}\n")
-    return record
-
-
-@contextmanager
-def _records_folder(output: Path | None) -> Iterator[Path]:
-    if output is not None:
-        yield output
-        return
-    with tempfile.TemporaryDirectory(prefix="harness-gate-") as folder:
-        yield Path(folder)
 
 
 def _report(verdict: Verdict, arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from harness.records.paired_tests import Paired, compare, detectable
 from harness.records.record import RunRecord
 
 
-def blind_spots(records: Sequence[RunRecord]) -> Iterator[str]:
+def detection_limits(records: Sequence[RunRecord]) -> Iterator[str]:
     """For each limited, compressed record: the smallest difference from dense it could detect.
 
     The spread is that of the run's own paired differences, hence itself a rough figure where
@@ -20,19 +20,19 @@ def blind_spots(records: Sequence[RunRecord]) -> Iterator[str]:
         dense = by_id.get(record.reference or "")
         if record.spec.task.limit is None or not (record.result and dense and dense.result):
             continue
-        found = compare(dense.result, record.result)
-        if isinstance(found, Paired):
-            yield _sentence(record, found)
+        paired = compare(dense.result, record.result)
+        if isinstance(paired, Paired):
+            yield _sentence(record, paired)
 
 
-def _sentence(record: RunRecord, found: Paired) -> str:
+def _sentence(record: RunRecord, paired: Paired) -> str:
     label = record.compression.label if record.compression else record.spec.method.name
-    what = f"{label} at {record.spec.ratio:g}, {record.spec.task.name}, {found.n} {found.unit}"
-    if found.stderr is None:
+    what = f"{label} at {record.spec.ratio:g}, {record.spec.task.name}, {paired.n} {paired.unit}"
+    if paired.stderr is None:
         return f"{what}: a single one shows no difference; raise --limit"
-    smallest = detectable(found.n, found.stderr * math.sqrt(found.n))
-    if found.logarithmic:
+    smallest = detectable(paired.n, paired.stderr * math.sqrt(paired.n))
+    if paired.logarithmic:
         size = f"a factor of {math.exp(min(smallest, 700)):.3g} in perplexity"
     else:
-        size = f"{smallest:.2g} in {found.metric.partition('[')[0]}"
+        size = f"{smallest:.2g} in {paired.metric.partition('[')[0]}"
     return f"{what}: differences from dense below about {size} would go unseen; raise --limit"

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (MemoryError, OSError) as error:
-        return _fail(_trouble(error), InfrastructureError.exit_code, debug)
+        return _fail(_system_error_message(error), InfrastructureError.exit_code, debug)
     except KeyboardInterrupt:
         return _fail("interrupted; finished cells are kept, run again to go on", INTERRUPTED, debug)
     except Exception as error:  # noqa: BLE001 - Python's exit code 1 would read as a gate's verdict
@@ -87,18 +87,20 @@ def _execute(argv: Sequence[str]) -> int:
     name = argv[0]
     if name not in COMMANDS and name not in commands.names():
         raise unknown("command", name, command_names())
-    own = Parser(
+    command_parser = Parser(
         prog=f"harness {name}",
         description=_summary(name).capitalize() + ".",
         formatter_class=Help,
         allow_abbrev=False,  # what is unambiguous today may not be with the next plugin
     )
-    command = _equipped(own, name, argv[1:])
-    parsed, rest = own.parse_known_args(argv[1:])
+    command = _add_command(command_parser, name, argv[1:])
+    parsed, rest = command_parser.parse_known_args(argv[1:])
     for extra in rest:
         if not extra.startswith("-"):
-            own.error(f"unexpected '{extra}'")
-        raise unknown("option", extra.partition("=")[0], re.findall("--[a-z-]+", own.format_help()))
+            command_parser.error(f"unexpected '{extra}'")
+        raise unknown(
+            "option", extra.partition("=")[0], re.findall("--[a-z-]+", command_parser.format_help())
+        )
     code = int(command.execute(parsed))
     sys.stdout.flush()
     return code
@@ -138,7 +140,7 @@ def _summary(name: str) -> str:
     return COMMANDS.get(name) or commands.get(name).summary
 
 
-def _equipped(
+def _add_command(
     parser: argparse.ArgumentParser, name: str, argv: Sequence[str]
 ) -> ModuleType | Command:
     """The command called ``name``, once it has added its options to ``parser``."""
@@ -173,13 +175,13 @@ def _parser(*, whole: bool = False) -> argparse.ArgumentParser:
             summary, broken = _summary(name), False
         except UsageError as error:  # said in its place, so that it hides no other command
             summary, broken = str(error).replace("%", "%%"), True
-        own = subparsers.add_parser(name, help=summary, add_help=whole)
+        command_parser = subparsers.add_parser(name, help=summary, add_help=whole)
         if whole and not broken:
-            _equipped(own, name, ())
+            _add_command(command_parser, name, ())
     return parser
 
 
-def _trouble(error: MemoryError | OSError) -> str:
+def _system_error_message(error: MemoryError | OSError) -> str:
     if isinstance(error, MemoryError):
         return "out of memory; close other programs, or pass a smaller --batch-size or --model"
     if not error.filename:  # no file: a socket, a process

@@ -34,10 +34,10 @@ def execute(arguments: argparse.Namespace) -> int:
     result = merged(records)
     _require_agreement(result.conflicts)
     _require_no_damage(result, output, problems)
-    added = [found for found in result.kept if found.path.parent != output]
-    replaced = sum((output / f"{found.record.run_id}.json").exists() for found in added)
-    for found in added:
-        store.save(found.record, output)
+    added = [stored for stored in result.kept if stored.path.parent != output]
+    replaced = sum((output / f"{stored.record.run_id}.json").exists() for stored in added)
+    for stored in added:
+        store.save(stored.record, output)
     sys.stdout.write(
         f"{len(result.kept)} records in {output}: {len(added) - replaced} added, {replaced} "
         f"replaced a less complete one, {len(result.kept) - len(added)} were there\n"
@@ -62,11 +62,11 @@ def _read(
         if folder.resolve() in seen:
             continue
         seen.add(folder.resolve())
-        for path, one in zip(sorted(folder.glob("*.json")), store.scan(folder), strict=True):
-            if isinstance(one, Problem):
-                problems.append(one)
+        for path, record in zip(sorted(folder.glob("*.json")), store.scan(folder), strict=True):
+            if isinstance(record, Problem):
+                problems.append(record)
             else:
-                records.append(StoredRecord(path, one))
+                records.append(StoredRecord(path, record))
     return records, problems
 
 
@@ -83,10 +83,10 @@ def _require_agreement(conflicts: Sequence[Conflict]) -> None:
 
 def _require_no_damage(result: Merged, output: Path, problems: Sequence[Problem]) -> None:
     damaged = {problem.path for problem in problems}
-    for found in result.kept:
-        path = output / f"{found.record.run_id}.json"
+    for stored in result.kept:
+        path = output / f"{stored.record.run_id}.json"
         if path in damaged:
             raise UsageError(
-                f"{path} is damaged and {found.path} would replace it; delete it first, nothing "
+                f"{path} is damaged and {stored.path} would replace it; delete it first, nothing "
                 "is written"
             )

@@ -46,11 +46,11 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.sweep.recipe_file import read_recipe, requests  # noqa: PLC0415
     from harness.sweep.status import cell_statuses  # noqa: PLC0415
 
-    wanted = requests(read_recipe(arguments.recipe), arguments.output)
-    if not wanted:
+    cells = requests(read_recipe(arguments.recipe), arguments.output)
+    if not cells:
         raise UsageError(f"{arguments.recipe} skips every cell; remove an override")
     with offline():
-        entries = cell_statuses(wanted)
+        entries = cell_statuses(cells)
     records = store.load_all(arguments.output)[0] if arguments.output.is_dir() else []
     costs = _costs(entries)
     times = {

@@ -85,14 +85,14 @@ def chosen(
     picked: dict[str, dict[str, Any]] = {plugin: {} for plugin in plugins}
     owners = _owners(configs)
     for name, value in given.items():
-        takers = [plugin for plugin in picked if plugin in owners[name]]
-        if not takers:
+        accepting = [plugin for plugin in picked if plugin in owners[name]]
+        if not accepting:
             raise UsageError(
                 f"--{name.replace('_', '-')} is an option of {', '.join(owners[name])}, "
                 f"not of {', '.join(map(_served, plugins.items()))}; remove it, or check the "
                 f"{kind}'s name"
             )
-        for plugin in takers:
+        for plugin in accepting:
             picked[plugin][name] = tuple(value) if isinstance(value, list) else value
     for plugin, options in picked.items():  # before anything is fetched or loaded
         if plugin in configs:  # one that is broken says so itself
@@ -113,14 +113,14 @@ def _owners(configs: Mapping[str, type[Any]]) -> dict[str, list[str]]:
     return owners
 
 
-def _merged(by_owner: Mapping[str, Description], everyone: int) -> str:
+def _merged(by_owner: Mapping[str, Description], total: int) -> str:
     """The help of one option, with a sentence for each group of plugins that explain it alike."""
     alike: dict[tuple[str, str], dict[str, Description]] = {}
     for owner, option in by_owner.items():
         alike.setdefault((option.explanation, str(option.range)), {})[owner] = option
     sentences = []
     for group in alike.values():
-        whose = "" if len(group) == everyone else f"of {', '.join(group)}: "
+        whose = "" if len(group) == total else f"of {', '.join(group)}: "
         sentences.append(whose + _explained(group))
     return ". ".join(sentences)
 

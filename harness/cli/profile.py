@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
-
-from rich.table import Table
 
 from harness.assets.aliases import DEFAULT_MODEL
 from harness.cli.compressing import RATIOS, add_options_of_plugins
@@ -17,21 +14,15 @@ from harness.cli.defaults import DEFAULT_METHOD
 from harness.cli.display import console, quiet_libraries, tracker
 from harness.cli.options import AtLeast
 from harness.cli.plugin_options import chosen
+from harness.cli.profile_output import profile_document, profile_markdown, profile_table
 from harness.compression.compressor import Compressor, compressors
 from harness.plugins.options import configure
 from harness.records.spec import Dtype, Scope, require_ratio
-from harness.support.markdown import escape, markdown_table
 
 if TYPE_CHECKING:
     from harness.profile.measure import Setting
-    from harness.profile.table import Profile, Row
 
 STANDARD = [0.2, 0.4, 0.6, 0.8]
-COUNTED = (
-    "method", "removed", "parameters", "bytes", "MACs", "FLOPs", "attention FLOPs", "KV bytes",
-    "latent KV",
-)  # fmt: skip
-MEASURED = ("prefill tokens/s", "decode tokens/s", "peak bytes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,13 +87,13 @@ def add_plugin_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -
 
 def execute(arguments: argparse.Namespace) -> int:
     """Count, measure if asked, print."""
-    from harness.profile.table import Request, profile  # noqa: PLC0415
+    from harness.profile.table import ProfileRequest, profile  # noqa: PLC0415
 
     quiet_libraries()
     for ratio in arguments.ratio:
         require_ratio(ratio)
-    found = profile(
-        Request(
+    counts = profile(
+        ProfileRequest(
             model=arguments.model,
             methods=_methods(arguments),
             ratios=list(dict.fromkeys(arguments.ratio)),
@@ -115,16 +106,11 @@ def execute(arguments: argparse.Namespace) -> int:
         tracker(),
     )
     if arguments.json:
-        sys.stdout.write(json.dumps(_document(found), indent=1) + "\n")
+        sys.stdout.write(json.dumps(profile_document(counts), indent=1) + "\n")
     elif arguments.markdown:
-        sys.stdout.write(_markdown(found))
+        sys.stdout.write(profile_markdown(counts))
     else:
-        table = Table(title=_title(found))
-        for heading in _headings(found):
-            table.add_column(heading, justify="left" if heading == "method" else "right")
-        for line in _lines(found):
-            table.add_row(*line)
-        console(200).print(table)
+        console(200).print(profile_table(counts))
     return 0
 
 
@@ -146,93 +132,3 @@ def _setting(arguments: argparse.Namespace) -> Setting:
 
     device = usable_device(vars(arguments).get("device"))
     return Setting(device, arguments.runs, arguments.compile, arguments.streamline)
-
-
-def _title(found: Profile) -> str:
-    load = found.workload
-    return f"{found.model}, {load.batch} x {load.sequence} tokens, {found.dtype}"
-
-
-def _headings(found: Profile) -> tuple[str, ...]:
-    return COUNTED + MEASURED * any(row.measured for row in found.rows)
-
-
-def _lines(found: Profile) -> list[list[str]]:
-    """One for each row, and below it what the paper's Table 2 counts and prints."""
-    width = len(_headings(found))
-    lines = [line for row in found.rows for line in (_line(row), *_published(row))]
-    return [[*line, *[""] * (width - len(line))] for line in lines]
-
-
-def _line(row: Row) -> list[str]:
-    count, measured = row.count, row.measured
-    numbers = (
-        count.parameters, count.bytes, count.macs, count.flops, count.attention_flops,
-        count.cache_bytes, count.latent_cache_bytes,
-    )  # fmt: skip
-    line = [row.method, f"{row.ratio:.0%}", *map(_short, numbers)]
-    if measured is None:
-        return line
-    if isinstance(measured, str):
-        return [*line, measured]
-    decode = "none" if measured.decode is None else f"{measured.decode:.4g}"
-    return [*line, f"{measured.prefill:.4g}", decode, _short(measured.peak_bytes)]
-
-
-def _published(row: Row) -> list[list[str]]:
-    from harness.profile.table2 import published_table2  # noqa: PLC0415
-
-    if row.table2 is None:
-        return []
-    lines = [_as_printed("- as Table 2 counts", asdict(row.table2.printed()))]
-    if printed := published_table2().get(row.ratio):
-        speed = [f"{1000 * printed['tokens_per_s_k']:.0f} (A40)"] * (row.measured is not None)
-        lines.append(_as_printed("- as Table 2 prints", printed) + speed)
-    return lines
-
-
-def _as_printed(name: str, columns: Mapping[str, float]) -> list[str]:
-    size, cache = (f"{columns[key]:.2f}G" for key in ("param_bytes_G", "kv_cache_bytes_G"))
-    macs, flops = (f"{columns[key]:.1f}T" for key in ("macs_T", "flops_T"))
-    return [name, "", "", size, macs, flops, "", "", cache]
-
-
-def _short(number: float) -> str:
-    """Four digits and a decimal prefix."""
-    for prefix in ("", "k", "M", "G", "T"):
-        if number < 999.95:
-            return f"{number:.4g}{prefix}"
-        number /= 1000
-    return f"{number:.4g}P"
-
-
-def _markdown(found: Profile) -> str:
-    headings = _headings(found)
-    rule = "| :-- |" + " --: |" * (len(headings) - 1)
-    rows = ([escape(cell) for cell in line] for line in _lines(found))
-    table = markdown_table(headings, rule, rows)
-    return "\n".join([escape(_title(found)), "", *table, ""])
-
-
-def _document(found: Profile) -> dict[str, Any]:
-    return {
-        "model": found.model,
-        "dtype": found.dtype,
-        **asdict(found.workload),
-        "rows": [_entry(row) for row in found.rows],
-    }
-
-
-def _entry(row: Row) -> dict[str, Any]:
-    from harness.profile.table2 import published_table2  # noqa: PLC0415
-
-    count = row.count
-    entry = asdict(row) | asdict(count)
-    entry |= {"flops": count.flops, "attention_flops": count.attention_flops}
-    del entry["count"]
-    if row.table2 is not None:
-        entry["table2"] |= {
-            "rounded": asdict(row.table2.printed()),
-            "printed": published_table2().get(row.ratio),
-        }
-    return entry

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import torch
 
-from harness.calibration.presets import DEFAULT_TASKS, PRESETS, PROMPT_SAMPLES, TEXT_CALIBRATION
-from harness.calibration.sources import default_calibration, names_prompts, prompt_calibration
+from harness.calibration.presets import DEFAULT_TASKS, PRESETS, TEXT_CALIBRATION
+from harness.calibration.sources import chosen_calibration, names_prompts
 from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.resolve import resolve_model
 from harness.cli.defaults import DEFAULT_METHOD, DEFAULT_RATIO, Kind
@@ -68,7 +67,7 @@ def request(arguments: argparse.Namespace) -> Request:
         ratios=_ratios(given.get("ratio", [DEFAULT_RATIO])),
         tasks=_tasks(arguments, preset.tasks if preset else DEFAULT_TASKS),
         model=arguments.model,
-        calibration=chosen_calibration(given, preset.calibration if preset else TEXT_CALIBRATION),
+        calibration=calibration_of(given, preset.calibration if preset else TEXT_CALIBRATION),
         scope=arguments.scope,
         dtype=arguments.dtype,
         device=placement(given.get("device")),
@@ -81,28 +80,28 @@ def request(arguments: argparse.Namespace) -> Request:
     )
 
 
-def chosen_calibration(
+def calibration_of(
     given: Mapping[str, Any], text: CalibrationSpec = TEXT_CALIBRATION
 ) -> CalibrationSpec | Callable[[str], CalibrationSpec]:
-    """The calibration asked for, for all tasks or for each by name; ``text`` has the defaults."""
-    samples, seed = given.get("samples"), given["seed"]
-    reference = given.get("calibration")
+    """The calibration that the options ``given`` ask for (see ``chosen_calibration``).
+
+    Raises:
+        UsageError: an option for texts beside questions.
+    """
+    reference = given.get("calibration") or None
     if reference and names_prompts(reference):
         for option in ("length", "self_samples"):
             if option in given:
                 flag = option.replace("_", "-")
                 raise UsageError(f"--{flag} is for texts; calibration questions are taken whole")
-        return prompt_calibration(reference, samples or PROMPT_SAMPLES, seed)
-    changes = {
-        "length": given.get("length", text.length),
-        "self_samples": given.get("self_samples", 0),
-    }
-    if reference:
-        changes |= {"text": reference, "sampling": "windows"}
-    text = text.model_copy(update=changes)
-    if reference:
-        return text.model_copy(update={"samples": samples or text.samples, "seed": seed})
-    return partial(default_calibration, text=text, samples=samples, seed=seed)
+    return chosen_calibration(
+        reference,
+        samples=given.get("samples"),
+        length=given.get("length"),
+        self_samples=given.get("self_samples", 0),
+        seed=given["seed"],
+        text=text,
+    )
 
 
 def placement(device: str | None) -> str:

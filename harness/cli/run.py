@@ -83,7 +83,7 @@ def execute(arguments: argparse.Namespace) -> int:
         IncompleteError: some cells failed.
     """
     from harness.cli.display import console, quiet_libraries, result_table, tracker  # noqa: PLC0415
-    from harness.cli.limited import blind_spots  # noqa: PLC0415
+    from harness.cli.limited import detection_limits  # noqa: PLC0415
     from harness.cli.request import request  # noqa: PLC0415
     from harness.experiments.plan import make_plan  # noqa: PLC0415
     from harness.experiments.runner import run_plan  # noqa: PLC0415
@@ -98,7 +98,7 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         output = console(200)
         output.print(result_table(records, output.width))
-    for sentence in blind_spots(records):
+    for sentence in detection_limits(records):
         sys.stderr.write(f"limited run: {sentence}\n")
     _require_complete(records)
     for variant in plan.variants:

@@ -68,7 +68,7 @@ def _summary(record: RunRecord) -> Table:
         "peak memory": ", ".join(f"{k} {v / 1e6:.0f} MB" for k, v in record.peak_memory.items()),
         "where": f"{environment.device} ({environment.device_name}), {environment.platform}"
         + ", blocks on disk" * bool(environment.offloaded),
-        "versions": ", ".join(f"{name} {one}" for name, one in environment.packages.items()),
+        "versions": ", ".join(f"{name} {number}" for name, number in environment.packages.items()),
         "created": record.created,
     }
     if done:

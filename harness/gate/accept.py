@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from harness.errors import UsageError
 from harness.gate.baseline import Baseline, cell_key, sample_set, sample_set_name
-from harness.gate.calibrate import draw_of, measured
+from harness.gate.calibrate import draw_of, measured_fields
 from harness.records.record import RunRecord
 
 
@@ -19,7 +19,7 @@ def accepted(baseline: Baseline, records: Iterable[RunRecord]) -> Baseline:
     """
     cells = {cell.key: cell for cell in baseline.cells}
     samples = dict(baseline.samples)
-    for record in sorted(records, key=lambda one: (one.created, one.run_id)):
+    for record in sorted(records, key=lambda record: (record.created, record.run_id)):
         old = cells.get(cell_key(record.spec))
         if old is None:
             raise UsageError(
@@ -27,17 +27,17 @@ def accepted(baseline: Baseline, records: Iterable[RunRecord]) -> Baseline:
                 "'harness gate calibrate' adds it"
             )
         draw = draw_of(record)
-        if draw.seen.metric != old.metric:
+        if draw.observations.metric != old.metric:
             raise UsageError(
-                f"{old.title} has the metric {draw.seen.metric} instead of {old.metric}, so its "
-                "thresholds mean nothing; run 'harness gate calibrate'"
+                f"{old.title} has the metric {draw.observations.metric} instead of {old.metric}, "
+                "so its thresholds mean nothing; run 'harness gate calibrate'"
             )
-        shared = sample_set(draw.seen)
+        shared = sample_set(draw.observations)
         samples[sample_set_name(shared)] = shared
-        cells[old.key] = old.model_copy(update=measured(draw))
+        cells[old.key] = old.model_copy(update=measured_fields(draw))
     used = {cell.samples for cell in cells.values()}
     return Baseline(
         false_alarm=baseline.false_alarm,
-        samples={name: one for name, one in samples.items() if name in used},
+        samples={name: content for name, content in samples.items() if name in used},
         cells=tuple(cells.values()),
     )

@@ -95,8 +95,9 @@ class Baseline(Document):
         for cell in self.cells:
             if cell.samples not in self.samples:
                 raise ValueError(f"the samples of {cell.title} are missing")
-            kept = self.samples[cell.samples]
-            if len(kept.weights) not in {1, len(kept.ids)} or len(cell.values) != len(kept.ids):
+            samples = self.samples[cell.samples]
+            count = len(samples.ids)
+            if len(samples.weights) not in {1, count} or len(cell.values) != count:
                 raise ValueError(f"{cell.title} has another number of values than of samples")
         return self
 
@@ -107,15 +108,15 @@ class Baseline(Document):
 
     def observations(self, cell: BaselineCell) -> Observations:
         """What ``cell`` was taken over."""
-        kept = self.samples[cell.samples]
+        samples = self.samples[cell.samples]
         return Observations(
             cell.metric,
             cell.unit,
             cell.higher_is_better,
             cell.logarithmic,
-            kept.ids,
+            samples.ids,
             np.array(cell.values),
-            np.array(np.broadcast_to(kept.weights, len(kept.ids))),
+            np.array(np.broadcast_to(samples.weights, len(samples.ids))),
         )
 
 
@@ -132,24 +133,24 @@ def observed(record: RunRecord) -> Observations | Unpaired:
     """
     if record.result is None:
         return Unpaired(f"{record.run_id} has no result")
-    seen = observe(record.result)
-    if isinstance(seen, Unpaired):
-        return seen
+    observations = observe(record.result)
+    if isinstance(observations, Unpaired):
+        return observations
     return Observations(
-        seen.metric,
-        seen.unit,
-        seen.higher_is_better,
-        seen.logarithmic,
-        seen.ids,
-        seen.values.round(DECIMALS),
-        seen.weights,
+        observations.metric,
+        observations.unit,
+        observations.higher_is_better,
+        observations.logarithmic,
+        observations.ids,
+        observations.values.round(DECIMALS),
+        observations.weights,
     )
 
 
-def sample_set(seen: Observations) -> SampleSet:
+def sample_set(observations: Observations) -> SampleSet:
     """The samples of ``seen`` without its values."""
-    weights = seen.weights if np.ptp(seen.weights) else seen.weights[:1]
-    return SampleSet(ids=seen.ids, weights=tuple(weights.tolist()))
+    weights = observations.weights if np.ptp(observations.weights) else observations.weights[:1]
+    return SampleSet(ids=observations.ids, weights=tuple(weights.tolist()))
 
 
 def sample_set_name(samples: SampleSet) -> str:
@@ -186,20 +187,26 @@ def read_baseline(path: Path) -> Baseline:
 def baseline_text(baseline: Baseline) -> str:
     """The file's content: one line a sample set and a cell's values, so that changes show."""
     plain = baseline.model_dump(mode="json")
-    marks: dict[str, str] = {}
+    contents: dict[str, str] = {}
 
-    def flat(value: object) -> str:
-        mark = f"@{len(marks)}@"
-        marks[f'"{mark}"'] = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        return mark
+    def placeholder_for(value: object) -> str:
+        placeholder = f"@{len(contents)}@"
+        contents[f'"{placeholder}"'] = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return placeholder
 
     for shared in plain["samples"].values():
-        shared["ids"], shared["weights"] = flat(shared["ids"]), flat(shared["weights"])
+        shared["ids"], shared["weights"] = (
+            placeholder_for(shared["ids"]),
+            placeholder_for(shared["weights"]),
+        )
     for cell in plain["cells"]:
-        cell["values"], cell["spec"] = flat(_short(cell["values"])), flat(cell["spec"])
+        cell["values"], cell["spec"] = (
+            placeholder_for(_short(cell["values"])),
+            placeholder_for(cell["spec"]),
+        )
     text = json.dumps(plain, indent=1, ensure_ascii=False)
-    for mark, content in marks.items():
-        text = text.replace(mark, content, 1)
+    for placeholder, content in contents.items():
+        text = text.replace(placeholder, content, 1)
     return text + "\n"
 
 

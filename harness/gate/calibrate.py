@@ -38,7 +38,7 @@ class Draw(NamedTuple):
     """One record of a cell and what its headline is taken over."""
 
     record: RunRecord
-    seen: Observations
+    observations: Observations
 
     @property
     def seed(self) -> int:
@@ -49,7 +49,8 @@ class Draw(NamedTuple):
     @property
     def level(self) -> float:
         """The headline on the scale of effects."""
-        return math.log(self.seen.value) if self.seen.logarithmic else self.seen.value
+        value = self.observations.value
+        return math.log(value) if self.observations.logarithmic else value
 
 
 def calibrated(
@@ -69,24 +70,24 @@ def calibrated(
         UsageError: a cell is not complete, has too few draws, or no values by sample.
         NonFiniteError: a sample's value is NaN or infinite.
     """
-    cells: defaultdict[str, list[Draw]] = defaultdict(list)
+    draws_by_cell: defaultdict[str, list[Draw]] = defaultdict(list)
     for record in records:
-        cells[cell_key(_without_seed(record.spec))].append(draw_of(record))
-    if not cells:
+        draws_by_cell[cell_key(_without_seed(record.spec))].append(draw_of(record))
+    if not draws_by_cell:
         raise UsageError("there are no records to calibrate on; pass a recipe with cells")
     samples: dict[str, SampleSet] = {}
-    found = []
-    for draws in cells.values():
+    cells = []
+    for draws in draws_by_cell.values():
         first = min(draws, key=lambda draw: draw.seed)
-        shared = sample_set(first.seen)
+        shared = sample_set(first.observations)
         samples[sample_set_name(shared)] = shared
-        found.append(_cell(first, draws, minimum_effect, false_alarm / len(cells)))
-    return Baseline(false_alarm=false_alarm, samples=samples, cells=tuple(found))
+        cells.append(_cell(first, draws, minimum_effect, false_alarm / len(draws_by_cell)))
+    return Baseline(false_alarm=false_alarm, samples=samples, cells=tuple(cells))
 
 
-def measured(draw: Draw) -> dict[str, Any]:
+def measured_fields(draw: Draw) -> dict[str, Any]:
     """The fields of a baseline cell that are read off one record."""
-    record, seen = draw
+    record, observations = draw
     done = record.compression
     return {
         "title": record.title,
@@ -97,13 +98,13 @@ def measured(draw: Draw) -> dict[str, Any]:
         "calibration": record.calibration.fingerprint if record.calibration else None,
         "data": record.data.fingerprint,
         "parameters": done.parameters if done else record.model.parameters,
-        "metric": seen.metric,
-        "unit": seen.unit,
-        "higher_is_better": seen.higher_is_better,
-        "logarithmic": seen.logarithmic,
-        "value": seen.value,
-        "samples": sample_set_name(sample_set(seen)),
-        "values": tuple(seen.values.tolist()),
+        "metric": observations.metric,
+        "unit": observations.unit,
+        "higher_is_better": observations.higher_is_better,
+        "logarithmic": observations.logarithmic,
+        "value": observations.value,
+        "samples": sample_set_name(sample_set(observations)),
+        "values": tuple(observations.values.tolist()),
     }
 
 
@@ -119,13 +120,13 @@ def draw_of(record: RunRecord) -> Draw:
             f"the record {record.run_id} is {record.status} ({record.error}); a baseline needs "
             "complete ones, so run it again"
         )
-    seen = observed(record)
-    if isinstance(seen, Unpaired):
+    observations = observed(record)
+    if isinstance(observations, Unpaired):
         raise UsageError(
-            f"{record.spec.task.name} cannot be gated: {seen.reason}; choose a task whose "
+            f"{record.spec.task.name} cannot be gated: {observations.reason}; choose a task whose "
             "headline is a mean over samples"
         )
-    return Draw(record, seen)
+    return Draw(record, observations)
 
 
 def _cell(first: Draw, draws: Sequence[Draw], minimum_effect: float, tail: float) -> BaselineCell:
@@ -139,7 +140,7 @@ def _cell(first: Draw, draws: Sequence[Draw], minimum_effect: float, tail: float
     spread = float(np.std([draw.level for draw in draws], ddof=1)) if calibrates else None
     minimum = max(minimum_effect, between_draws(spread or 0.0, len(draws), tail))
     return BaselineCell(
-        **measured(first),
+        **measured_fields(first),
         draws=len(draws),
         spread=spread,
         minimum=minimum,
@@ -161,8 +162,8 @@ def _detectable(first: Draw, draws: Sequence[Draw], minimum: float, tail: float)
 
     What a change does to one sample and not to another is taken to spread as between draws.
     """
-    reference = first.seen.by_id()
-    others = [draw.seen.by_id() for draw in draws if draw is not first]
+    reference = first.observations.by_id()
+    others = [draw.observations.by_id() for draw in draws if draw is not first]
     spreads = [
         float(np.std(other.values - reference.values, ddof=1))
         for other in others

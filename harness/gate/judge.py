@@ -20,7 +20,7 @@ ACCEPT = "if it is meant, 'harness gate accept' takes it over"
 def judge(baseline: Baseline, records: Iterable[RunRecord]) -> Verdict:
     """The verdict on ``records``, of which the newest of a cell counts."""
     newest: dict[str, RunRecord] = {}
-    for record in sorted(records, key=lambda one: (one.created, one.run_id)):
+    for record in sorted(records, key=lambda record: (record.created, record.run_id)):
         newest[cell_key(record.spec)] = record
     cells = [_judge(baseline, cell, newest.pop(cell.key, None)) for cell in baseline.cells]
     cells += [_unknown(record) for record in newest.values()]
@@ -39,11 +39,11 @@ def _judge(baseline: Baseline, cell: BaselineCell, record: RunRecord | None) -> 
     if record.data.fingerprint != cell.data:
         return _failed(cell, f"the data differ from the baseline's; {ACCEPT}")
     try:
-        seen = observed(record)
+        observations = observed(record)
         paired = (
-            seen
-            if isinstance(seen, Unpaired)
-            else compare_observed(baseline.observations(cell), seen, baseline.confidence)
+            observations
+            if isinstance(observations, Unpaired)
+            else compare_observed(baseline.observations(cell), observations, baseline.confidence)
         )
     except NonFiniteError as error:
         return _failed(cell, str(error))

@@ -43,10 +43,10 @@ class Verdict(Document):
     @property
     def outcome(self) -> Outcome:
         """``fail`` if any cell fails, else ``inconclusive`` if any is, else ``pass``."""
-        found = {cell.outcome for cell in self.cells}
-        if "fail" in found:
+        outcomes = {cell.outcome for cell in self.cells}
+        if "fail" in outcomes:
             return "fail"
-        return "inconclusive" if "inconclusive" in found else "pass"
+        return "inconclusive" if "inconclusive" in outcomes else "pass"
 
     def exit_code(self, *, strict: bool) -> int:
         """1 for a failure, with ``strict`` also where something stays open."""

@@ -49,8 +49,8 @@ class Architecture:
 def architectures() -> Mapping[str, Architecture]:
     """The published models we know, by their id on the hub."""
     text = files("harness.profile").joinpath("architectures.json").read_text(encoding="utf-8")
-    known = [Architecture(**{**one, "tables": tuple(one["tables"])}) for one in _models(text)]
-    return {one.id: one for one in known}
+    models = [Architecture(**{**row, "tables": tuple(row["tables"])}) for row in _rows(text)]
+    return {model.id: model for model in models}
 
 
 def configuration(reference: str) -> PretrainedConfig:
@@ -89,6 +89,6 @@ def _folder(reference: str, path: Path | None) -> Path:
     return resolve_model(reference).folder
 
 
-def _models(text: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(text)["models"]
-    return found
+def _rows(text: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(text)["models"]
+    return rows

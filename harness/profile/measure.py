@@ -117,16 +117,16 @@ def materialised(subject: Skeleton, shapes: LayerShapes, device: torch.device) -
     torch.manual_seed(0)
     for block in subject.family.all_blocks(model):
         if block.name in shapes:
-            made = shapes[block.name].items()
+            forms = shapes[block.name].items()
             with device:
-                block.install({role: form.random().to(dtype) for role, form in made})
-    made_of: dict[int, nn.Parameter] = {}
+                block.install({role: form.random().to(dtype) for role, form in forms})
+    parameters: dict[int, nn.Parameter] = {}
     for module in model.modules():
         for name, old in list(module.named_parameters(recurse=False)):
             if old.is_meta:
-                if id(old) not in made_of:
-                    made_of[id(old)] = nn.Parameter(_random(old, device), requires_grad=False)
-                setattr(module, name, made_of[id(old)])
+                if id(old) not in parameters:
+                    parameters[id(old)] = nn.Parameter(_random(old, device), requires_grad=False)
+                setattr(module, name, parameters[id(old)])
     nn.Module.to(model, device)
     return model
 

@@ -21,9 +21,9 @@ def available(device: torch.device) -> int:
     """Bytes that can still be allocated on ``device``."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    found = _number(Path("/proc/meminfo"), "MemAvailable")
-    if found is not None:
-        return found
+    free = _number(Path("/proc/meminfo"), "MemAvailable")
+    if free is not None:
+        return free
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

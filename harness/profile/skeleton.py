@@ -27,7 +27,7 @@ from harness.families.stack import Block
 from harness.layers.roles import Role
 from harness.layers.shapes import LayerShape, PredictsShapes
 from harness.layers.weights import BlockWeights
-from harness.profile.unlisted import ENCODERS, described
+from harness.profile.unlisted import ENCODERS, profiled_family
 from harness.records.spec import Dtype, Scope
 
 LayerShapes = Mapping[str, Mapping[Role, LayerShape]]
@@ -53,15 +53,15 @@ class Skeleton:
     @property
     def head(self) -> nn.Linear | None:
         """The output head, None for an encoder."""
-        found: nn.Linear | None = self.model.get_output_embeddings()
-        return found
+        head: nn.Linear | None = self.model.get_output_embeddings()
+        return head
 
     @property
     def positions(self) -> int | None:
         """How long a sequence can be; None if the configuration sets no limit."""
         config: Any = self.model.config.get_text_config()
-        found: int | None = getattr(config, "max_position_embeddings", None)
-        return found
+        limit: int | None = getattr(config, "max_position_embeddings", None)
+        return limit
 
 
 def skeleton(config: PretrainedConfig, dtype: Dtype) -> Skeleton:
@@ -70,12 +70,12 @@ def skeleton(config: PretrainedConfig, dtype: Dtype) -> Skeleton:
     Raises:
         UsageError: it is not known where its blocks are.
     """
-    family = described(config)
+    family = profiled_family(config)
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
         with init_empty_weights(include_buffers=False):
-            model = _opened(config, family, getattr(torch, dtype))
+            model = _empty_model(config, family, getattr(torch, dtype))
         model.tie_weights()
     finally:
         logging.set_verbosity(verbosity)
@@ -121,23 +121,23 @@ def saved_forms(subject: Skeleton) -> LayerShapes:
     content = getattr(subject.model.config, "quantization_config", None)
     if not isinstance(content, Mapping) or content.get("quant_method") != NAME:
         return {}
-    found = {layer.path: shape_in(layer) for layer in read_layout(content).layers}
+    forms = {layer.path: shape_in(layer) for layer in read_layout(content).layers}
     return {
         block.name: {
-            role: found[path]
+            role: forms[path]
             for role in block.stack.layers
-            if (path := block.layer_name(role)) in found
+            if (path := block.layer_name(role)) in forms
         }
         for block in subject.family.all_blocks(subject.model)
     }
 
 
-def _opened(config: PretrainedConfig, family: Family, dtype: torch.dtype) -> PreTrainedModel:
+def _empty_model(config: PretrainedConfig, family: Family, dtype: torch.dtype) -> PreTrainedModel:
     if config.model_type in ENCODERS:
         encoder: PreTrainedModel = AutoModel.from_config(
             config, dtype=dtype, add_pooling_layer=False
         )
         return encoder
-    opener: Any = AutoModelForImageTextToText if family.vision else AutoModelForCausalLM
-    model: PreTrainedModel = opener.from_config(config, dtype=dtype)
+    model_class: Any = AutoModelForImageTextToText if family.vision else AutoModelForCausalLM
+    model: PreTrainedModel = model_class.from_config(config, dtype=dtype)
     return model

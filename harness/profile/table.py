@@ -27,7 +27,7 @@ SEQUENCE = 2048
 
 
 @dataclass(frozen=True)
-class Request:
+class ProfileRequest:
     """What to profile.
 
     Attributes:
@@ -81,7 +81,7 @@ class Profile:
     rows: tuple[Row, ...]
 
 
-def profile(request: Request, track: Tracker = silent) -> Profile:
+def profile(request: ProfileRequest, track: Tracker = silent) -> Profile:
     """Cost of the dense model, of a saved one as it is, then of each method at each ratio.
 
     Raises:
@@ -110,7 +110,7 @@ def profile(request: Request, track: Tracker = silent) -> Profile:
     return Profile(request.model, request.dtype, workload, tuple(rows))
 
 
-def _length(request: Request, subject: Skeleton) -> int:
+def _length(request: ProfileRequest, subject: Skeleton) -> int:
     longest = subject.positions
     if request.sequence is None:
         return min(SEQUENCE, longest or SEQUENCE)
@@ -121,19 +121,19 @@ def _length(request: Request, subject: Skeleton) -> int:
     return request.sequence
 
 
-def _variants(request: Request, subject: Skeleton) -> list[tuple[str, float, LayerShapes]]:
-    found: list[tuple[str, float, LayerShapes]] = [(DENSE, 0.0, {})]
+def _variants(request: ProfileRequest, subject: Skeleton) -> list[tuple[str, float, LayerShapes]]:
+    variants: list[tuple[str, float, LayerShapes]] = [(DENSE, 0.0, {})]
     if stored := saved_forms(subject):
-        found.append((AS_SAVED, removed_share(stored), stored))
+        variants.append((AS_SAVED, removed_share(stored), stored))
     for name, (compressor, options) in request.methods.items():
         for ratio in request.ratios:
             shapes = shapes_of(subject, name, compressor, options, ratio, request.scope)
-            found.append((label(name, options), ratio, shapes))
-    return found
+            variants.append((label(name, options), ratio, shapes))
+    return variants
 
 
 def _measured(
-    request: Request,
+    request: ProfileRequest,
     config: PretrainedConfig,
     subject: Skeleton,
     shapes: LayerShapes,

@@ -79,7 +79,7 @@ _UNLISTED = {
 }
 
 
-def described(config: PretrainedConfig) -> Family:
+def profiled_family(config: PretrainedConfig) -> Family:
     """Where the blocks of a model are.
 
     Raises:

@@ -61,10 +61,10 @@ def write_files(files: Mapping[Path, bytes | str]) -> None:
             for path, target in targets.items()
         }
         for path in streams:
-            with _naming(path):
+            with _errors_naming(path):
                 path.write_bytes(contents[path])
         for path, target in targets.items():
-            with _naming(target):
+            with _errors_naming(target):
                 asides[path].replace(target)
         for folder in {target.parent for target in targets.values()}:
             flush(folder)
@@ -84,12 +84,12 @@ def file_aside(path: Path) -> Iterator[Path]:
     aside = partial_of(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _naming(target):
+        with _errors_naming(target):
             aside.unlink(missing_ok=True)
             aside.touch()
             mode = _mode_for(target, aside)
         yield aside
-        with _naming(target):
+        with _errors_naming(target):
             aside.chmod(mode)
             flush(aside)
             aside.replace(target)
@@ -151,7 +151,7 @@ def remove(path: Path) -> None:
 
 def flush(path: Path) -> None:
     """Have the content of a file, or the names in a folder, on the disk."""
-    with _naming(path):
+    with _errors_naming(path):
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -191,7 +191,7 @@ def _written_aside(target: Path, data: bytes) -> Iterator[Path]:
     _remove_abandoned(target.parent)
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
-        with _naming(target), aside.open("xb") as file:
+        with _errors_naming(target), aside.open("xb") as file:
             aside.chmod(_mode_for(target, aside))
             file.write(data)
             file.flush()
@@ -245,7 +245,7 @@ def _flush_tree(folder: Path) -> None:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _errors_naming(path: Path) -> Iterator[None]:
     """Have an ``OSError`` say ``path``, not the name it would have got it from."""
     try:
         yield

@@ -33,7 +33,7 @@ FIX = "'harness fetch' gets it where there is a network"
 
 def is_offline() -> bool:
     """Whether nothing may be fetched."""
-    return _says_yes(os.environ.get(SWITCH))
+    return _is_true(os.environ.get(SWITCH))
 
 
 def go_offline() -> None:
@@ -48,8 +48,11 @@ def go_offline() -> None:
 def offline() -> Iterator[None]:
     """Fetch nothing for a while: what is not at hand is an ``AssetError``."""
     environment = {name: os.environ.get(name) for name in VARIABLES}
-    imported = [one for one in READ_AT_IMPORT if one[0] in sys.modules]
-    flags = {one: getattr(sys.modules[one[0]], one[1]) for one in imported}
+    flags = {
+        (module, name): getattr(sys.modules[module], name)
+        for module, name in READ_AT_IMPORT
+        if module in sys.modules
+    }
     go_offline()
     try:
         yield
@@ -58,11 +61,11 @@ def offline() -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        for place in READ_AT_IMPORT:
-            if place[0] in sys.modules:
-                flag = flags.get(place, _says_yes(environment[HUB]))
-                setattr(sys.modules[place[0]], place[1], flag)
+        for module, name in READ_AT_IMPORT:
+            if module in sys.modules:
+                flag = flags.get((module, name), _is_true(environment[HUB]))
+                setattr(sys.modules[module], name, flag)
 
 
-def _says_yes(value: str | None) -> bool:
+def _is_true(value: str | None) -> bool:
     return (value or "").upper() in {"1", "ON", "YES", "TRUE"}

@@ -56,7 +56,7 @@ def read_yaml(path: Path) -> YamlFile:
     lines: dict[Place, int] = {}
     try:
         root = loader.get_single_node()
-        _examine(root, (), lines)
+        _record_lines(root, (), lines)
         value = loader.construct_document(root) if root else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -89,14 +89,14 @@ def _text(path: Path) -> str:
         raise UsageError(f"{path} is not UTF-8 text ({error.reason}); save it as such") from error
 
 
-def _examine(node: yaml.Node | None, place: Place, lines: dict[Place, int]) -> None:
+def _record_lines(node: yaml.Node | None, place: Place, lines: dict[Place, int]) -> None:
     """Note the line of every part of ``node`` and refuse repeated keys."""
     if node is None:
         return
     lines.setdefault(place, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _examine(item, (*place, index), lines)
+            _record_lines(item, (*place, index), lines)
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             name = getattr(key, "value", None)
@@ -105,7 +105,7 @@ def _examine(node: yaml.Node | None, place: Place, lines: dict[Place, int]) -> N
             if (*place, name) in lines:
                 raise _refused(key.start_mark, f"the key '{name}' twice", "remove one of them")
             lines[*place, name] = key.start_mark.line + 1
-            _examine(value, (*place, name), lines)
+            _record_lines(value, (*place, name), lines)
 
 
 def _refused(mark: Any, what: str, fix: str) -> yaml.MarkedYAMLError:

@@ -8,12 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from harness.calibration.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
-from harness.calibration.sources import (
-    default_calibration,
-    names_prompts,
-    prompt_calibration,
-)
+from harness.calibration.presets import TEXT_CALIBRATION
+from harness.calibration.sources import chosen_calibration
 from harness.compression.compressor import compressors
 from harness.errors import UsageError
 from harness.evaluation.task import find_task
@@ -143,24 +139,17 @@ def _task(entry: TaskEntry, settings: OverrideSettings) -> TaskSpec:
 def _calibration(
     common: CalibrationEntry, own: CalibrationEntry, task: TaskSpec, seed: int
 ) -> CalibrationSpec:
-    chosen = CalibrationEntry.model_validate(
+    entry = CalibrationEntry.model_validate(
         common.model_dump(exclude_none=True) | own.model_dump(exclude_none=True)
     )
-    standard = TEXT_CALIBRATION.model_copy(
-        update={
-            "length": chosen.length or TEXT_CALIBRATION.length,
-            "self_samples": chosen.self_samples or 0,
-        }
+    calibration = chosen_calibration(
+        entry.text,
+        samples=entry.samples,
+        length=entry.length,
+        self_samples=entry.self_samples or 0,
+        seed=seed,
     )
-    if chosen.text is None:
-        return default_calibration(task.name, text=standard, samples=chosen.samples, seed=seed)
-    if names_prompts(chosen.text):
-        for key in ("length", "self_samples"):
-            if getattr(chosen, key):
-                raise UsageError(f"calibration questions are taken whole; remove '{key}'")
-        return prompt_calibration(chosen.text, chosen.samples or PROMPT_SAMPLES, seed)
-    samples = chosen.samples or TEXT_CALIBRATION.samples
-    return standard.model_copy(update={"text": chosen.text, "samples": samples, "seed": seed})
+    return calibration if isinstance(calibration, CalibrationSpec) else calibration(task.name)
 
 
 def _distinct(cells: list[Request]) -> list[Request]:

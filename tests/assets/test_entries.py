@@ -46,7 +46,7 @@ def entry(key: str = "one") -> Path:
 
 
 def state(key: str = "one") -> str:
-    return next(one.state for one in inventory.inventory() if one.key == key)
+    return next(entry.state for entry in inventory.inventory() if entry.key == key)
 
 
 @pytest.fixture

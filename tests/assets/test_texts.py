@@ -187,8 +187,8 @@ def test_a_hub_dataset_may_name_configuration_split_and_revision(
     monkeypatch.setattr(texts, "load_rows", load)
     for reference in ("a/b", "a/b:c", "a/b:c:validation@v1", "a/b::train@refs/convert/parquet"):
         assert resolve_text(reference, "evaluation").revision == "commit"
-    found = [(t.config, t.splits["evaluation"], t.revision) for t in seen]
-    assert found == [
+    loaded = [(t.config, t.splits["evaluation"], t.revision) for t in seen]
+    assert loaded == [
         (None, "test", None),
         ("c", "test", None),
         ("c", "validation", "v1"),

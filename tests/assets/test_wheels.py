@@ -182,5 +182,5 @@ def test_malformed_references_are_refused(reference: str) -> None:
 
 def test_an_index_that_does_not_answer_is_told_from_an_absent_version() -> None:
     output = "WARNING: Retrying (Retry(total=0)) after connection broken\nERROR: No matching x\n"
-    assert "did not answer" in installers._last_word(output)
-    assert installers._last_word("ERROR: No matching x.\n[notice] new pip") == "No matching x"
+    assert "did not answer" in installers._last_message(output)
+    assert installers._last_message("ERROR: No matching x.\n[notice] new pip") == "No matching x"

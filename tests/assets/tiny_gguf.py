@@ -88,15 +88,15 @@ def write_gguf(
 def _tensors(model: PreTrainedModel) -> list[tuple[str, Any]]:
     arch = next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == model.config.model_type)
     names = gguf.get_tensor_name_map(arch, LAYERS)
-    found = []
+    tensors = []
     for name, parameter in model.named_parameters():
         values = parameter.detach().numpy()
         if model.config.model_type == "llama" and "q_proj" in name:
             values = permuted(values, HEADS)
         if model.config.model_type == "llama" and "k_proj" in name:
             values = permuted(values, KV_HEADS)
-        found.append((names.get_name(name, try_suffixes=(".weight", ".bias")), values))
-    return found
+        tensors.append((names.get_name(name, try_suffixes=(".weight", ".bias")), values))
+    return tensors
 
 
 def permuted(rows: Any, heads: int) -> Any:

@@ -87,7 +87,7 @@ def test_the_method(cli, command, examples):
     given = ("--method", "asvd-power", "asvd-l2", "--ratio", "0.5", "--json")
     _, same, l2 = records(cli(*command(*given)))
     _, other = records(cli(*command(*given[:2], "--power", "0.1", *given[3:])))
-    (same, l2, other) = (one["compression"] | one["result"] for one in (same, l2, other))
+    (same, l2, other) = (record["compression"] | record["result"] for record in (same, l2, other))
     assert (same["label"], other["label"]) == ("asvd-power", "asvd-power[power=0.1]")
     assert same["metrics"] == l2["metrics"]
     assert same["metrics"] != other["metrics"]

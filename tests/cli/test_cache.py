@@ -118,7 +118,7 @@ def test_the_cache_is_listed_verified_and_emptied(cli, cache, wheel, recipe):
     assert removed.code == 2
     assert cli("cache", "rm", "--kind", "wheels").out.startswith("removed wheels/tiny-asset==1.0")
     assert cli("cache", "rm", kinds["pins"]["key"][:8]).code == 0
-    assert [one["kind"] for one in json.loads(cli("cache", "ls", "--json").out)["entries"]] == [
+    assert [entry["kind"] for entry in json.loads(cli("cache", "ls", "--json").out)["entries"]] == [
         "hashes"
     ]
     assert cli("cache", "rm", "--all").code == 0

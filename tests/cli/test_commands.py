@@ -26,7 +26,7 @@ def results(model_folder, texts, tmp_path_factory):
     from harness.cli.main import main
 
     folder = tmp_path_factory.mktemp("cli") / "results"
-    tasks = [f"{one}={texts / f'{file}.txt'}" for one, file in TASKS.items()]
+    tasks = [f"{task}={texts / f'{file}.txt'}" for task, file in TASKS.items()]
     arguments = ["--model", str(model_folder("qwen3")), "--method", "svd", "asvd-rootcov"]
     arguments += ["--junction", "block-identity", "--ratio", "0.3", "--tasks", *tasks]
     arguments += ["--calibration", str(texts / "calibration.txt"), "--samples", "4"]

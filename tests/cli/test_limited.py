@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.cli.limited import blind_spots
+from harness.cli.limited import detection_limits
 from harness.records.paired_tests import detectable
 from harness.records.results import Metric, Sample, TaskResult
 from tests.helpers.board_records import answers, dense, make_record
@@ -42,15 +42,15 @@ def losses(values):
 
 
 def pair(before, after, limit=8):
-    one = dense(limit=limit).model_copy(update={"result": losses(before)})
+    reference = dense(limit=limit).model_copy(update={"result": losses(before)})
     other = make_record(limit=limit).model_copy(
-        update={"result": losses(after), "reference": one.run_id}
+        update={"result": losses(after), "reference": reference.run_id}
     )
-    return [one, other]
+    return [reference, other]
 
 
 def test_a_limited_perplexity_says_which_factor_it_could_find():
-    (text,) = blind_spots(pair([3.0, 3.2, 2.9, 3.5], [3.1, 3.4, 2.9, 3.9]))
+    (text,) = detection_limits(pair([3.0, 3.2, 2.9, 3.5], [3.1, 3.4, 2.9, 3.9]))
     differences = np.array([0.1, 0.2, 0.0, 0.4])
     wanted = math.exp(detectable(4, differences.std(ddof=1)))
     assert text.startswith("latentllm at 0.3, wikitext2, 4 windows: ")
@@ -58,11 +58,11 @@ def test_a_limited_perplexity_says_which_factor_it_could_find():
 
 
 def test_a_single_window_shows_no_difference():
-    (text,) = blind_spots(pair([3.0], [3.1], limit=1))
+    (text,) = detection_limits(pair([3.0], [3.1], limit=1))
     assert "a single one shows no difference; raise --limit" in text
 
 
 def test_a_whole_run_and_a_run_without_its_reference_say_nothing():
-    assert not list(blind_spots(pair([3.0, 3.1], [3.2, 3.2], limit=None)))
-    assert not list(blind_spots(pair([3.0, 3.1], [3.2, 3.2])[1:]))
-    assert not list(blind_spots([answers(0.5, limit=3)]))
+    assert not list(detection_limits(pair([3.0, 3.1], [3.2, 3.2], limit=None)))
+    assert not list(detection_limits(pair([3.0, 3.1], [3.2, 3.2])[1:]))
+    assert not list(detection_limits([answers(0.5, limit=3)]))

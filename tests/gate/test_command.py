@@ -39,7 +39,7 @@ def gate(tmp_path, monkeypatch, capsys):
         capsys.readouterr()
         code = main(
             ["gate", action, "--results", save(folder, *records), "--baseline", str(baseline)]
-            + [str(one) for one in options]
+            + [str(option) for option in options]
         )
         return code, *capsys.readouterr()
 

@@ -39,12 +39,12 @@ MODULES = (
 
 def _english() -> list[str]:
     """Prose that every Python brings along: its documentation strings."""
-    found = []
+    texts = []
     for name in MODULES.split():
         module = importlib.import_module(name)
-        documented = [module, *(vars(module)[one] for one in sorted(vars(module)))]
-        found += [" ".join((inspect.getdoc(one) or "").split()) for one in documented]
-    return [text for text in dict.fromkeys(found) if len(text) > 200]
+        documented = [module, *(vars(module)[member] for member in sorted(vars(module)))]
+        texts += [" ".join((inspect.getdoc(thing) or "").split()) for thing in documented]
+    return [text for text in dict.fromkeys(texts) if len(text) > 200]
 
 
 @pytest.fixture(scope="module")
@@ -97,23 +97,23 @@ def test_the_wrong_sign_in_a_preconditioner_is_caught(baseline, measure, monkeyp
         return Preconditioner(torch.linalg.inv(damped(C, damping)))
 
     monkeypatch.setattr(harness.algebra.preconditioners, "root_covariance", inverse)
-    found = one_cell(baseline, measure())
-    assert (found.outcome, "proven" in found.reason) == ("fail", True)
+    cell = one_cell(baseline, measure())
+    assert (cell.outcome, "proven" in cell.reason) == ("fail", True)
 
 
 def test_a_dropped_bias_is_caught(baseline, measure, monkeypatch):
     monkeypatch.setattr(harness.compression.local, "updated_bias", lambda *_: None)
-    found = one_cell(baseline, measure())
-    assert (found.outcome, "proven" in found.reason) == ("fail", True)
+    cell = one_cell(baseline, measure())
+    assert (cell.outcome, "proven" in cell.reason) == ("fail", True)
 
 
 def test_a_rank_off_by_a_tenth_is_caught_by_its_size(baseline, measure, monkeypatch):
     right = harness.compression.local.rank_for
     monkeypatch.setattr(harness.compression.local, "rank_for", lambda *of: int(0.9 * right(*of)))
-    found = one_cell(baseline, measure())
-    assert (found.outcome, "parameters instead of" in found.reason) == ("fail", True)
+    cell = one_cell(baseline, measure())
+    assert (cell.outcome, "parameters instead of" in cell.reason) == ("fail", True)
     # The numbers alone would not have shown it: that is why the size is looked at.
-    assert found.interval[0] < found.minimum
+    assert cell.interval[0] < cell.minimum
 
 
 def test_noise_that_costs_nothing_passes(baseline, measure, monkeypatch):
@@ -124,8 +124,8 @@ def test_noise_that_costs_nothing_passes(baseline, measure, monkeypatch):
         return right(W * (1 + 0.01 * torch.randn(W.shape, generator=random, dtype=W.dtype)), *rest)
 
     monkeypatch.setattr(harness.compression.local, "best_product", noisy)
-    found = one_cell(baseline, measure())
-    assert (found.outcome, found.loss != 0) == ("pass", True)
+    cell = one_cell(baseline, measure())
+    assert (cell.outcome, cell.loss != 0) == ("pass", True)
 
 
 def _unpivoted(M):
@@ -136,17 +136,17 @@ def _unpivoted(M):
 
 def test_a_junction_without_pivoting_passes_where_it_does_no_harm(baseline, measure, monkeypatch):
     monkeypatch.setattr(harness.algebra.junction, "interpolation_rows", _unpivoted)
-    found = one_cell(baseline, measure())
-    assert (found.outcome, found.loss != 0) == ("pass", True)
+    cell = one_cell(baseline, measure())
+    assert (cell.outcome, cell.loss != 0) == ("pass", True)
 
 
 def test_a_change_of_the_seed_alone_is_no_failure(baseline, draws):
     reference = draws[0]
     for record in draws[len(DRAWS) :]:
         same_cell = record.model_copy(update={"spec": reference.spec})
-        found = one_cell(baseline, same_cell)
-        assert found.outcome != "fail"
-        assert found.loss != 0
+        cell = one_cell(baseline, same_cell)
+        assert cell.outcome != "fail"
+        assert cell.loss != 0
 
 
 def test_false_alarms_are_below_one_percent(baseline, draws):

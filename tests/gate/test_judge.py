@@ -29,7 +29,7 @@ def test_a_new_draw_stays_below_the_threshold_in_all_cells_together():
     alarms = 0
     for _ in range(1500):
         old = random.normal(0, spread, (cells, count))
-        limits = [between_draws(float(np.std(one, ddof=1)), count, 0.01 / cells) for one in old]
+        limits = [between_draws(float(np.std(cell, ddof=1)), count, 0.01 / cells) for cell in old]
         fresh = random.normal(0, spread, cells)
         alarms += bool((np.abs(fresh - old[:, 0]) > limits).any())
     # The threshold assumes two draws independent of the spread; one of them is part of it.
@@ -58,12 +58,12 @@ def test_the_baseline_is_the_draw_of_the_smallest_seed_and_knows_its_spread():
     ],
 )
 def test_losses_and_gains_that_matter_fail(by, noise, outcome):
-    found = verdict(perplexity(shifted(by, noise, seed=3)))
-    assert found.outcome == outcome
-    assert found.exit_code(strict=False) == (outcome == "fail")
-    assert found.exit_code(strict=True) == (outcome != "pass")
-    low, high = found.cells[0].interval
-    assert low <= found.cells[0].loss <= high
+    judged = verdict(perplexity(shifted(by, noise, seed=3)))
+    assert judged.outcome == outcome
+    assert judged.exit_code(strict=False) == (outcome == "fail")
+    assert judged.exit_code(strict=True) == (outcome != "pass")
+    low, high = judged.cells[0].interval
+    assert low <= judged.cells[0].loss <= high
 
 
 @given(st.floats(-0.3, 0.3), st.floats(0, 0.1))
@@ -99,15 +99,15 @@ def test_accuracies_lose_where_answers_go_wrong():
     ],
 )
 def test_what_is_missing_or_not_comparable_fails(candidate, reason):
-    found = verdict(candidate)
-    assert found.outcome == "fail"
-    assert reason in found.cells[0].reason
+    judged = verdict(candidate)
+    assert judged.outcome == "fail"
+    assert reason in judged.cells[0].reason
 
 
 def test_other_ids_another_metric_and_another_size_fail():
     candidate = perplexity(LOSSES)
     result = candidate.result
-    renamed = [one.model_copy(update={"id": f"x{one.id}"}) for one in result.samples]
+    renamed = [sample.model_copy(update={"id": f"x{sample.id}"}) for sample in result.samples]
     other_ids = result.model_copy(update={"samples": tuple(renamed)})
     metric = result.metrics[0].model_copy(update={"name": "perplexity_token@512"})
     other_metric = result.model_copy(update={"metrics": (metric,)})
@@ -122,17 +122,17 @@ def test_a_value_that_is_not_finite_fails_its_cell():
     first, *rest = candidate.result.samples
     broken = first.model_copy(update={"values": {"nll": math.nan, "tokens": 255.0}})
     result = candidate.result.model_copy(update={"samples": (broken, *rest)})
-    found = verdict(candidate.model_copy(update={"result": result}))
-    assert found.outcome == "fail"
-    assert "not finite" in found.cells[0].reason
+    judged = verdict(candidate.model_copy(update={"result": result}))
+    assert judged.outcome == "fail"
+    assert "not finite" in judged.cells[0].reason
     with pytest.raises(NonFiniteError):
-        calibrated([one.model_copy(update={"result": result}) for one in draws()])
+        calibrated([record.model_copy(update={"result": result}) for record in draws()])
 
 
 def test_a_cell_without_baseline_is_told_but_does_not_fail():
-    found = judge(BASELINE, [perplexity(LOSSES), perplexity(LOSSES, ratio=0.7)])
-    assert [cell.outcome for cell in found.cells] == ["pass", "new"]
-    assert found.outcome == "pass"
+    judged = judge(BASELINE, [perplexity(LOSSES), perplexity(LOSSES, ratio=0.7)])
+    assert [cell.outcome for cell in judged.cells] == ["pass", "new"]
+    assert judged.outcome == "pass"
 
 
 def test_of_several_records_of_a_cell_the_newest_counts():

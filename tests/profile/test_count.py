@@ -117,8 +117,8 @@ def test_a_compressed_model_runs_what_its_shapes_say(name, method, options, tiny
 def test_latents_are_the_ranks_of_key_and_value(name, tiny):
     done, bare, shapes = compressed(tiny(name), name, "latentllm", {}, 0.4)
     counted = count(bare, shapes, WORKLOAD)
-    found = {layer.name: layer.rank for layer in done.compression.layers}
-    ranks = sum(rank for path, rank in found.items() if path.endswith(("k_proj", "v_proj")))
+    rank_of = {layer.name: layer.rank for layer in done.compression.layers}
+    ranks = sum(rank for path, rank in rank_of.items() if path.endswith(("k_proj", "v_proj")))
     assert counted.latent_cache_bytes == ranks * WORKLOAD.tokens * torch.float64.itemsize
     assert counted.latent_cache_bytes < counted.cache_bytes
 
@@ -130,7 +130,7 @@ def test_a_tower_is_stored_but_not_run(kind, scope, one_thread):
     bare = skeleton(model.config, "float64")
     compressor = compressors.get("latentllm")
     shapes = shapes_of(bare, "latentllm", compressor, compressor.config(), 0.4, scope)
-    dense, small = (count(bare, one, WORKLOAD) for one in ({}, shapes))
+    dense, small = (count(bare, forms, WORKLOAD) for forms in ({}, shapes))
     assert dense.parameters == sum(p.numel() for p in model.parameters())
     assert small.parameters < dense.parameters
     assert (small.macs < dense.macs) == (scope != "vision")

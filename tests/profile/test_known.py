@@ -38,7 +38,9 @@ PAPER = {
 
 
 def test_every_model_of_the_papers_tables_is_known():
-    listed = {one.id for one in architectures().values() if {"6", "7", "11"} & set(one.tables)}
+    listed = {
+        model.id for model in architectures().values() if {"6", "7", "11"} & set(model.tables)
+    }
     assert listed == set(PAPER)
 
 
@@ -48,11 +50,13 @@ def test_shapes_are_those_of_the_papers_tables(name):
     blocks = [weights for _, weights in bare.blocks()]
     attention, layers = blocks[0].attention, blocks[0].layers
     hidden = layers["down"].weight.shape[0]
-    found = attention.heads, attention.kv_heads, hidden, attention.head_size
-    assert (len(blocks), *found, layers["down"].weight.shape[1]) == PAPER[name]
+    sizes = attention.heads, attention.kv_heads, hidden, attention.head_size
+    assert (len(blocks), *sizes, layers["down"].weight.shape[1]) == PAPER[name]
 
 
-@pytest.mark.parametrize("name", [n for n, one in architectures().items() if one.parameters])
+@pytest.mark.parametrize(
+    "name", [name for name, model in architectures().items() if model.parameters]
+)
 def test_parameters_are_as_others_count_them(name):
     model = skeleton(configuration(name), "float16").model
     assert sum(p.numel() for p in model.parameters()) == architectures()[name].parameters

@@ -20,8 +20,8 @@ def bare():
 
 @pytest.mark.parametrize("ratio", PRINTED)
 def test_every_printed_digit_is_reproduced(bare, ratio):
-    found = vars(as_table2(bare, ratio).printed())
-    assert found == {name: PRINTED[ratio][name] for name in found}
+    printed = vars(as_table2(bare, ratio).printed())
+    assert printed == {name: PRINTED[ratio][name] for name in printed}
 
 
 @pytest.mark.parametrize("ratio", PRINTED)

@@ -13,7 +13,7 @@ from harness.evaluation.task import Conditions
 from harness.questions import asking
 from tasks import scienceqa
 from tasks.scienceqa import ScienceQAConfig
-from tests.tasks import question_files as files
+from tests.helpers import question_files as files
 
 
 def save(tmp_path, images):

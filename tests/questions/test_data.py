@@ -14,7 +14,7 @@ from harness.errors import AssetError, UsageError
 from harness.questions.local import read_local
 from harness.questions.pictures import UnreadableImageError
 from harness.questions.source import HubQuestions
-from tests.tasks import question_files as files
+from tests.helpers import question_files as files
 
 ROWS = [
     files.science(question="with a picture", image="images/0.png"),

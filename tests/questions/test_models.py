@@ -11,8 +11,8 @@ from harness.models.prompt import Prompt
 from harness.questions.short_answer import ReadingConfig
 from tasks import scienceqa, textvqa
 from tasks.scienceqa import ScienceQAConfig
+from tests.helpers import question_files as files
 from tests.helpers import tiny_vision_models as tiny
-from tests.tasks import question_files as files
 
 every_model = pytest.mark.parametrize("name", tiny.VISION_MODELS)
 

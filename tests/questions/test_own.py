@@ -19,7 +19,7 @@ from harness.questions.multiple_choice import SLICES
 from harness.zoo import prompts
 from tasks import easy_vqa, mini_scienceqa, mini_textvqa
 from tasks.easy_vqa import EasyVQAConfig
-from tests.tasks import question_files as files
+from tests.helpers import question_files as files
 
 GENERATED = {
     "mini-scienceqa": (mini_scienceqa.plugin, science.question, prompts.of_scienceqa, 1000),

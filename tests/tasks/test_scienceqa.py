@@ -20,7 +20,7 @@ from harness.questions.source import HubQuestions
 from harness.records.results import TaskResult
 from tasks import scienceqa
 from tasks.scienceqa import ScienceQAConfig
-from tests.tasks import question_files as files
+from tests.helpers import question_files as files
 
 INSTRUCTION = "\nAnswer with the option's letter from the given choices directly."
 

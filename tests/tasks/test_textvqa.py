@@ -10,7 +10,7 @@ from harness.questions import asking
 from harness.questions.rows import QuestionRows
 from harness.questions.short_answer import ReadingConfig, reading
 from tasks import textvqa
-from tests.tasks import question_files as files
+from tests.helpers import question_files as files
 
 INSTRUCTION = "\nAnswer the question using a single word or phrase."
 
