@@ -102,8 +102,8 @@ def confirmed_change(halves: Sequence[Half], whole: Half, root: Tensor) -> Tenso
     def confirmed(damping: float) -> tuple[float, float]:
         """By how much the error is lowered, and by which share of the change."""
         gain = cost = 0.0
-        for one, other in ((0, 1), (1, 0)):
-            step = _ridge(weighed[one], halves[one].second, damping)
+        for half, other in ((0, 1), (1, 0)):
+            step = _ridge(weighed[half], halves[half].second, damping)
             gain += float((step * weighed[other]).sum())
             cost += float(energy(step, halves[other].second))
         share = min(gain / cost, 1.0) if gain > 0 and cost > 0 else 0.0

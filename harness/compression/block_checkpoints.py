@@ -142,19 +142,38 @@ class BlockCheckpoints:
             ) from error
 
 
-def open_block_checkpoints(
+def open_checkpoints(
+    folder: Path | None,
+    compression_digest: str,
+    blocks: Iterable[Block],
+    batch_size: int,
+    device: torch.device,
+) -> Checkpoints:
+    """The finished blocks of the same compression in ``folder``; those of another are removed.
+
+    Args:
+        folder: where they are kept; None for a model in memory, of which none is kept.
+        compression_digest: of what is being made (see ``harness.records.provenance``).
+        blocks: all that are compressed.
+        batch_size: sequences per forward pass.
+        device: where blocks compute.
+
+    Raises:
+        UsageError: ``folder`` holds something else.
+        InfrastructureError: it cannot be written.
+    """
+    if folder is None:
+        return NoCheckpoints(blocks)
+    return _open_folder(folder, compression_digest, blocks, batch_size, device)
+
+
+def _open_folder(
     folder: Path,
     compression_digest: str,
     blocks: Iterable[Block],
     batch_size: int,
     device: torch.device,
 ) -> BlockCheckpoints:
-    """The finished blocks of the same compression in ``folder``; those of another are removed.
-
-    Raises:
-        UsageError: ``folder`` holds something else.
-        InfrastructureError: it cannot be written.
-    """
     versions = tuple(f"{name} {version(name)}" for name in ("harness", "torch", "transformers"))
     purpose = Purpose(
         compression_digest=compression_digest,

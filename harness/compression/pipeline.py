@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from transformers import PreTrainedModel
 
-from harness.compression.block_checkpoints import Checkpoints, NoCheckpoints, open_block_checkpoints
+from harness.compression.block_checkpoints import open_checkpoints
 from harness.compression.compress_block import compress_block
 from harness.compression.compressor import RankedConfig, Ranking
 from harness.compression.drift import open_drift
@@ -44,12 +44,10 @@ def compress_model(
 ) -> LanguageModel:
     """A compressed copy of ``subject``; what is not compressed is shared with it.
 
-    One block after the other: its statistics, its factors within its ranks, the factors in its
-    place, and the calibration sent on through it.
-
-    A model whose blocks are on disk (``load_model`` with ``offload``) is compressed in place, one
-    block in memory at a time. Finished blocks are kept in ``block_checkpoints``, from where the
-    result reads them; after an interruption the same call goes on from there to the same result.
+    Each block in turn: its statistics, its factors, the factors in its place, the calibration sent
+    on. A model whose blocks are on disk (``load_model`` with ``offload``) is compressed in place,
+    one block in memory at a time; finished blocks are kept in ``block_checkpoints``, from where
+    the result reads them, and after an interruption the same call goes on from there.
 
     Args:
         subject: the dense model; left untouched unless its blocks are on disk.
@@ -61,24 +59,17 @@ def compress_model(
 
     Raises:
         NonFiniteError: weights or activations hold NaN or infinity; names the layer.
-        UsageError: a rank rounds to zero, the model is compressed already or has no layers in the
-            scope, the method reads gradients of a model on disk, or ``block_checkpoints`` is
-            missing or something else.
+        UsageError: a rank rounds to zero, or model, method and ``block_checkpoints`` do not fit.
         InfrastructureError: a finished block cannot be written.
     """
     _require_suitable(subject, job, block_checkpoints)
     origin = _origin(subject, job)
     model = subject.model if block_checkpoints else share_copy(subject.model)
     blocks = subject.family.blocks(model, job.scope)
-    checkpoints: Checkpoints
-    original: list[BlockStatistics] = []
-    if block_checkpoints:
-        checkpoints = open_block_checkpoints(
-            block_checkpoints, origin.compression_digest, blocks, job.batch_size, model.device
-        )
-    else:
-        checkpoints = NoCheckpoints(blocks)
-        original = _original_statistics(model, blocks, statistics, job, track)
+    checkpoints = open_checkpoints(
+        block_checkpoints, origin.compression_digest, blocks, job.batch_size, model.device
+    )
+    original = [] if block_checkpoints else _collected(model, blocks, statistics, job, track)
     ranks = _ranks(model, blocks, original, job, track)
     source = open_source(model, blocks, original, checkpoints.pending, job)
     drift = open_drift(subject, model, job)
@@ -91,8 +82,10 @@ def compress_model(
                 source.skip(block)
                 layers += finished.install(block)
             else:
-                seen = source.statistics(block)
-                facts = compress_block(model, block, seen, drift.enter(block), budget, job)
+                # No name for the statistics, which would outlive their block.
+                facts = compress_block(
+                    model, block, source.statistics(block), drift.enter(block), budget, job
+                )
                 checkpoints.put(block, facts)
                 layers += facts
             source.advance(block)
@@ -132,10 +125,10 @@ def _origin(subject: LanguageModel, job: CompressionJob) -> Origin:
     )
 
 
-def _original_statistics(
+def _collected(
     model: PreTrainedModel,
     blocks: Sequence[Block],
-    collected: list[BlockStatistics] | None,
+    statistics: list[BlockStatistics] | None,
     job: CompressionJob,
     track: Tracker,
 ) -> list[BlockStatistics]:
@@ -144,7 +137,7 @@ def _original_statistics(
         block.require_finite()
     if not job.config.reads_original:
         return []
-    return collected or collect(
+    return statistics or collect(
         model,
         blocks,
         job.calibration,

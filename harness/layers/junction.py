@@ -63,16 +63,16 @@ def join_heads(product: Product, heads: int, bias: Tensor | None) -> tuple[HeadI
     kept, rest, T_transposed = interpolation_rows(product.A.T)
     F = (product.B @ product.A[:, kept]).unflatten(0, (heads, -1))
     columns = [interpolation_rows(rows.T) for rows in F]
-    head_kept = torch.stack([one[0] for one in columns])
+    head_kept = torch.stack([kept_columns for kept_columns, _, _ in columns])
     basis = torch.stack([rows[:, chosen] for rows, chosen in zip(F, head_kept, strict=True)])
     if bias is not None:
         targets = bias.to(basis).unflatten(0, (heads, -1, 1))
         bias = (torch.linalg.pinv(basis) @ targets).flatten()
     factor = HeadIdentity(
         T_transposed.T,
-        torch.stack([one[2].T for one in columns]),
+        torch.stack([rest_coefficients.T for _, _, rest_coefficients in columns]),
         (kept, rest),
-        (head_kept, torch.stack([one[1] for one in columns])),
+        (head_kept, torch.stack([rest_columns for _, rest_columns, _ in columns])),
         bias,
     )
     return factor, basis
