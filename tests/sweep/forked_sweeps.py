@@ -34,7 +34,7 @@ class ForkedWorker:
 
     def __init__(self, command, *, stdin, stdout, stderr, env, start_new_session):
         assert start_new_session
-        assert command[1:3] == ["-m", "harness.sweep.worker"]
+        assert command[1:4] == ["-P", "-m", "harness.sweep.worker"]
         read_job, write_job = os.pipe()
         read_answer, write_answer = os.pipe()
         self.returncode = None
@@ -45,7 +45,7 @@ class ForkedWorker:
                 os.dup2(source, target)
             # As with close_fds: an open copy of a pipe's other end would hide its end.
             os.closerange(3, 256)
-            _work(command[3:])
+            _work(command[4:])
         os.close(read_job)
         os.close(write_answer)
         self.stdin = os.fdopen(write_job, "wb")

@@ -88,6 +88,7 @@ def test_control_c_ends_the_workers_and_keeps_what_is_done(small_recipe, start, 
     recipe, output = small_recipe("[0.1, 0.2, 0.3, 0.4, 0.5]"), tmp_path / "results"
     sweep = start(recipe, output)
     while not list(output.glob("*.json")):
+        assert sweep.is_alive()
         time.sleep(0.01)
     workers = _workers(sweep)
     os.kill(sweep.pid, signal.SIGINT)
