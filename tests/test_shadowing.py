@@ -47,7 +47,7 @@ def harness(folder, *arguments, python=(), **environment):
             "compressors",
             "method 'svd' of harness",
         ),
-        (("leaderboard",), "leaderboards", "the leaderboard"),
+        (("leaderboard",), "leaderboards", "command 'leaderboard' of harness"),
     ],
 )
 def test_the_file_that_hides_a_package_is_named_and_not_executed(folder, arguments, name, hidden):
@@ -63,7 +63,7 @@ def test_the_file_that_hides_a_package_is_named_and_not_executed(folder, argumen
 def test_the_command_itself_does_not_look_into_the_working_folder(folder):
     done = harness(folder, "leaderboard", python=["-P"])
     assert done.returncode == 2
-    assert "results holds no records" in done.stderr
+    assert "there is no folder results" in done.stderr
 
 
 def test_a_folder_that_is_a_package_hides_ours_and_one_that_is_none_does_not(tmp_path, monkeypatch):
