@@ -33,6 +33,9 @@ ASIDE = re.compile(r"# (needs|takes) ")
 YOURS = ("my_corpus.txt", "my_text.txt")
 """Files that a page takes for given."""
 
+ENGINE_NEEDS = {"ray": "ray", "slurm": "submitit"}
+"""What an optional part of the package brings; without it an engine's options are not checked."""
+
 
 def fences(page):
     """Language and content of each fenced block."""
@@ -88,7 +91,7 @@ def check_names(given):
     methods = given.get("method", [])
     for name in [methods] if isinstance(methods, str) else methods:
         assert name in compressors.names()
-    if "engine" in given:
+    if "engine" in given and find_spec(ENGINE_NEEDS.get(given["engine"], "harness")):
         engine = engines.get(given["engine"])
         options = dict(option.split("=") for option in given["engine_option"])
         configure(engine.config, options, "engine")
