@@ -164,16 +164,6 @@ def open_checkpoints(
     """
     if folder is None:
         return NoCheckpoints(blocks)
-    return _open_folder(folder, compression_digest, blocks, batch_size, device)
-
-
-def _open_folder(
-    folder: Path,
-    compression_digest: str,
-    blocks: Iterable[Block],
-    batch_size: int,
-    device: torch.device,
-) -> BlockCheckpoints:
     versions = tuple(f"{name} {version(name)}" for name in ("harness", "torch", "transformers"))
     purpose = Purpose(
         compression_digest=compression_digest,
