@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-import harness.algebra.junction
 import harness.algebra.preconditioners
 import harness.compression.local
+import harness.layers.junction
 from harness.algebra.preconditioners import Preconditioner, damped
 from harness.experiments.plan import make_plan
 from harness.experiments.request import Request
@@ -135,7 +135,7 @@ def _unpivoted(M):
 
 
 def test_a_junction_without_pivoting_passes_where_it_does_no_harm(baseline, measure, monkeypatch):
-    monkeypatch.setattr(harness.algebra.junction, "interpolation_rows", _unpivoted)
+    monkeypatch.setattr(harness.layers.junction, "interpolation_rows", _unpivoted)
     cell = one_cell(baseline, measure())
     assert (cell.outcome, cell.loss != 0) == ("pass", True)
 
