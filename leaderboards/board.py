@@ -26,7 +26,9 @@ def board(records: Iterable[RunRecord | Problem]) -> Board:
     behind: list[RunRecord] = []
     for record in records:
         if isinstance(record, Problem):
-            apart.add(Unranked("", "", 0.0, "", record.path.name, record.message))
+            apart.add(
+                Unranked("", "", 0.0, "", record.path.name, "no sound record", record.message)
+            )
             continue
         entry = eligibility(record)
         if isinstance(entry, BoardEntry):
