@@ -112,11 +112,11 @@ def observe(result: TaskResult, metric: Metric | None = None) -> Observations | 
 def _weighted(sample: Sample, key: str) -> tuple[float, float] | None:
     """A sample's value of the metric and its weight, None where it has none."""
     values = sample.values
+    if key in values:
+        return values[key], 1.0
     if f"{key}.loglikelihood" in values:
         weight = values[f"{key}.weight"]
         return (-values[f"{key}.loglikelihood"] / weight if weight else math.nan), weight
-    if key in values:
-        return values[key], 1.0
     # Each window counts the same in token perplexity, and all are of one length.
     if key.startswith("perplexity_token@") and {"nll", "tokens"} <= values.keys():
         return values["nll"], values["tokens"]

@@ -97,7 +97,8 @@ def paired_differences(a: Observations, b: Observations) -> PairedDifferences | 
     """Those of ``b`` from ``a``, or why the two cannot be paired."""
     if obstacle := _obstacle(a, b):
         return Unpaired(obstacle)
-    a, b = a.by_id(), b.by_id()
+    if a.ids != b.ids:
+        a, b = a.by_id(), b.by_id()
     binary = bool(np.isin([a.values, b.values], (0, 1)).all()) and not np.ptp(a.weights)
     return PairedDifferences(b.values - a.values, a.weights, binary)
 
@@ -123,8 +124,10 @@ def _obstacle(a: Observations, b: Observations) -> str | None:
         return f"the units differ: {a.unit} and {b.unit}"
     if len(a.ids) != len(b.ids):
         return f"the sample counts differ: {len(a.ids)} and {len(b.ids)}"
-    if set(a.ids) != set(b.ids):
-        return f"the sample ids differ: {min(set(a.ids) ^ set(b.ids))} is in one only"
-    if not np.array_equal(a.by_id().weights, b.by_id().weights):
+    if a.ids != b.ids:
+        if different := set(a.ids) ^ set(b.ids):
+            return f"the sample ids differ: {min(different)} is in one only"
+        a, b = a.by_id(), b.by_id()
+    if not np.array_equal(a.weights, b.weights):
         return "the samples' lengths differ"
     return None
