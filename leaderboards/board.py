@@ -100,7 +100,7 @@ def _subject(entries: Sequence[BoardEntry]) -> TableModel:
         parameters=min(model.parameters for model in models),
         references=tuple(sorted({model.reference for model in models})),
         fingerprint=models[0].fingerprint,
-        notes=tuple(sorted({note for model in models for note in model.notes})),
+        notes=tuple(sorted({note for model in models for note in model.remarks})),
     )
 
 

@@ -50,7 +50,7 @@ def resolve_model(reference: str) -> ModelAsset:
         return _local(path, reference)
     if match := HUB_ID.fullmatch(source):
         folder = download_model(match["repository"], match["revision"], _INSTEAD)
-        return ModelAsset(reference, folder, folder.name, _check(folder))
+        return _checked(reference, folder, folder.name)
     raise unknown("model", reference, (*MODELS, *builtin_models()))
 
 
@@ -61,13 +61,13 @@ def _local(path: Path, reference: str) -> ModelAsset:
         raise UsageError(
             f"{path} is no model: it has no config.json; pass a model folder or a .gguf file"
         )
-    notes = _check(path)
-    return ModelAsset(reference, path, files_sha256(model_files(path)), notes)
+    return _checked(reference, path, files_sha256(model_files(path)))
 
 
-def _check(folder: Path) -> tuple[str, ...]:
-    """Notes for the record; see ``check_folder`` and ``check_saved``."""
+def _checked(reference: str, folder: Path, fingerprint: str) -> ModelAsset:
+    """The model in ``folder`` with what a record must say; see ``check_folder``, ``check_saved``."""
     if not is_saved(folder):
-        return check_folder(folder)
+        return ModelAsset(reference, folder, fingerprint, check_folder(folder))
     check_saved(folder)
-    return read_saved_record(folder).origin.model.notes
+    dense = read_saved_record(folder).origin.model
+    return ModelAsset(reference, folder, fingerprint, dense.notes, dense.precision)

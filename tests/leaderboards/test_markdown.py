@@ -188,3 +188,11 @@ def test_ten_thousand_records_render():
     assert len(result.tables) == 20
     assert markdown.render(result).count("\n| ") > 10_000
     assert len(json.loads(jsonboard.render(result))["tables"]) == 20
+
+
+def test_a_model_that_was_rounded_before_says_what_that_means():
+    record = make_record()
+    model = record.model.model_copy(update={"precision": "GGUF Q4_1"})
+    text = markdown.render(board([record.model_copy(update={"model": model})]))
+    assert "weights lie on the grid of GGUF Q4" in text
+    assert "costs less than it would on the weights as trained" in text
