@@ -65,7 +65,7 @@ def _local(path: Path, reference: str) -> ModelAsset:
 
 
 def _checked(reference: str, folder: Path, fingerprint: str) -> ModelAsset:
-    """The model in ``folder`` with what a record must say; see ``check_folder``, ``check_saved``."""
+    """Whole and with what records say of it; see ``check_folder`` and ``check_saved``."""
     if not is_saved(folder):
         return ModelAsset(reference, folder, fingerprint, check_folder(folder))
     check_saved(folder)

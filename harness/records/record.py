@@ -39,11 +39,11 @@ class ModelFacts(Document):
         """The notes, and what the precision means for comparisons."""
         if self.precision is None:
             return self.notes
-        return (
-            *self.notes,
-            f"its weights lie on the grid of {self.precision}, so that rounding them to so few bits "
-            "again costs less than it would on the weights as trained",
+        meaning = (
+            f"its weights lie on the grid of {self.precision}, so that rounding them to as few "
+            "bits again costs less than it would on the weights as trained"
         )
+        return (*self.notes, meaning)
 
 
 class DataFacts(Document):
