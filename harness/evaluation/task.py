@@ -42,6 +42,13 @@ class PreparedTask(Protocol):
         """
 
 
+@runtime_checkable
+class Renamed(Protocol):
+    """A prepared task that once went by another fingerprint, ``former``, which left code out."""
+
+    former: str
+
+
 C = TypeVar("C")
 
 

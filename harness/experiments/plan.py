@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +13,7 @@ from harness.checkpoints.destinations import save_targets
 from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import UsageError
-from harness.evaluation.task import PreparedTask
+from harness.evaluation.task import PreparedTask, Renamed
 from harness.experiments.calibration_source import (
     CalibrationSource,
     calibration_sources,
@@ -26,6 +27,8 @@ from harness.records import store
 from harness.records.provenance import compression_digest
 from harness.records.record import RunRecord
 from harness.records.spec import DENSE, Dtype, MethodSpec, RunSpec, Scope
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,20 @@ def _cell(
     task, prepared = named
     spec = cell_spec(request, compression, task)
     run_id = spec.run_id(asset.fingerprint, compression.data, prepared.data.fingerprint)
-    record = None if request.force else store.find(request.output, run_id)
-    done = record if record and record.status == "complete" else None
+    done = None if request.force else _complete(request.output, run_id)
+    if done is None and isinstance(prepared, Renamed):
+        former = spec.run_id(asset.fingerprint, compression.data, prepared.former)
+        if former != run_id and _complete(request.output, former):
+            _log.warning(
+                "%s on %s is measured again: record %s does not cover the code of the task (%s)",
+                spec.method.name,
+                task.name,
+                former,
+                ", ".join(prepared.data.code),
+            )
     return Cell(spec, run_id, prepared, reference, done)
+
+
+def _complete(folder: Path, run_id: str) -> RunRecord | None:
+    record = store.find(folder, run_id)
+    return record if record and record.status == "complete" else None

@@ -33,12 +33,17 @@ class ModelFacts(Document):
 
 
 class DataFacts(Document):
-    """A text or data set as it was read."""
+    """A text or data set as it was read.
+
+    ``code`` names the files of the user's own code that a task runs, and of what this code reads;
+    the fingerprint covers them.
+    """
 
     reference: str
     fingerprint: str
     revision: str | None = None
     tokens: int | None = None
+    code: tuple[str, ...] = ()
 
 
 class LayerFacts(Document):
