@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from harness.records.document import Document, digest
 from harness.records.results import TaskResult
 from harness.records.spec import RunSpec
@@ -99,7 +101,8 @@ class Environment(Document):
     """Where it ran. ``commit`` and ``dirty`` describe a source checkout, None when installed.
 
     ``offloaded`` says whether the model's blocks were on disk, which changes time and memory but
-    no result; None where that was not recorded.
+    no result; None where that was not recorded. ``plugins`` is the code of others that took part,
+    by what it is.
     """
 
     harness: str
@@ -112,6 +115,7 @@ class Environment(Document):
     device_name: str
     threads: int
     offloaded: bool | None = None
+    plugins: dict[str, str] = Field(default_factory=dict)
 
 
 class RunRecord(Document):

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tasks.eval_libraries.imports import imported_files
+from harness.support.imported_files import imported_files
 from tasks.eval_libraries.local_files import is_local
 from tasks.eval_libraries.replacing import replaced
 
@@ -48,8 +48,9 @@ class Trace:
         waiting = {path for path in (*roots, *self.loaded) if is_local(str(path))}
         while waiting:
             reached |= waiting
-            found = self.opened_by(reached) | {f for path in waiting for f in imported_files(path)}
-            waiting = {path for path in found if is_local(str(path))} - reached
+            imported = {file for path in waiting for file in imported_files(path)}
+            read = imported | self.opened_by(reached)
+            waiting = {path for path in read if is_local(str(path))} - reached
         return sorted(reached)
 
     def opened_by(self, code: Iterable[Path]) -> set[Path]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sysconfig
-from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,10 +10,10 @@ from pathlib import Path
 import datasets
 
 from harness.assets.cache import cache_root
+from harness.support.imported_files import has_version
 
-PACKAGES = ("harness", "compressors", "tasks", "leaderboards", "lm_eval", "lmms_eval")
-"""Known by version or commit even where they are installed from a checkout."""
-INSTALLED = frozenset({"site-packages", "dist-packages"})
+LIBRARIES = ("lm_eval", "lmms_eval")
+"""Known by version even where they are installed from a checkout."""
 SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr/share", "/usr/lib")
 
 
@@ -26,21 +24,14 @@ def is_local(name: str) -> bool:
         return False
     path = Path(name).resolve()
     folders = _elsewhere() + _caches()
-    return INSTALLED.isdisjoint(path.parts) and not any(map(path.is_relative_to, folders))
+    return not has_version(path) and not any(map(path.is_relative_to, folders))
 
 
 @cache
 def _elsewhere() -> tuple[Path, ...]:
-    return tuple(path.resolve() for path in _homes_of_versions())
-
-
-def _homes_of_versions() -> Iterator[Path]:
-    for key in ("stdlib", "platstdlib", "purelib", "platlib"):
-        yield Path(sysconfig.get_path(key))
-    for package in PACKAGES:
-        spec = find_spec(package)
-        yield from map(Path, (spec.submodule_search_locations or ()) if spec else ())
-    yield from map(Path, SYSTEM)
+    specs = [find_spec(library) for library in LIBRARIES]
+    folders = [f for spec in specs if spec for f in spec.submodule_search_locations or ()]
+    return tuple(Path(folder).resolve() for folder in (*SYSTEM, *folders))
 
 
 def _caches() -> tuple[Path, ...]:

@@ -1,11 +1,34 @@
-"""Which files a source file imports, wherever in it and whether or not it has run."""
+"""Which files a source file imports, wherever in it and whether or not it has run.
+
+Of interest are those that no version vouches for; see ``has_version``.
+"""
 
 from __future__ import annotations
 
 import ast
 import sys
+import sysconfig
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+OURS = ("harness", "compressors", "tasks", "leaderboards")
+"""Every record names their version and commit."""
+
+
+def has_version(file: Path) -> bool:
+    """Whether ``file`` belongs to Python's library, to an installed package or to ours."""
+    path = file.resolve()
+    return not INSTALLED.isdisjoint(path.parts) or any(map(path.is_relative_to, _known_folders()))
+
+
+@cache
+def _known_folders() -> tuple[Path, ...]:
+    keys = ("stdlib", "platstdlib", "purelib", "platlib")
+    root = Path(__file__).resolve().parents[2]
+    folders = (Path(sysconfig.get_path(key)).resolve() for key in keys)
+    return (*folders, *(root / name for name in OURS))
 
 
 def imported_files(source: Path) -> Iterator[Path]:
