@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import zipfile
+from functools import cache
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from harness.assets.weight_files import Weights, opened_weights
 from harness.errors import AssetError
 
+_log = logging.getLogger(__name__)
+
+TOKENIZERS = (
+    "tokenizer*",
+    "*.model",
+    "vocab.*",
+    "vocab-*.json",
+    "*_vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "bpe.codes",
+    "byte_maps.json",
+    "dict.txt",
+    "emoji.json",
+    "normalizer.json",
+    "prophetnet.tokenizer",
+    "*.spm",
+    "tekken.json",
+    "word_*.json",
+)
+"""Every name under which a tokenizer of transformers looks for its vocabulary."""
 WITHOUT_WEIGHTS = (
     "config.json",
     "generation_config.json",
     "model.safetensors.index.json",
     "pytorch_model.bin.index.json",
-    "tokenizer*",
-    "*.model",
-    "vocab.*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
+    *TOKENIZERS,
     "chat_template.*",
+    "additional_chat_templates/*.jinja",
     "preprocessor_config.json",
     "video_preprocessor_config.json",
+    "audio_tokenizer_config.json",
     "processor_config.json",
 )
 OURS = ("harness.json", "record.json", "LICENSE*", "LICENCE*", "NOTICE*")
@@ -31,15 +52,19 @@ OURS = ("harness.json", "record.json", "LICENSE*", "LICENCE*", "NOTICE*")
 WEIGHTS = ("model*.safetensors",)
 PICKLES = ("pytorch_model*.bin",)
 PICKLE_NOTE = "weights read from a pickle (*.bin), which runs no code but has no safetensors"
+ADAPTER = "adapter_config.json"
 
 
 def model_files(folder: Path) -> list[Path]:
     """The files that make a model: weights, configuration and tokenizer.
 
-    Pickled weights count only where there are no safetensors.
+    Never fewer than transformers opens. Pickled weights count only where there are no
+    safetensors.
     """
-    weights = _matching(folder, WEIGHTS) or _matching(folder, PICKLES)
-    return sorted({*_matching(folder, WITHOUT_WEIGHTS), *weights})
+    opened = opened_weights(folder)
+    beside = _matching(folder, WEIGHTS) or _matching(folder, PICKLES)
+    index = [opened.index] if opened.index else []
+    return sorted({*_matching(folder, WITHOUT_WEIGHTS), *opened.files, *index, *beside})
 
 
 def check_folder(folder: Path) -> tuple[str, ...]:
@@ -48,23 +73,48 @@ def check_folder(folder: Path) -> tuple[str, ...]:
     Only headers are read.
 
     Raises:
-        AssetError: weights are missing or truncated.
+        AssetError: weights are missing or truncated, or an adapter would be added to them.
     """
-    if weights := _matching(folder, WEIGHTS):
-        for file in weights:
-            _check_safetensors(file)
-        _check_index(folder / "model.safetensors.index.json")
-        return ()
-    pickles = _matching(folder, PICKLES)
-    if not pickles:
+    _refuse_adapter(folder)
+    weights = opened_weights(folder)
+    if not weights.files:
         raise AssetError(
-            f"{folder} holds no weights (model*.safetensors, or pytorch_model*.bin); "
-            "fetch or copy the model again"
+            f"{folder} holds no weights (model.safetensors or model.safetensors.index.json, or "
+            "pytorch_model*.bin); fetch or copy the model again"
         )
-    for file in pickles:
-        _check_pickle(file)
-    _check_index(folder / "pytorch_model.bin.index.json")
-    return (PICKLE_NOTE,)
+    for file in weights.files:
+        if file.suffix == ".safetensors":
+            _check_safetensors(file)
+        else:
+            _check_pickle(file)
+    pickled = (PICKLE_NOTE,) if weights.files[0].suffix == ".bin" else ()
+    return (*pickled, *_left_aside(folder, weights))
+
+
+def _refuse_adapter(folder: Path) -> None:
+    """Transformers would add it to the weights without a word wherever peft is installed."""
+    if (folder / ADAPTER).exists():
+        raise AssetError(
+            f"{folder / ADAPTER} is an adapter, which is not part of the weights here; merge it "
+            "into them (merge_and_unload of peft, then save_pretrained), or move it elsewhere"
+        )
+
+
+def _left_aside(folder: Path, weights: Weights) -> tuple[str, ...]:
+    """A note where other safetensors lie beside those that are read."""
+    others = [file.name for file in _matching(folder, WEIGHTS) if file not in weights.files]
+    if not others:
+        return ()
+    read = (weights.index or weights.files[0]).name
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    note = f"weights read from {read}, not from {others[0]}{more} beside it"
+    _warn_once(f"{folder}: {note}")
+    return (note,)
+
+
+@cache
+def _warn_once(message: str) -> None:
+    _log.warning(message)
 
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
@@ -85,18 +135,6 @@ def _check_pickle(file: Path) -> None:
     # The directory of a zip file stands at its end.
     if file.stat().st_size == 0 or (zipped and not zipfile.is_zipfile(file)):
         raise _damaged(file, "its end is missing")
-
-
-def _check_index(index: Path) -> None:
-    if not index.is_file():
-        return
-    try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise _damaged(index, "it is no list of weights") from error
-    for shard in sorted(shards):
-        if not (index.parent / shard).is_file():
-            raise AssetError(f"{index.parent} lacks {shard}; fetch or copy the model again")
 
 
 def _damaged(file: Path, why: str) -> AssetError:

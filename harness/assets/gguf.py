@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +51,8 @@ def convert_gguf(path: Path, reference: str) -> ModelAsset:
 
 def _convert(path: Path, folder: Path) -> None:
     file = open_gguf(path)
-    source = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
-    config = _config(file, source)
+    with _alone(path) as source:
+        config, tokenizer = _config(file, source), _tokenizer(file, source)
     # Without storage: only the names of the parameters are needed.
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
@@ -58,10 +61,18 @@ def _convert(path: Path, folder: Path) -> None:
     config.dtype = next(iter(tensors.values())).dtype
     config.architectures = [type(model).__name__]
     config.save_pretrained(folder)
-    _tokenizer(file, source).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     _save(tensors, folder / "model.safetensors")
     made = _DEQUANTISED if file.is_quantised() else "converted from "
     (folder / _NOTE).write_text(f"{made}GGUF {file.main_type()}", encoding="utf-8")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[dict[str, Any]]:
+    """How transformers is to open the file, and none of those it would read beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / path.name).symlink_to(path.resolve())
+        yield {"pretrained_model_name_or_path": folder, "gguf_file": path.name}
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:

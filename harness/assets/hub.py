@@ -14,7 +14,7 @@ from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 
 from harness.assets.aliases import HubText
 from harness.assets.blobs import damaged_blobs
-from harness.assets.folders import OURS, PICKLES, WEIGHTS, WITHOUT_WEIGHTS, model_files
+from harness.assets.folders import ADAPTER, OURS, PICKLES, WEIGHTS, WITHOUT_WEIGHTS, model_files
 from harness.assets.kinds import Purpose
 from harness.errors import AssetError, HarnessError, InfrastructureError
 from harness.support import offline
@@ -47,7 +47,8 @@ def download_model(repository: str, revision: str | None, instead: str) -> Path:
         return Path(folder)
 
     def download() -> Path:
-        folder = snapshot((*WITHOUT_WEIGHTS, *OURS, *WEIGHTS))
+        # An adapter is not used, but its being there has to be seen.
+        folder = snapshot((*WITHOUT_WEIGHTS, ADAPTER, *OURS, *WEIGHTS))
         if any(file for pattern in WEIGHTS for file in folder.glob(pattern)):
             return folder
         return snapshot((*WITHOUT_WEIGHTS, *PICKLES))

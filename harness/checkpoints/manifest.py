@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import ValidationError
 
+from harness.assets.folders import ADAPTER, model_files
 from harness.assets.hashing import file_sha256
 from harness.checkpoints.format import FORMAT, NAME, require_known
 from harness.errors import AssetError
@@ -58,11 +59,13 @@ def write_manifest(folder: Path) -> None:
 def check_saved(folder: Path) -> None:
     """Check every file of a saved model against the manifest.
 
-    Files are hashed once and then only when their size or times changed.
+    Files are hashed once and then only when their size or times changed. Besides those listed
+    there may be others, but none that decides what the model answers.
 
     Raises:
         UsageError: a newer harness wrote it.
-        AssetError: a file is missing, changed, or one that could bring other weights.
+        AssetError: a file is missing, changed, outside the folder, or added and of those that
+            transformers reads.
     """
     manifest = _read(folder)
     for path in sorted(folder.iterdir()):
@@ -74,13 +77,33 @@ def check_saved(folder: Path) -> None:
         if path.suffix == ".safetensors" and path.name not in manifest.files:
             raise AssetError(f"{path} is no part of the saved model; move it elsewhere")
     for name, saved in manifest.files.items():
-        path = folder / name
+        path = _inside(folder, name)
         if not path.is_file():
             raise AssetError(f"{folder} lacks {name}; copy the saved model again")
         if instead := difference(path, FileFacts(saved.bytes, saved.sha256), file_sha256):
             raise AssetError(
                 f"{path} is not as it was saved ({instead}); copy the saved model again"
             )
+    for path in (*model_files(folder), folder / ADAPTER):
+        if path.exists() and path.relative_to(folder).as_posix() not in manifest.files:
+            raise AssetError(
+                f"{folder} is not as it was saved: {path.relative_to(folder)} was added, which "
+                "transformers would read; move it elsewhere"
+            )
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file ``name`` of the manifest, or of the hub's cache, which a link in it leads to."""
+    root = folder.resolve()
+    path, blobs = root / name, root.parent.parent / "blobs"
+    plain = PurePosixPath(name)
+    inside = not plain.is_absolute() and ".." not in plain.parts and "\\" not in name
+    if not inside or not any(path.resolve().is_relative_to(home) for home in (root, blobs)):
+        raise AssetError(
+            f"{folder / MANIFEST} lists {name!r}, which is outside the folder; copy the saved "
+            "model again, with its files in the place of links"
+        )
+    return folder / name
 
 
 def _read(folder: Path) -> SavedManifest:

@@ -71,6 +71,10 @@ def _summary(record: RunRecord) -> Table:
         "versions": ", ".join(f"{name} {number}" for name, number in environment.packages.items()),
         "created": record.created,
     }
+    if environment.plugins:
+        rows["plugins"] = "; ".join(f"{what}: {of}" for what, of in environment.plugins.items())
+    if record.data.code:
+        rows["code of the task"] = ", ".join(record.data.code)
     if done:
         rows["ratio"] = (
             f"asked {done.ratio_requested:g}, layers {done.ratio_layers:.4f}, "

@@ -14,6 +14,7 @@ from harness.compression.block_checkpoints import open_checkpoints
 from harness.compression.compress_block import compress_block
 from harness.compression.compressor import RankedConfig, Ranking
 from harness.compression.drift import open_drift
+from harness.compression.foreign_code import foreign_code
 from harness.compression.job import CompressionJob
 from harness.compression.rank_allocation import fisher_ranks
 from harness.compression.sources import open_source
@@ -122,6 +123,7 @@ def _origin(subject: LanguageModel, job: CompressionJob) -> Origin:
         dtype=cast("Dtype", str(subject.model.dtype).removeprefix("torch.")),
         calibration=job.calibration.spec,
         data=job.calibration.facts,
+        plugins=foreign_code(job.method, subject.family.model_type),
     )
 
 

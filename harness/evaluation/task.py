@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 from harness.plugins.registry import Registry
 from harness.records.record import DataFacts
 from harness.records.results import TaskResult
+from harness.records.spec import RunSpec
 from harness.support.progress import Tracker, silent
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ class PreparedTask(Protocol):
         Raises:
             NonFiniteError: the model gives NaN or infinity.
         """
+
+
+@runtime_checkable
+class Renamed(Protocol):
+    """A prepared task that once went by another fingerprint, ``former``, which left code out."""
+
+    former: str
 
 
 C = TypeVar("C")
@@ -108,3 +116,15 @@ def plugin_name(name: str) -> str:
 def find_task(name: str) -> Task[Any]:
     """The plugin for ``name``; it is given the whole name when it prepares."""
     return tasks.get(plugin_name(name))
+
+
+def task_code(spec: RunSpec) -> dict[str, str]:
+    """What decides what the tasks of ``spec`` do that are not ours; see ``harness.plugins.code``.
+
+    Both the one that is measured and the one whose questions the calibration takes.
+    """
+    named = [spec.task.name]
+    if spec.calibration and spec.calibration.sampling == "prompts":
+        named.append(spec.calibration.text)
+    codes = {f"task {name}": tasks.code(plugin_name(name)) for name in named}
+    return {what: code for what, code in codes.items() if code}

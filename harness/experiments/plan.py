@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,8 +13,9 @@ from harness.assets.kinds import ModelAsset
 from harness.checkpoints.destinations import save_targets
 from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.saved_record import read_saved_record
+from harness.compression.foreign_code import foreign_code, model_type_of
 from harness.errors import UsageError
-from harness.evaluation.task import PreparedTask
+from harness.evaluation.task import PreparedTask, Renamed, task_code
 from harness.experiments.calibration_source import (
     CalibrationSource,
     calibration_sources,
@@ -27,16 +30,22 @@ from harness.records.provenance import compression_digest
 from harness.records.record import RunRecord
 from harness.records.spec import DENSE, Dtype, MethodSpec, RunSpec, Scope
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Cell:
-    """One record to be: its spec, its name, and the record that is already there."""
+    """One record to be: its spec, its name, and the record that is already there.
+
+    ``plugins`` is the code of others that takes part, by what it is.
+    """
 
     spec: RunSpec
     run_id: str
     task: PreparedTask
     reference: str | None
     done: RunRecord | None
+    plugins: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
     methods = [method_of(name, options) for name, options in request.methods.items()]
     named = [resolver.task(task) for task in request.tasks]
     asset = resolver.model(request.model)
-    cells = partial(_cell, request, asset)
+    cells = partial(_cell, request, asset, model_type_of(asset.folder))
     unchanged = _unchanged_model(request, asset, named)
     references = [cells(unchanged, task, None) for task in named]
     variants: list[Variant] = []
@@ -160,20 +169,47 @@ def compression_digest_of(
 ) -> str:
     """The ``compression_digest`` of a model that is yet to be made."""
     return compression_digest(
-        asset.fingerprint, method.spec, ratio, scope, dtype, source.spec, source.data.fingerprint
+        asset.fingerprint,
+        method.spec,
+        ratio,
+        scope,
+        dtype,
+        source.spec,
+        source.data.fingerprint,
+        foreign_code(method.spec.name, model_type_of(asset.folder)),
     )
 
 
 def _cell(
     request: Request,
     asset: ModelAsset,
+    model_type: str,
     compression: CompressionSpec,
     named: NamedTask,
     reference: str | None,
 ) -> Cell:
     task, prepared = named
     spec = cell_spec(request, compression, task)
-    run_id = spec.run_id(asset.fingerprint, compression.data, prepared.data.fingerprint)
-    record = None if request.force else store.find(request.output, run_id)
-    done = record if record and record.status == "complete" else None
-    return Cell(spec, run_id, prepared, reference, done)
+    # What a saved model was made by is in its files.
+    method = spec.method.name if reference else None
+    plugins = foreign_code(method, model_type) | task_code(spec)
+    read = (asset.fingerprint, compression.data)
+    ours = [json.dumps(plugins, sort_keys=True)] if plugins else []
+    run_id = spec.run_id(*read, prepared.data.fingerprint, *ours)
+    done = None if request.force else _complete(request.output, run_id)
+    former = prepared.former if isinstance(prepared, Renamed) else prepared.data.fingerprint
+    once = spec.run_id(*read, former)
+    if not (done or request.force) and once != run_id and _complete(request.output, once):
+        _log.warning(
+            "%s on %s is measured again: record %s does not cover its code (%s)",
+            spec.method.name,
+            task.name,
+            once,
+            ", ".join((*prepared.data.code, *plugins.values())),
+        )
+    return Cell(spec, run_id, prepared, reference, done, plugins)
+
+
+def _complete(folder: Path, run_id: str) -> RunRecord | None:
+    record = store.find(folder, run_id)
+    return record if record and record.status == "complete" else None

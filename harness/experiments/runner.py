@@ -189,7 +189,7 @@ class _PlanRun:
             data=cell.task.data,
             result=result,
             reference=cell.reference,
-            environment=describe(request.device, offloaded=request.offload),
+            environment=describe(request.device, offloaded=request.offload, plugins=cell.plugins),
             timings={name: round(seconds, 3) for name, seconds in self.timings.items()},
             peak_memory=peak_memory(request.device),
             created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from harness.errors import HarnessError, UsageError, unknown
+from harness.plugins.code import plugin_code
 from harness.plugins.shadowing import refuse_hidden
 
 T = TypeVar("T")
@@ -36,6 +37,14 @@ class Registry(Generic[T]):
     def origin(self, name: str) -> str:
         """Distribution that declares ``name``, e.g. ``harness 0.1.0``."""
         return _distribution(self._entry(name))
+
+    def code(self, name: str) -> str:
+        """What decides what ``name`` computes, where it is not ours; see ``plugin_code``.
+
+        Empty where there is no such plugin.
+        """
+        entries = _entry_points(self.group)
+        return plugin_code(entries[name]) if name in entries else ""
 
     def get(self, name: str) -> T:
         """Import and return the plugin called ``name``.

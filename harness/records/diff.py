@@ -114,7 +114,12 @@ def _made(record: RunRecord) -> dict[str, dict[str, Any]]:
     done, result = record.compression, record.result
     calibration_options = {} if calibration is None else calibration.model_dump()
     return {
-        "code": {"harness": where.harness, "commit": where.commit, "uncommitted": where.dirty},
+        "code": {
+            "harness": where.harness,
+            "commit": where.commit,
+            "uncommitted": where.dirty,
+            **where.plugins,
+        },
         "weights": {
             "model": spec.model,
             "fingerprint": record.model.fingerprint,

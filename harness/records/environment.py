@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,8 +21,13 @@ RECORDED_PACKAGES = (
 )  # fmt: skip
 
 
-def describe(device: str, *, offloaded: bool) -> Environment:
-    """The environment of a run on ``device``, of a model in memory or with its blocks on disk."""
+def describe(
+    device: str, *, offloaded: bool, plugins: Mapping[str, str] | None = None
+) -> Environment:
+    """The environment of a run on ``device``, of a model in memory or with its blocks on disk.
+
+    ``plugins`` is the code of others that took part.
+    """
     commit, dirty = _checkout()
     return Environment(
         harness=version("harness"),
@@ -34,6 +40,7 @@ def describe(device: str, *, offloaded: bool) -> Environment:
         device_name=_device_name(device),
         threads=torch.get_num_threads(),
         offloaded=offloaded,
+        plugins=dict(plugins or {}),
     )
 
 

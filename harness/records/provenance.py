@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from pydantic import Field
+
 from harness.records.document import Document, digest
 from harness.records.record import DataFacts, ModelFacts
 from harness.records.spec import CalibrationSpec, Dtype, MethodSpec, Ratio, Scope
@@ -11,7 +15,7 @@ class Origin(Document):
     """The model that was compressed, by what, and on which data.
 
     ``model`` is the dense one. ``calibration`` is None where the samples were not drawn by
-    a specification.
+    a specification. ``plugins`` is the code of others that took part, by what it is.
     """
 
     model: ModelFacts
@@ -21,6 +25,7 @@ class Origin(Document):
     dtype: Dtype
     calibration: CalibrationSpec | None
     data: DataFacts
+    plugins: dict[str, str] = Field(default_factory=dict)
 
     @property
     def compression_digest(self) -> str:
@@ -33,6 +38,7 @@ class Origin(Document):
             self.dtype,
             self.calibration,
             self.data.fingerprint,
+            self.plugins,
         )
 
 
@@ -44,7 +50,9 @@ def compression_digest(
     dtype: Dtype,
     calibration: CalibrationSpec | None,
     data: str,
+    plugins: Mapping[str, str],
 ) -> str:
     """SHA-256 of what decides the weights; ``model`` and ``data`` are content hashes."""
     spec = calibration.model_dump(mode="json") if calibration else None
-    return digest([model, method.model_dump(mode="json"), ratio, scope, dtype, spec, data])
+    parts = [model, method.model_dump(mode="json"), ratio, scope, dtype, spec, data]
+    return digest([*parts, dict(plugins)] if plugins else parts)

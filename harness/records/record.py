@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from harness.records.document import Document, digest
 from harness.records.results import TaskResult
 from harness.records.spec import RunSpec
@@ -47,12 +49,17 @@ class ModelFacts(Document):
 
 
 class DataFacts(Document):
-    """A text or data set as it was read."""
+    """A text or data set as it was read.
+
+    ``code`` names the files of the user's own code that a task runs, and of what this code reads;
+    the fingerprint covers them.
+    """
 
     reference: str
     fingerprint: str
     revision: str | None = None
     tokens: int | None = None
+    code: tuple[str, ...] = ()
 
 
 class LayerFacts(Document):
@@ -108,7 +115,8 @@ class Environment(Document):
     """Where it ran. ``commit`` and ``dirty`` describe a source checkout, None when installed.
 
     ``offloaded`` says whether the model's blocks were on disk, which changes time and memory but
-    no result; None where that was not recorded.
+    no result; None where that was not recorded. ``plugins`` is the code of others that took part,
+    by what it is.
     """
 
     harness: str
@@ -121,6 +129,7 @@ class Environment(Document):
     device_name: str
     threads: int
     offloaded: bool | None = None
+    plugins: dict[str, str] = Field(default_factory=dict)
 
 
 class RunRecord(Document):

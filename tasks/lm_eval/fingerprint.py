@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.eval_libraries.fingerprint import canonical, configuration
+from tasks.eval_libraries.library import LM_EVAL
+from tasks.eval_libraries.posing import named_posing
 
 PLACES = ("dataset_kwargs", "metadata")
 """Configuration that names places on this machine; what lies there is hashed itself."""
@@ -13,7 +15,21 @@ PLACES = ("dataset_kwargs", "metadata")
 
 def content(task: Any) -> Iterator[bytes]:
     """All that decides the results of ``task``, the same on every machine."""
-    examples = list(task.fewshot_docs()) if task.get_config("num_fewshot") else []
     yield canonical(
-        configuration(task, PLACES) | {"documents": list(task.eval_docs), "examples": examples}
+        configuration(task, PLACES)
+        | {"documents": list(task.eval_docs), "examples": _examples(task)}
     )
+
+
+def posed(task: Any) -> Iterator[bytes]:
+    """Prompt, target and choices of every document and example, as the task makes them."""
+    makers = [task.doc_to_text, task.doc_to_target]
+    if task.get_config("doc_to_choice") is not None:
+        makers.append(task.doc_to_choice)
+    for number, document in enumerate([*task.eval_docs, *_examples(task)]):
+        with named_posing(LM_EVAL, task.task_name, number):
+            yield canonical([make(document) for make in makers])
+
+
+def _examples(task: Any) -> list[Any]:
+    return list(task.fewshot_docs()) if task.get_config("num_fewshot") else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -44,39 +45,55 @@ class LmEvalTask:
             data: must be None.
             config: the options.
         """
-        from tasks.eval_libraries.fingerprint import data_facts  # noqa: PLC0415
+        from tasks.eval_libraries.fingerprint import identity  # noqa: PLC0415
+        from tasks.eval_libraries.following import followed  # noqa: PLC0415
         from tasks.eval_libraries.library import LM_EVAL  # noqa: PLC0415
         from tasks.eval_libraries.output import quiet  # noqa: PLC0415
-        from tasks.lm_eval.fingerprint import content  # noqa: PLC0415
+        from tasks.lm_eval.fingerprint import content, posed  # noqa: PLC0415
         from tasks.lm_eval.loading import load  # noqa: PLC0415
 
         LM_EVAL.require_no_data(name, data)
-        with quiet():
+        with quiet(), followed(name) as trace:
             loaded = load(name, config.num_fewshot)
-            facts = data_facts(LM_EVAL, name, list(loaded["tasks"].values()), content)
-        return PreparedLmEval(facts, loaded, config.bootstrap_iters)
+            tasks = list(loaded["tasks"].values())
+            known = identity(LM_EVAL, name, tasks, content, posed, trace)
+        return PreparedLmEval(
+            known.facts, loaded, config.bootstrap_iters, known.without_code, known.files
+        )
 
 
 @dataclass(frozen=True)
 class PreparedLmEval:
-    """lm-eval tasks with their documents: ``loaded`` is what its ``TaskManager`` gives."""
+    """lm-eval tasks with their documents.
+
+    ``loaded`` is what its ``TaskManager`` gives; ``files`` are the local code and what it read.
+    """
 
     data: DataFacts
     loaded: Any
     bootstrap_iters: int
+    former: str
+    files: tuple[Path, ...]
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
         """Measure ``subject`` with lm-eval; see ``harness.evaluation.task.PreparedTask``."""
         from harness.evaluation.batch_size import largest_fitting_batch  # noqa: PLC0415
+        from tasks.eval_libraries.following import nothing_new_read  # noqa: PLC0415
+        from tasks.eval_libraries.library import LM_EVAL  # noqa: PLC0415
         from tasks.lm_eval.evaluation import evaluate  # noqa: PLC0415
         from tasks.lm_eval.results import task_result  # noqa: PLC0415
 
-        outcome, batch_size = largest_fitting_batch(
-            lambda size: evaluate(
-                self.loaded, subject, conditions, batch_size=size, bootstrap=self.bootstrap_iters
-            ),
-            conditions.batch_size,
-        )
+        with nothing_new_read(LM_EVAL, self.data.reference, self.files):
+            outcome, batch_size = largest_fitting_batch(
+                lambda size: evaluate(
+                    self.loaded,
+                    subject,
+                    conditions,
+                    batch_size=size,
+                    bootstrap=self.bootstrap_iters,
+                ),
+                conditions.batch_size,
+            )
         return task_result(outcome, batch_size)
 
 

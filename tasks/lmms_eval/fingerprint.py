@@ -13,6 +13,8 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from tasks.eval_libraries.fingerprint import canonical, configuration
+from tasks.eval_libraries.library import LMMS_EVAL
+from tasks.eval_libraries.posing import named_posing
 
 PLACES = ("dataset_kwargs", "dataset_name", "dataset_path", "metadata")
 """Configuration that names places; what lies there is hashed itself."""
@@ -26,6 +28,14 @@ def content(task: Any) -> Iterator[bytes]:
         yield canonical(_hashed(document))
     for shown in _opened_by_the_task(task):
         yield canonical(_hashed(shown))
+
+
+def posed(task: Any) -> Iterator[bytes]:
+    """The target of every document; prompts and images are in ``content``."""
+    if task.get_config("doc_to_target") is not None:
+        for number, document in enumerate(task.eval_docs_no_media):
+            with named_posing(LMMS_EVAL, task.task_name, number):
+                yield canonical(_hashed(task.doc_to_target(document)))
 
 
 def _sources(task: Any) -> set[bytes]:

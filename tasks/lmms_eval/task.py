@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -57,27 +58,35 @@ class LmmsEvalTask:
         LMMS_EVAL.require_no_data(asked, data)
         require_installed()
         with contained():
-            from tasks.eval_libraries.fingerprint import data_facts  # noqa: PLC0415
-            from tasks.lmms_eval.fingerprint import content  # noqa: PLC0415
+            from tasks.eval_libraries.fingerprint import identity  # noqa: PLC0415
+            from tasks.eval_libraries.following import followed  # noqa: PLC0415
+            from tasks.lmms_eval.fingerprint import content, posed  # noqa: PLC0415
             from tasks.lmms_eval.loading import leaves, load  # noqa: PLC0415
             from tasks.lmms_eval.settings import settings_of  # noqa: PLC0415
 
-            loaded = load(asked)
-            settings = {
-                task.task_name: settings_of(task, config.max_new_tokens) for task in leaves(loaded)
-            }
-            facts = data_facts(LMMS_EVAL, name, leaves(loaded), content)
-        return PreparedLmmsEval(facts, loaded, settings, config.bootstrap_iters)
+            with followed(asked) as trace:
+                loaded = load(asked)
+                tasks = leaves(loaded)
+                settings = {t.task_name: settings_of(t, config.max_new_tokens) for t in tasks}
+                known = identity(LMMS_EVAL, name, tasks, content, posed, trace)
+        return PreparedLmmsEval(
+            known.facts, loaded, settings, config.bootstrap_iters, known.without_code, known.files
+        )
 
 
 @dataclass(frozen=True)
 class PreparedLmmsEval:
-    """lmms-eval tasks with their documents: ``loaded`` is what its ``TaskManager`` gives."""
+    """lmms-eval tasks with their documents.
+
+    ``loaded`` is what its ``TaskManager`` gives; ``files`` are the local code and what it read.
+    """
 
     data: DataFacts
     loaded: dict[Any, Any]
     settings: dict[str, Settings]
     bootstrap_iters: int
+    former: str
+    files: tuple[Path, ...]
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
         """Measure ``subject`` with lmms-eval; see ``harness.evaluation.task.PreparedTask``."""
@@ -85,19 +94,22 @@ class PreparedLmmsEval:
         from tasks.lmms_eval.isolation import contained  # noqa: PLC0415
 
         with contained():
+            from tasks.eval_libraries.following import nothing_new_read  # noqa: PLC0415
+            from tasks.eval_libraries.library import LMMS_EVAL  # noqa: PLC0415
             from tasks.lmms_eval.evaluation import evaluate  # noqa: PLC0415
             from tasks.lmms_eval.results import task_result  # noqa: PLC0415
-        outcome, batch_size = largest_fitting_batch(
-            lambda size: evaluate(
-                self.loaded,
-                self.settings,
-                subject,
-                conditions,
-                batch_size=size,
-                bootstrap=self.bootstrap_iters,
-            ),
-            conditions.batch_size,
-        )
+        with nothing_new_read(LMMS_EVAL, self.data.reference, self.files):
+            outcome, batch_size = largest_fitting_batch(
+                lambda size: evaluate(
+                    self.loaded,
+                    self.settings,
+                    subject,
+                    conditions,
+                    batch_size=size,
+                    bootstrap=self.bootstrap_iters,
+                ),
+                conditions.batch_size,
+            )
         return task_result(outcome, self.loaded, self.settings, batch_size)
 
 

@@ -56,6 +56,16 @@ def test_the_tokenizer_agrees_with_that_of_transformers(tmp_path: Path) -> None:
         assert ours.decode(ours(text).input_ids) == text
 
 
+def test_nothing_beside_the_file_is_read(tmp_path: Path) -> None:
+    """Transformers would take the tokenizer from there, and its template."""
+    file = write_gguf(tmp_path / "tiny.gguf", random_model("qwen2", tied=True))
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (tmp_path / name).write_text("damaged")
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model(str(file)).folder)
+    assert tokenizer.decode(tokenizer("he").input_ids) == "he"
+    assert tokenizer.chat_template != "damaged"
+
+
 def test_smollm_keeps_each_digit_apart(tmp_path: Path) -> None:
     file = write_gguf(tmp_path / "tiny.gguf", random_model("llama", tied=True), pre="smollm")
     tokenizer = AutoTokenizer.from_pretrained(resolve_model(str(file)).folder)

@@ -197,8 +197,19 @@ def test_two_processes_do_not_write_one_folder(small, tmp_path):
 
 def test_the_card_may_be_edited(saved):
     (saved / "README.md").write_text("# My model")
-    (saved / "notes.txt").write_text("mine")
+    for harmless in ("notes.txt", ".gitattributes", "CITATION.cff", "figure.png"):
+        (saved / harmless).write_text("mine")
     assert harness.load(saved).compression
+
+
+def test_files_of_the_hubs_cache_are_links(saved, tmp_path):
+    snapshot, blobs = tmp_path / "repo" / "snapshots" / "commit", tmp_path / "repo" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, file in enumerate(sorted(saved.iterdir())):
+        file.rename(blobs / str(number))
+        (snapshot / file.name).symlink_to(f"../../blobs/{number}")
+    assert harness.load(snapshot).compression
 
 
 def lose_shard(folder):
@@ -236,6 +247,50 @@ def add_weights(folder):
     save_file({"lm_head.weight": torch.zeros(1)}, folder / "model.safetensors")
 
 
+def add_tokens(folder):
+    (folder / "added_tokens.json").write_text('{"the": 5}')
+
+
+def add_template(folder):
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+
+
+def add_named_template(folder):
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tools.jinja").write_text("c")
+
+
+def add_vocabulary(folder):
+    (folder / "vocab.json").write_text("{}")
+
+
+def add_adapter(folder):
+    (folder / "adapter_config.json").write_text("{}")
+
+
+def list_file(folder, name):
+    files = json.loads((folder / "harness.json").read_text())["files"]
+    change(folder / "harness.json", files=files | {name: {"bytes": 1, "sha256": "0" * 64}})
+
+
+def leave_folder(folder):
+    list_file(folder, "../../../x")
+
+
+def leave_folder_inside(folder):
+    list_file(folder, "a/../../x")
+
+
+def name_absolute(folder):
+    list_file(folder, "/etc/hostname")
+
+
+def link_outside(folder):
+    (folder.parent / "elsewhere").write_text("x")
+    (folder / "inner.txt").symlink_to(folder.parent / "elsewhere")
+    list_file(folder, "inner.txt")
+
+
 def damage_manifest(folder):
     (folder / "harness.json").write_text('{"format": 1, "files": [')
 
@@ -253,6 +308,19 @@ FAULTS = [
     (edit_tokenizer, AssetError, r"tokenizer_config\.json is not as it was saved"),
     (add_pickle, AssetError, r"holds the pickle pytorch_model\.bin"),
     (add_weights, AssetError, r"model\.safetensors is no part of the saved model"),
+    (add_tokens, AssetError, r"is not as it was saved: added_tokens\.json was added"),
+    (add_template, AssetError, r"is not as it was saved: chat_template\.jinja was added"),
+    (
+        add_named_template,
+        AssetError,
+        r"not as it was saved: additional_chat_templates/tools\.jinja",
+    ),
+    (add_vocabulary, AssetError, r"is not as it was saved: vocab\.json was added"),
+    (add_adapter, AssetError, r"is not as it was saved: adapter_config\.json was added"),
+    (leave_folder, AssetError, r"lists '\.\./\.\./\.\./x', which is outside the folder"),
+    (leave_folder_inside, AssetError, r"lists 'a/\.\./\.\./x', which is outside the folder"),
+    (name_absolute, AssetError, r"lists '/etc/hostname', which is outside the folder"),
+    (link_outside, AssetError, r"lists 'inner\.txt', which is outside the folder"),
     (damage_manifest, AssetError, r"harness\.json is damaged"),
     (newer_manifest, UsageError, r"saved in format 2, this harness reads 1; upgrade harness"),
 ]

@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 
 from harness.checkpoints.resolve import resolve_model
+from harness.checkpoints.saved_record import read_saved_record
+from harness.compression.compressor import compressors
+from harness.errors import UsageError
 from harness.experiments.plan import make_plan
 from harness.experiments.request import Request
+from harness.experiments.runner import run
+from harness.families.family import families
+from harness.plugins.registry import Registry
+from harness.records import store
 from harness.records.spec import CalibrationSpec, TaskSpec
 
 Make = Callable[..., Request]
@@ -148,3 +155,83 @@ def test_how_fast_it_runs_and_what_is_the_default_do_not_count(request_of, tmp_p
     before = run_ids(request_of())
     assert run_ids(request_of(batch_size=1)) == before
     assert run_ids(request_of(methods={"svd": {"junction": "left"}})) == before
+
+
+@pytest.fixture
+def code(monkeypatch) -> dict[tuple[Registry, str], str]:
+    """What is said of the code of plugins, to be filled."""
+    said: dict[tuple[int, str], str] = {}
+    monkeypatch.setattr(Registry, "code", lambda self, name: said.get((self.group, name), ""))
+    return said
+
+
+def test_the_code_of_others_counts_where_it_takes_part(request_of, code):
+    dense, compressed = run_ids(request_of())
+    code[compressors.group, "svd"] = "acme 1.0"
+    with_method = run_ids(request_of())
+    assert with_method[0] == dense
+    assert with_method[1] != compressed
+    code[compressors.group, "svd"] = "acme 1.1"
+    assert run_ids(request_of())[1] not in {with_method[1], compressed}
+    code[compressors.group, "asvd-l1"] = "zeta 1.0"
+    code[families.group, "opt"] = "zeta 1.0"
+    assert run_ids(request_of())[0] == dense
+    code[families.group, "llama"] = "zeta 1.0"
+    assert not {*with_method} & {*run_ids(request_of())}
+
+
+def test_the_code_of_others_stands_in_the_record_and_in_a_saved_model(request_of, code, tmp_path):
+    code[compressors.group, "svd"] = "acme 1.0"
+    request = request_of(save=tmp_path / "saved")
+    dense, compressed = run(request)
+    assert dense.environment.plugins == {}
+    assert compressed.environment.plugins == {"method svd": "acme 1.0"}
+    assert read_saved_record(tmp_path / "saved").origin.plugins == {"method svd": "acme 1.0"}
+    assert make_plan(request).variants[1].save is None
+    code[compressors.group, "svd"] = "acme 1.1"
+    with pytest.raises(UsageError, match="holds a saved model"):
+        make_plan(request)
+
+
+def test_a_record_that_left_code_out_is_measured_again_and_that_is_said(request_of, code, caplog):
+    request = request_of()
+    _, before = run(request)
+    assert caplog.messages == []
+    code[compressors.group, "svd"] = "acme 1.0"
+    _, after = run(request)
+    assert after.run_id != before.run_id
+    (message,) = caplog.messages
+    assert f"measured again: record {before.run_id} does not cover its code (acme 1.0)" in message
+    caplog.clear()
+    run(request)
+    assert caplog.messages == []
+
+
+LOCAL = """
+task: own
+dataset_path: json
+dataset_kwargs: {data_files: {test: FOLDER/rows.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: !function own_prompt.prompt
+doc_to_choice: ["a", "b"]
+doc_to_target: 0
+"""
+
+
+def test_a_record_of_a_task_without_its_code_is_measured_again(request_of, tmp_path, caplog):
+    (tmp_path / "rows.jsonl").write_text('{"q": "the cat"}\n')
+    (tmp_path / "own_prompt.py").write_text("def prompt(doc):\n    return doc['q']\n")
+    (tmp_path / "own.yaml").write_text(LOCAL.replace("FOLDER", str(tmp_path)))
+    request = request_of(methods={}, tasks=(TaskSpec(name=str(tmp_path / "own.yaml")),))
+    (record,) = run(request)
+    assert record.data.code == ("own_prompt.py",)
+    cell = make_plan(request).variants[0].cells[0]
+    former = cell.spec.run_id(record.model.fingerprint, "", cell.task.former)
+    store.save(record.model_copy(update={"run_id": former}), request.output)
+    assert make_plan(request).variants[0].pending == []
+    (request.output / f"{record.run_id}.json").unlink()
+    assert make_plan(request).variants[0].pending
+    assert caplog.messages[0].endswith(
+        f"measured again: record {former} does not cover its code (own_prompt.py)"
+    )

@@ -174,6 +174,7 @@ def test_listing_it_does_not_import_the_library() -> None:
         assert imported <= {
             "__future__",
             "dataclasses",
+            "pathlib",
             "typing",
             "tasks.lm_eval.task",
             "harness.errors",

@@ -1,0 +1,188 @@
+"""What a task of local files is: its code, all that this imports and reads, and what it makes."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.evaluation.task import Conditions
+from tasks.lm_eval import plugin
+from tasks.lm_eval.task import LmEvalConfig, PreparedLmEval
+
+ROWS = "".join(
+    f'{{"q": "the thing {n} is", "choices": ["red", "blue"], "answer": {n % 2}}}\n'
+    for n in range(4)
+)
+YAML = """
+task: my
+dataset_path: json
+dataset_kwargs: {data_files: {test: FOLDER/rows.jsonl}}
+test_split: test
+output_type: multiple_choice
+process_docs: !function own.documents
+doc_to_text: !function own.prompt
+doc_to_choice: "{{choices}}"
+doc_to_target: "{{answer}}"
+process_results: !function own.score
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+PLAIN = """
+task: plain
+dataset_path: json
+dataset_kwargs: {data_files: {test: FOLDER/rows.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{q}}"
+doc_to_choice: "{{choices}}"
+doc_to_target: "{{answer}}"
+"""
+OWN = """
+import importlib
+from own_help import right, shorten
+
+WORDS = open(__file__.replace("own.py", "words.txt")).read()
+rules = importlib.import_module("own_" + "rules")
+
+
+def documents(data):
+    return data.map(lambda row: {"q": shorten(row["q"])})
+
+
+def prompt(doc):
+    from own_late import ENDING
+
+    return doc["q"] + ENDING
+
+
+def score(doc, results):
+    guess = max(range(len(results)), key=lambda i: results[i][0])
+    return {"acc": float(right(guess, doc["answer"]))}
+"""
+FILES = {
+    "own.py": OWN,
+    "own_help.py": "from own_deep import LIMIT\n\n\ndef right(a, b):\n    return a == b\n\n\n"
+    "def shorten(text):\n    return text[:LIMIT]\n",
+    "own_deep.py": "LIMIT = 13\n",
+    "own_late.py": "ENDING = ' so'\n",
+    "own_rules.py": "RULE = 1\n",
+    "words.txt": "a b c",
+}
+
+Prepare = Callable[[], PreparedLmEval]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "rows.jsonl").write_text(ROWS)
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "my.yaml").write_text(YAML.replace("FOLDER", str(tmp_path)))
+    (tmp_path / "plain.yaml").write_text(PLAIN.replace("FOLDER", str(tmp_path)))
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def prepare(folder: Path) -> Prepare:
+    return lambda: plugin.prepare(str(folder / "my.yaml"), None, LmEvalConfig())
+
+
+def test_every_file_of_code_and_every_file_that_it_reads_counts(prepare: Prepare) -> None:
+    prepared = prepare()
+    assert prepared.data.code == tuple(sorted(FILES))
+    assert {path.name for path in prepared.files} == set(FILES)
+
+
+def test_a_task_that_did_not_change_keeps_its_name(prepare: Prepare) -> None:
+    assert prepare().data == prepare().data
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("own.py", "1, 'x'", ""),
+        ("own_help.py", "==", "!="),
+        ("own_deep.py", "13", "12"),
+        ("own_late.py", "so", "no"),
+        ("own_rules.py", "1", "2"),
+        ("words.txt", "a", "d"),
+    ],
+)
+def test_an_edit_makes_another_task(
+    prepare: Prepare, folder: Path, file: str, old: str, new: str
+) -> None:
+    """Of the same length and at the same second, which compiled files do not notice."""
+    before = prepare()
+    stat = (folder / file).stat()
+    text = (folder / file).read_text()
+    (folder / file).write_text(text.replace(old, new) if old in text else text + "\n")
+    os.utime(folder / file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    after = prepare()
+    assert after.data.fingerprint != before.data.fingerprint
+    assert after.former == before.former or file in {"own.py", "own_deep.py"}
+
+
+def test_an_edited_helper_is_what_runs(prepare: Prepare, folder: Path, subject) -> None:
+    model = subject("opt")
+    first = prepare()
+    was = first.evaluate(model, Conditions()).metrics[0].value
+    (folder / "own_help.py").write_text(FILES["own_help.py"].replace("==", "!="))
+    is_now = prepare().evaluate(model, Conditions()).metrics[0].value
+    assert was + is_now == pytest.approx(1)
+
+
+def test_documents_are_those_of_the_code_as_it_is(prepare: Prepare, folder: Path, subject) -> None:
+    """``datasets`` would answer with what the function of this name made before."""
+    own = OWN.replace('float(right(guess, doc["answer"]))', 'float(len(doc["q"]))')
+    (folder / "own.py").write_text(own)
+    model = subject("opt")
+    assert prepare().evaluate(model, Conditions()).metrics[0].value == 13
+    (folder / "own_deep.py").write_text("LIMIT = 5\n")
+    assert prepare().evaluate(model, Conditions()).metrics[0].value == 5
+
+
+def test_a_task_without_code_goes_by_its_documents_alone(folder: Path) -> None:
+    prepared = plugin.prepare(str(folder / "plain.yaml"), None, LmEvalConfig())
+    assert prepared.data.fingerprint == prepared.former
+    assert (prepared.data.code, prepared.files) == ((), ())
+
+
+def test_what_is_drawn_at_random_is_drawn_alike(prepare: Prepare, folder: Path) -> None:
+    text = OWN.replace('return doc["q"] + ENDING', 'return doc["q"] + str(random.random())')
+    (folder / "own.py").write_text("import random\n" + text)
+    assert prepare().data == prepare().data
+
+
+def test_a_prompt_that_cannot_be_made_names_document_and_line(
+    prepare: Prepare, folder: Path
+) -> None:
+    (folder / "own.py").write_text(OWN.replace("+ ENDING", "+ [ENDING][doc['answer']]"))
+    line = 1 + OWN[: OWN.index('return doc["q"]')].count("\n")
+    place = re.escape(f"{folder / 'own.py'}:{line}")
+    with pytest.raises(UsageError, match=rf"cannot pose document 1 \({place}\): IndexError"):
+        prepare()
+
+
+def test_a_file_read_only_while_it_scores_is_refused(
+    prepare: Prepare, folder: Path, subject
+) -> None:
+    late = "def score(doc, results):\n    open(WORDS_PATH).read()\n"
+    own = OWN.replace("def score(doc, results):\n", late)
+    (folder / "late.txt").write_text("x")
+    (folder / "own.py").write_text(own + f"\nWORDS_PATH = {str(folder / 'late.txt')!r}\n")
+    prepared = prepare()
+    with pytest.raises(UsageError, match=r"late\.txt while it runs.*when it is imported"):
+        prepared.evaluate(subject("opt"), Conditions())
+
+
+def test_modules_of_others_are_left_alone(prepare: Prepare) -> None:
+    before = {name: module for name, module in sys.modules.items() if "own" not in name}
+    prepare()
+    prepare()
+    assert all(sys.modules[name] is module for name, module in before.items())
