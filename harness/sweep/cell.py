@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.experiments.plan import Cell, Plan, make_plan
 from harness.experiments.request import Request
 from harness.experiments.resolve import Resolver
@@ -35,8 +35,16 @@ def plan_of(request: Request, resolver: Resolver | None = None) -> tuple[Plan, C
     """The plan of nothing but the last cell of ``request``, and that cell.
 
     The dense reference of a compressed cell is another worker's.
+
+    Raises:
+        UsageError: see ``make_plan``; says where in the recipe the cell is asked for.
     """
-    plan = make_plan(request, resolver)
+    try:
+        plan = make_plan(request, resolver)
+    except UsageError as error:
+        if not request.place:
+            raise
+        raise UsageError(f"{request.place}: {error}") from error
     variant = plan.variants[-1]
     return replace(plan, variants=(variant,)), variant.cells[0]
 

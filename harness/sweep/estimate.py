@@ -22,6 +22,7 @@ from harness.records.record import RunRecord
 from harness.records.spec import Dtype, RunSpec, Scope
 from harness.statistics.observer import MLP_TOKENS
 
+Kind = tuple[object, ...]
 ONE_TOKEN = Workload(batch=1, sequence=1)
 
 
@@ -106,17 +107,17 @@ def flops_per_token(subject: Subject, spec: RunSpec) -> int:
     return subject.count.flops - 2 * removed + positions * subject.count.attention_flops // 2
 
 
-def expected_seconds(spec: RunSpec, records: Sequence[RunRecord]) -> float | None:
-    """The mean that finished records of the same model, method and task took; None without any."""
-    took = [
-        sum(record.timings.values())
-        for record in records
-        if record.status == "complete" and _kind(record.spec) == _kind(spec)
-    ]
-    return fmean(took) if took else None
+def durations(records: Sequence[RunRecord]) -> dict[Kind, float]:
+    """The mean seconds that finished cells took, by what of them is alike."""
+    took: dict[Kind, list[float]] = {}
+    for record in records:
+        if record.status == "complete":
+            took.setdefault(kind(record.spec), []).append(sum(record.timings.values()))
+    return {alike: fmean(seconds) for alike, seconds in took.items()}
 
 
-def _kind(spec: RunSpec) -> tuple[object, ...]:
+def kind(spec: RunSpec) -> Kind:
+    """Model, method and task: cells alike in them are taken to last equally long."""
     task = spec.task
     return spec.model, spec.dtype, spec.method.name, task.name, task.data, task.limit
 
