@@ -16,6 +16,7 @@ from harness.assets.kinds import ModelAsset
 from harness.assets.paths import existing_path
 from harness.assets.wheels import SCHEME, fetch_wheel_file
 from harness.checkpoints.manifest import check_saved, is_saved
+from harness.checkpoints.sanity import check_configuration
 from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import UsageError, unknown
 
@@ -66,8 +67,11 @@ def _local(path: Path, reference: str) -> ModelAsset:
 
 
 def _check(folder: Path) -> tuple[str, ...]:
-    """Notes for the record; see ``check_folder`` and ``check_saved``."""
-    if not is_saved(folder):
-        return check_folder(folder)
-    check_saved(folder)
-    return read_saved_record(folder).origin.model.notes
+    """Notes for the record; see ``check_folder``, ``check_saved`` and ``check_configuration``."""
+    if is_saved(folder):
+        check_saved(folder)
+        notes = read_saved_record(folder).origin.model.notes
+    else:
+        notes = check_folder(folder)
+    check_configuration(folder)
+    return notes

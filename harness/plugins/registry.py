@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 
 from harness.errors import HarnessError, UsageError, unknown
 from harness.plugins.shadowing import refuse_hidden
+from harness.support.library_errors import described
+from harness.support.panics import INTERRUPTS
 
 T = TypeVar("T")
 
@@ -53,10 +55,12 @@ class Registry(Generic[T]):
             plugin = entry.load()
         except HarnessError:  # it knows what it lacks
             raise
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(error, INTERRUPTS):
+                raise
             raise UsageError(
                 f"{self.kind} '{name}' of {_distribution(entry)} does not load: "
-                f"{type(error).__name__}: {error}; reinstall or remove that package"
+                f"{described(error)}; reinstall or remove that package"
             ) from error
         if not isinstance(plugin, self.protocol):
             raise UsageError(
