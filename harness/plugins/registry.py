@@ -16,6 +16,8 @@ from typing import Generic, TypeVar, cast
 from harness.errors import HarnessError, UsageError, unknown
 from harness.plugins.code import plugin_code
 from harness.plugins.shadowing import hidden, hiding_file
+from harness.support.library_errors import described
+from harness.support.panics import INTERRUPTS
 
 T = TypeVar("T")
 
@@ -66,10 +68,12 @@ class Registry(Generic[T]):
             plugin = entry.load()
         except HarnessError:  # it knows what it lacks
             raise
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(error, INTERRUPTS):
+                raise
             raise UsageError(
                 f"{self.kind} '{name}' of {_distribution(entry)} does not load: "
-                f"{type(error).__name__}: {error}; reinstall or remove that package"
+                f"{described(error)}; reinstall or remove that package"
             ) from error
         if _CHECKED.get((self.group, name)) is plugin:
             return cast("T", plugin)

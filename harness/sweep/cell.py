@@ -25,7 +25,8 @@ def do_job(text: bytes | str, device: str | None) -> str:
         job = replace(job, request=replace(job.request, device=device))
     with _warnings_kept() as kept:
         try:
-            answer = _done(job)
+            with failures_explained("the cell"):
+                answer = _done(job)
         except HarnessError as error:
             answer = Answer("failed", " ".join(str(error).split()))
     return ANSWER.dump_json(answer.with_notices(tuple(kept))).decode()
@@ -60,8 +61,7 @@ def _done(job: Job) -> Answer:
         if not held:
             return Answer("busy")
         shared = job.shared if job.shared and job.shared.is_dir() else None
-        with failures_explained("the cell"):
-            return answer_of(run_plan(plan, shared=shared)[0])
+        return answer_of(run_plan(plan, shared=shared)[0])
 
 
 @contextmanager

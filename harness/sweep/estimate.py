@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import torch
-from transformers import AutoConfig
 
+from harness.checkpoints.untrusted import read_configuration
 from harness.compression.compressor import compressors
 from harness.families.family import family_of
 from harness.layers.roles import SITE_OF_ROLE, Site
@@ -67,7 +66,7 @@ def subject_in(folder: Path, dtype: Dtype, scope: Scope) -> Subject:
     Raises:
         UsageError: its family is unknown, or has nothing in ``scope``.
     """
-    config: Any = AutoConfig.from_pretrained(folder)
+    config = read_configuration(folder, str(folder))
     family_of(config)  # a shape alone is priced by ``harness profile``
     bare = skeleton(config, dtype)
     return Subject(
