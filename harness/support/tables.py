@@ -40,6 +40,8 @@ def print_grid(grid: Grid) -> None:
     rows = [[one_line(cell) for cell in row] for row in grid.rows]
     total = [one_line(cell) for cell in grid.total or ()]
     output = console()
+    if grid.title:
+        sys.stdout.write(f"{one_line(grid.title)}\n")
     if not sys.stdout.isatty() or _width(grid, [*rows, total]) <= output.width:
         output.print(_table(grid, rows, total))
     else:
@@ -52,7 +54,7 @@ def _width(grid: Grid, rows: Sequence[Sequence[str]]) -> int:
 
 
 def _table(grid: Grid, rows: Sequence[Sequence[str]], total: Sequence[str]) -> Table:
-    table = Table(title=one_line(grid.title) or None, show_footer=bool(total), title_justify="left")
+    table = Table(show_footer=bool(total))
     for heading, footer in zip(grid.headings, total or [""] * len(grid.headings), strict=True):
         justify: JustifyMethod = "right" if heading in grid.numbers else "left"
         table.add_column(heading, footer=footer, justify=justify, no_wrap=True)
@@ -62,8 +64,6 @@ def _table(grid: Grid, rows: Sequence[Sequence[str]], total: Sequence[str]) -> T
 
 
 def _blocks(grid: Grid, rows: Sequence[Sequence[str]], total: Sequence[str]) -> Iterator[str]:
-    if grid.title:
-        yield one_line(grid.title)
     for row in filter(None, [*rows, total]):
         named = [(name, cell) for name, cell in zip(grid.headings, row, strict=True) if cell]
         (_, first), *rest = named or [("", "")]
