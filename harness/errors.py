@@ -20,6 +20,14 @@ class UsageError(HarnessError):
     """The command, an option, or an input is wrong (exit 2)."""
 
 
+class InputError(UsageError):
+    """Mistakes in what a person has written, each one a line."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(dict.fromkeys(lines))
+        super().__init__("\n".join(self.lines))
+
+
 class InfrastructureError(HarnessError):
     """Something outside the program failed: network, disk, memory (exit 3)."""
 

@@ -26,7 +26,9 @@ def board(records: Iterable[RunRecord | Problem]) -> Board:
     behind: list[RunRecord] = []
     for record in records:
         if isinstance(record, Problem):
-            apart.add(Unranked("", "", 0.0, "", record.path.name, record.message))
+            apart.add(
+                Unranked("", "", 0.0, "", record.path.name, "no sound record", record.message)
+            )
             continue
         entry = eligibility(record)
         if isinstance(entry, BoardEntry):
@@ -98,7 +100,7 @@ def _subject(entries: Sequence[BoardEntry]) -> TableModel:
         parameters=min(model.parameters for model in models),
         references=tuple(sorted({model.reference for model in models})),
         fingerprint=models[0].fingerprint,
-        notes=tuple(sorted({note for model in models for note in model.notes})),
+        notes=tuple(sorted({note for model in models for note in model.remarks})),
     )
 
 

@@ -43,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from leaderboards.formats import rendered  # noqa: PLC0415
 
     with _no_garbage():
-        ranked = board(store.scan(arguments.results, bulk=False))
+        ranked = board(store.scan(arguments.results, layers=False))
     if not ranked.tables and not ranked.unranked:
         raise UsageError(f"{arguments.results} holds no records; 'harness run' writes them")
     files = dict(rendered(ranked, arguments.format))

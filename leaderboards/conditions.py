@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from leaderboards.marks import LEVEL
 from leaderboards.numbers import QUESTIONS
 from leaderboards.published import UNCERTAIN
 from leaderboards.tables import Data, Table, TableCalibration
+
+LEGEND = (
+    "Bold: beats every other row of its model and column",
+    "Italic: at the top, where none beats the other",
+    "*: beats the dense model under the same conditions",
+    f"What beats is found by a paired test over the same samples, p < {LEVEL}",
+)
+"""What the marks of a value stand for."""
 
 SHORT = 12
 """Digits of a fingerprint that are shown."""

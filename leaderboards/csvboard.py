@@ -14,7 +14,7 @@ from leaderboards.tables import Board, BoardCell, BoardRow, Column, Table, Unran
 COLUMNS = (
     "kind", "section", "model", "model_fingerprint", "family", "parameters", "method", "ratio",
     "task", "slice", "metric", "unit", "higher_is_better", "value", "stderr", "interval_low",
-    "interval_high", "n", "seeds", "spread", "published", "best", "better_than_dense",
+    "interval_high", "n", "seeds", "spread", "published", "best", "tied", "better_than_dense",
     "macs_per_token", "dtype", "scope", "calibration", "data", "data_fingerprint", "task_options",
     "run_id", "reason",
 )  # fmt: skip
@@ -83,6 +83,7 @@ def _measured(cell: BoardCell) -> Fields:
         "spread": cell.spread,
         "published": cell.published,
         "best": cell.best,
+        "tied": cell.tied,
         "better_than_dense": cell.better_than_dense,
         "macs_per_token": cell.macs,
         "run_id": " ".join(cell.run_ids),
@@ -91,6 +92,7 @@ def _measured(cell: BoardCell) -> Fields:
 
 def _apart(result: Unranked) -> Fields:
     known = asdict(result)
+    del known["cause"]
     if not result.model:
         known = {"run_id": result.run_id, "reason": result.reason}
     return {"kind": "unranked", **known}

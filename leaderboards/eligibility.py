@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 from harness.plugin import Metric, RunRecord, TaskResult
+from harness.records.observations import Observations, Unpaired, observe
 from harness.records.spec import DENSE
 from leaderboards.entry import LANGUAGE, BoardEntry
 from leaderboards.slices import position
@@ -13,24 +16,62 @@ from leaderboards.tables import Unranked
 
 def eligibility(record: RunRecord) -> BoardEntry | Unranked:
     """An entry for the tables, or why ``record`` cannot be compared."""
-    spec = record.spec
-    metric, slices = _headline(record.result.metrics if record.result else ())
+    spec, result = record.spec, record.result
+    metric, slices = _headline(result.metrics if result else ())
     label = _label(record)
-    if record.status == "failed":
-        reason = f"failed: {record.error or 'no reason given'}"
-    elif spec.task.limit is not None:
-        reason = f"limited to {spec.task.limit}"
-    elif record.status == "incomplete" or (record.result and record.result.skipped):
-        reason = _incomplete(record.result, metric)
-    elif metric is None:
-        reason = "no result"
-    elif record.environment.dirty:
-        reason = "measured with uncommitted changes in the code"
-    elif record.compression is None and spec.method.name != DENSE:
-        reason = "does not say how it was compressed"
-    else:
-        return BoardEntry(without_bulk(record), metric, slices, label)
-    return Unranked(spec.model, label, spec.ratio, spec.task.name, record.run_id, reason)
+    if obstacle := _obstacle(record, metric):
+        return Unranked(spec.model, label, spec.ratio, spec.task.name, record.run_id, *obstacle)
+    assert result is not None
+    assert metric is not None
+    evidence = _evidence(result, (metric, *slices))
+    if isinstance(evidence, Unpaired):
+        why = ("not what its samples give", evidence.reason)
+        return Unranked(spec.model, label, spec.ratio, spec.task.name, record.run_id, *why)
+    return BoardEntry(without_bulk(record), metric, slices, label, evidence)
+
+
+def _obstacle(record: RunRecord, metric: Metric | None) -> tuple[str, str] | None:
+    """Cause and reason why ``record`` cannot be compared, whatever its samples are."""
+    spec, result = record.spec, record.result
+    incomplete = record.status == "incomplete" or bool(result and result.skipped)
+    unexplained = record.compression is None and spec.method.name != DENSE
+    obstacles = (
+        (record.status == "failed", "failed", f"failed: {record.error or 'no reason given'}"),
+        (spec.task.limit is not None, "limited", f"limited to {spec.task.limit}"),
+        (incomplete, "incomplete", _incomplete(result, metric)),
+        (metric is None, "without result", "no result"),
+        (
+            record.environment.dirty,
+            "with uncommitted code",
+            "measured with uncommitted changes in the code",
+        ),
+        (unexplained, "unexplained", "does not say how it was compressed"),
+    )
+    return next(((cause, reason) for holds, cause, reason in obstacles if holds), None)
+
+
+def _evidence(
+    result: TaskResult, metrics: Sequence[Metric]
+) -> dict[str | None, Observations] | Unpaired:
+    """What each of ``metrics`` is taken over, by slice, or why a value does not follow from it.
+
+    Samples of earlier versions do not say to which slices they belong: those slices have none.
+    """
+    sliced = any(sample.slices for sample in result.samples)
+    evidence: dict[str | None, Observations] = {}
+    for metric in metrics:
+        if metric.slice is None or sliced:
+            observations = observe(result, metric)
+            if isinstance(observations, Unpaired):
+                return observations
+            evidence[metric.slice] = replace(observations, ids=_shared(observations.ids))
+    return evidence
+
+
+@lru_cache(maxsize=256)
+def _shared(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """One tuple for all records on the same samples: thousands would fill the memory."""
+    return ids
 
 
 def _headline(metrics: Sequence[Metric]) -> tuple[Metric | None, tuple[Metric, ...]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 from harness.plugin import Metric, RunRecord
+from harness.records.observations import Observations
 from harness.records.spec import DENSE
 from leaderboards.numbers import QUESTIONS
 from leaderboards.published import beside
@@ -41,12 +43,16 @@ class Measurement(NamedTuple):
 
 @dataclass(frozen=True)
 class BoardEntry:
-    """A complete, unlimited record without its bulk, its headline metric and that one's slices."""
+    """A complete, unlimited record without its bulk, its headline metric and that one's slices.
+
+    ``evidence`` is what the metric and its slices are taken over, by slice.
+    """
 
     record: RunRecord
     metric: Metric
     slices: tuple[Metric, ...]
     label: str
+    evidence: Mapping[str | None, Observations]
 
     @property
     def dense(self) -> bool:
@@ -135,6 +141,7 @@ class BoardEntry:
             interval=metric.interval,
             slice=metric.slice,
             macs=self._macs,
+            evidence=self.evidence.get(metric.slice),
         )
 
     @property

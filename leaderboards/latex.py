@@ -7,10 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from harness.support.markdown import visible
 from leaderboards.breakdown import ABSENT, Breakdown, breakdowns
-from leaderboards.conditions import caveats, conditions, models
+from leaderboards.conditions import LEGEND, caveats, conditions, models
 from leaderboards.numbers import percent, rounded
 from leaderboards.published import source
-from leaderboards.tables import Board, BoardCell, Column, Table, Unranked, columns_of, ratio_spans
+from leaderboards.tables import (
+    Board,
+    BoardCell,
+    Column,
+    Table,
+    Unranked,
+    columns_of,
+    left_out,
+    ratio_spans,
+)
 
 PREAMBLE = r"""% Compiles with pdflatex, lualatex and xelatex.
 \documentclass{article}
@@ -83,8 +92,8 @@ def _caption(number: int, tables: Sequence[Table]) -> Iterator[str]:
     for model, notes in models(tables):
         yield from map(escape, (f"Model: {model}.", *(f"{note}." for note in notes)))
     yield from map(escape, caveats(tables))
-    yield r"Best of a model and column in \textbf{bold};"
-    yield escape(f"* better than the dense model; in brackets as printed in {source()}.")
+    yield from (escape(f"{text}.") for text in LEGEND)
+    yield escape(f"In brackets as printed in {source()}.")
 
 
 def _header(columns: Sequence[Column], *, several: bool) -> Iterator[str]:
@@ -119,10 +128,10 @@ def _breakdown(number: int, table: Table, breakdown: Breakdown) -> Iterator[str]
     yield r"\end{longtable}"
 
 
-def _unranked(results: Iterable[Unranked]) -> Iterator[str]:
+def _unranked(results: Sequence[Unranked]) -> Iterator[str]:
     width = "p{0.15\\linewidth}"
     yield rf"\begin{{longtable}}{{{width * 3}rp{{0.1\linewidth}}p{{0.25\linewidth}}}}"
-    yield rf"\caption{{Not ranked.}}{BREAK}"
+    yield rf"\caption{{{escape(left_out(results))}.}}{BREAK}"
     yield r"\toprule"
     yield _line(["Record", "Model", "Method", "Ratio", "Task", "Reason"])
     yield r"\midrule"
@@ -145,5 +154,6 @@ def _value(cell: BoardCell) -> str:
     text = ("{*}" if cell.better_than_dense else "") + shown(cell.value)
     if cell.spread is not None:
         text += rf" \textpm{{}} {shown(cell.spread)}"
-    measured = rf"\textbf{{{text}}}" if cell.best else text
+    style = r"\textbf" if cell.best else r"\textit" if cell.tied else ""
+    measured = f"{style}{{{text}}}" if style else text
     return measured if cell.published is None else f"{measured} ({shown(cell.published)})"

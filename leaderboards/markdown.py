@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from harness.support.markdown import escape
+from leaderboards.conditions import LEGEND
 from leaderboards.details import details, unranked
 from leaderboards.published import source
 from leaderboards.section import section
-from leaderboards.tables import Board
+from leaderboards.tables import Board, left_out
 
 
 def render(board: Board) -> str:
     """Markdown text; equal boards give equal bytes."""
-    legend = (
-        "Columns: share of parameters removed, by task. Best of a model and column in **bold**; "
-        r"\* better than the dense model under the same conditions; "
-        f"(paper ...) as printed in {escape(source())}."
-    )
     sections = board.sections
-    lines = ["# Leaderboard", "", legend]
+    lines = ["# Leaderboard", "", _legend()]
+    if board.unranked:
+        lines += ["", f"{escape(left_out(board.unranked))}, listed below."]
     for number, tables in enumerate(sections, start=1):
         lines += ["", *section(number, tables)]
     if board.unranked:
@@ -25,3 +23,14 @@ def render(board: Board) -> str:
     if sections:
         lines += ["", "## Details", "", *details(sections)]
     return "\n".join(lines) + "\n"
+
+
+def _legend() -> str:
+    marks = map(escape, LEGEND)
+    return ". ".join(
+        [
+            "Columns: share of parameters removed, by task",
+            *marks,
+            f"(paper ...) as printed in {escape(source())}.",
+        ]
+    )

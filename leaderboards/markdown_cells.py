@@ -20,7 +20,7 @@ def value(cell: BoardCell) -> str:
     text = (r"\*" if cell.better_than_dense else "") + text
     if cell.spread is not None:
         text += f" ± {rounded(cell.spread, cell.metric, cell.unit)} ({cell.seeds} seeds)"
-    measured = f"**{text}**" if cell.best else text
+    measured = f"**{text}**" if cell.best else f"*{text}*" if cell.tied else text
     if cell.published is None:
         return measured
     return f"{measured} (paper {rounded(cell.published, cell.metric, cell.unit)})"

@@ -1,17 +1,15 @@
-"""The rows of one table: order, best of a column, better than dense."""
+"""The rows of one table, in their order."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
 from leaderboards.entry import BoardEntry, Values
+from leaderboards.marks import marked
 from leaderboards.seeds import mean_cell
-from leaderboards.slices import position
 from leaderboards.tables import BoardCell, BoardRow, Column, DenseReference
 
 ORDER = ("svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov", "latentllm")
@@ -35,16 +33,15 @@ def ranked_rows(
     *,
     higher: bool,
 ) -> tuple[BoardRow, ...]:
-    """Rows in the fixed order of methods, best values and those better than dense marked."""
+    """Rows in the fixed order of methods, their values marked (see ``marks``)."""
     by_label = grouped(entries, lambda entry: entry.label)
     rows = [
         row
         for label in sorted(by_label, key=_method_order)
         for row in _rows(label, by_label[label], columns)
     ]
-    return _marked(
-        rows, columns, {reference.task: reference.cells for reference in dense}, 1 if higher else -1
-    )
+    dense_by_task = {reference.task: reference.cells for reference in dense}
+    return marked(rows, columns, dense_by_task, higher=higher)
 
 
 def dense_cells(entries: Iterable[BoardEntry]) -> tuple[BoardCell, ...]:
@@ -105,51 +102,3 @@ def _newest(entries: list[BoardEntry]) -> BoardEntry:
     if len(entries) == 1:
         return entries[0]
     return max(entries, key=lambda e: (e.record.created, e.identity))
-
-
-def _marked(
-    rows: Sequence[BoardRow],
-    columns: Sequence[Column],
-    dense: Mapping[str, Sequence[BoardCell]],
-    sign: int,
-) -> tuple[BoardRow, ...]:
-    by_column = [
-        _marked_column([row.cells[i] for row in rows], dense.get(column.task, ()), sign)
-        for i, column in enumerate(columns)
-    ]
-    by_row = zip(*by_column, strict=True)
-    return tuple(replace(row, cells=cells) for row, cells in zip(rows, by_row, strict=True))
-
-
-def _marked_column(
-    cells: Sequence[BoardCell | None], dense: Sequence[BoardCell], sign: int
-) -> list[BoardCell | None]:
-    best = max(sign * cell.value for cell in cells if cell)
-    bar = max((sign * cell.value for cell in dense), default=math.inf)
-    slices = _marked_slices(cells, dense, sign)
-    return [
-        cell
-        and replace(
-            cell,
-            best=sign * cell.value == best,
-            better_than_dense=sign * cell.value > bar,
-            slices=slices[i],
-        )
-        for i, cell in enumerate(cells)
-    ]
-
-
-def _marked_slices(
-    cells: Sequence[BoardCell | None], dense: Sequence[BoardCell], sign: int
-) -> list[tuple[BoardCell, ...]]:
-    """The slices of each of ``cells``, each marked among its own kind."""
-    names = {part.slice or "" for cell in cells if cell for part in cell.slices}
-    marked = [
-        _marked_column(
-            [cell and cell.part(name) for cell in cells],
-            [part for cell in dense if (part := cell.part(name))],
-            sign,
-        )
-        for name in sorted(names, key=position)
-    ]
-    return [tuple(filter(None, parts)) for parts in zip(*marked, strict=True)] or [()] * len(cells)

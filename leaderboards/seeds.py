@@ -6,6 +6,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from harness.records.observations import Observations
 from leaderboards.tables import BoardCell
 
 
@@ -31,4 +34,14 @@ def mean_cell(cells: Sequence[BoardCell]) -> BoardCell:
         spread=statistics.stdev(values),
         slices=tuple(mean_cell(part) for part in parts if len(part) == len(cells)),
         members=tuple(cells),
+        evidence=_mean_evidence([cell.evidence for cell in cells]),
     )
+
+
+def _mean_evidence(evidence: Sequence[Observations | None]) -> Observations | None:
+    """Each sample's mean over the runs; None where they were not on the same samples."""
+    known = [one.by_id() for one in evidence if one]
+    if len(known) < len(evidence) or any(one.ids != known[0].ids for one in known):
+        return None
+    values = np.mean([one.values for one in known], axis=0)
+    return replace(known[0], values=values)

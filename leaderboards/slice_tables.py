@@ -10,7 +10,7 @@ from leaderboards.markdown_cells import names, value
 from leaderboards.numbers import percent
 from leaderboards.tables import Table
 
-CAPTION = "Best of a column and ratio in **bold**; n is what a column's values are taken over."
+CAPTION = "Marked as above, by column and ratio; n is what a column's values are taken over."
 
 
 def slice_tables(table: Table) -> Iterator[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from harness.plugin import RunRecord
+from harness.records.observations import Observations
 from harness.records.spec import DENSE
 
 
@@ -14,10 +16,13 @@ from harness.records.spec import DENSE
 class BoardCell:
     """One measured value.
 
-    ``better_than_dense`` is False also where no dense reference was measured under the same
-    conditions. ``published`` is the paper's value, in the same unit, where the two are
-    comparable. ``interval`` is the 95% confidence interval. ``slice`` names the part of the data
-    it is about, None for the whole, whose parts are ``slices``.
+    ``best`` is the value that beats each other one of its column in a paired test, ``tied`` those
+    of a column without such a value of which none beats the other. ``better_than_dense`` needs a
+    test as well, and is False also where no dense reference was measured under the same
+    conditions. ``evidence`` is what they are tested on, None where there is nothing.
+    ``published`` is the paper's value, in the same unit, where the two are comparable.
+    ``interval`` is the 95% confidence interval. ``slice`` names the part of the data it is about,
+    None for the whole, whose parts are ``slices``.
 
     Where runs differ in their seed only, ``value`` is their mean, ``spread`` their standard
     deviation (n - 1), and ``members`` are the single values.
@@ -32,12 +37,14 @@ class BoardCell:
     published: float | None
     better_than_dense: bool = False
     best: bool = False
+    tied: bool = False
     interval: tuple[float, float] | None = None
     slice: str | None = None
     slices: tuple[BoardCell, ...] = ()
     spread: float | None = None
     members: tuple[BoardCell, ...] = ()
     macs: int | None = None
+    evidence: Observations | None = field(default=None, repr=False, compare=False)
 
     @property
     def seeds(self) -> int:
@@ -203,14 +210,26 @@ def ratio_spans(columns: Sequence[Column]) -> list[tuple[float, int]]:
 
 @dataclass(frozen=True, order=True)
 class Unranked:
-    """A result or a file that takes no part in the comparison; empty where unknown."""
+    """A result or a file that takes no part in the comparison; empty where unknown.
+
+    ``cause`` is the reason in a word or two, under which such results are counted.
+    """
 
     model: str
     method: str
     ratio: float
     task: str
     run_id: str
+    cause: str
     reason: str
+
+
+def left_out(results: Sequence[Unranked]) -> str:
+    """How many results do not rank and why, on one line: the commonest reasons first."""
+    causes = Counter(result.cause for result in results)
+    counted = sorted(causes.items(), key=lambda cause: (-cause[1], cause[0]))
+    reasons = ", ".join(f"{count:,} {cause}" for cause, count in counted)
+    return f"Not ranked: {len(results):,} ({reasons})"
 
 
 @dataclass(frozen=True)

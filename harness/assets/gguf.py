@@ -26,6 +26,7 @@ from harness.support.files import file_aside
 _CONVERSION = 1
 """Raise it when the folder made from the same file changes."""
 _NOTE = "note.txt"
+_DEQUANTISED = "dequantised from "
 
 
 def convert_gguf(path: Path, reference: str) -> ModelAsset:
@@ -43,7 +44,9 @@ def convert_gguf(path: Path, reference: str) -> ModelAsset:
     fingerprint = digest({"gguf": file_sha256(path), "conversion": _CONVERSION})
     folder = cached("models", fingerprint, lambda folder: _convert(path, folder), reference)
     note = (folder / _NOTE).read_text(encoding="utf-8")
-    return ModelAsset(reference, folder, fingerprint, (note,))
+    file_type = note.removeprefix(_DEQUANTISED)
+    precision = file_type if file_type != note else None
+    return ModelAsset(reference, folder, fingerprint, (note,), precision)
 
 
 def _convert(path: Path, folder: Path) -> None:
@@ -60,8 +63,8 @@ def _convert(path: Path, folder: Path) -> None:
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     _save(tensors, folder / "model.safetensors")
-    verb = "dequantised" if file.is_quantised() else "converted"
-    (folder / _NOTE).write_text(f"{verb} from GGUF {file.main_type()}", encoding="utf-8")
+    made = _DEQUANTISED if file.is_quantised() else "converted from "
+    (folder / _NOTE).write_text(f"{made}GGUF {file.main_type()}", encoding="utf-8")
 
 
 @contextmanager

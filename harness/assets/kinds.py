@@ -14,13 +14,15 @@ class ModelAsset:
     """A model folder that ``from_pretrained`` opens.
 
     ``fingerprint`` changes whenever the content does: the hub commit, or a SHA-256.
-    ``notes`` are caveats a record must repeat, e.g. that the weights were dequantised.
+    ``notes`` are caveats a record must repeat, e.g. that the weights were dequantised;
+    ``precision`` the format of fewer bits that they were rounded to before, as far as is known.
     """
 
     reference: str
     folder: Path
     fingerprint: str
     notes: tuple[str, ...] = ()
+    precision: str | None = None
 
 
 @dataclass(frozen=True)

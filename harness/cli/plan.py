@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -42,19 +43,21 @@ def execute(arguments: argparse.Namespace) -> int:
     model, method and task.
     """
     from harness.records import store  # noqa: PLC0415
-    from harness.sweep.estimate import expected_seconds  # noqa: PLC0415
+    from harness.sweep.estimate import durations, kind  # noqa: PLC0415
     from harness.sweep.recipe_file import read_recipe, requests  # noqa: PLC0415
     from harness.sweep.status import cell_statuses  # noqa: PLC0415
 
     cells = requests(read_recipe(arguments.recipe), arguments.output)
     if not cells:
         raise UsageError(f"{arguments.recipe} skips every cell; remove an override")
+    sys.stderr.write(f"{len(cells)} cells\n")
     with offline():
         entries = cell_statuses(cells)
     records = store.load_all(arguments.output)[0] if arguments.output.is_dir() else []
     costs = _costs(entries)
+    took = durations(records)
     times = {
-        at: expected_seconds(entry.spec, records)
+        at: took.get(kind(entry.spec))
         for at, entry in enumerate(entries)
         if entry.status != "complete"
     }
@@ -67,11 +70,17 @@ def _costs(entries: Sequence[CellStatus]) -> dict[int, Estimate]:
     from harness.sweep.estimate import estimate, subject_in  # noqa: PLC0415
 
     subject = cache(subject_in)
-    return {
-        at: estimate(subject(entry.folder, entry.spec.dtype, entry.spec.scope), entry.spec)
-        for at, entry in enumerate(entries)
-        if entry.folder
-    }
+    known: dict[str, Estimate] = {}
+    costs: dict[int, Estimate] = {}
+    for at, entry in enumerate(entries):
+        if not entry.folder:
+            continue
+        key = entry.spec.model_dump_json(exclude={"calibration": {"seed"}})
+        if key not in known:
+            of = subject(entry.folder, entry.spec.dtype, entry.spec.scope)
+            known[key] = estimate(of, entry.spec)
+        costs[at] = known[key]
+    return costs
 
 
 def _print(
@@ -86,8 +95,9 @@ def _print(
             justify="right" if heading in NUMBERS else "left",
             overflow="fold",
         )
-    for at, entry in enumerate(entries):
-        table.add_row(*_names(entry), *_cost(costs.get(at)), _time(at, times), _state(entry))
+    for (names, cost, time, state), seeds in _rows(entries, costs, times).items():
+        several = f"{len(seeds)} x " if len(seeds) > 1 and time.endswith("s") else ""
+        table.add_row(*names[:3], _ranges(seeds), *names[3:], *cost, several + time, state)
     output = console(180)
     output.print(table)
     done = sum(entry.status == "complete" for entry in entries)
@@ -96,11 +106,37 @@ def _print(
         output.print(f"to be fetched: {', '.join(missing)}")
 
 
+_Row = tuple[tuple[str, ...], tuple[str, ...], str, str]
+
+
+def _rows(
+    entries: Sequence[CellStatus], costs: Mapping[int, Estimate], times: Mapping[int, float | None]
+) -> dict[_Row, list[int]]:
+    """The rows with the calibration seeds of each: cells that differ in nothing else share one."""
+    rows: dict[_Row, list[int]] = {}
+    for at, entry in enumerate(entries):
+        row = (_names(entry), _cost(costs.get(at)), _time(at, times), _state(entry))
+        seeds = rows.setdefault(row, [])
+        if entry.request.methods:
+            seeds.append(getattr(entry.request.calibration, "seed", 0))
+    return rows
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    """``0-2, 5``."""
+    spans: list[list[int]] = []
+    for seed in sorted(seeds):
+        if spans and seed == spans[-1][-1] + 1:
+            spans[-1][1:] = [seed]
+        else:
+            spans.append([seed])
+    return ", ".join("-".join(map(str, span)) for span in spans)
+
+
 def _names(entry: CellStatus) -> tuple[str, ...]:
     request = entry.request
-    seed = str(getattr(request.calibration, "seed", 0)) if request.methods else ""
     ratio = f"{entry.ratio:g}" if request.methods else ""
-    return (request.model, entry.method, ratio, seed, request.tasks[0].name, request.dtype)
+    return (request.model, entry.method, ratio, request.tasks[0].name, request.dtype)
 
 
 def _cost(cost: Estimate | None) -> tuple[str, ...]:

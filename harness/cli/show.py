@@ -59,7 +59,7 @@ def _summary(record: RunRecord) -> Table:
         "status": record.status if record.error is None else f"{record.status}: {record.error}",
         "model": f"{spec.model} ({record.model.fingerprint[:12]}), {spec.dtype}",
         "images": record.model.image_processor or "none",
-        "notes": "; ".join(record.model.notes) or "none",
+        "notes": "; ".join(record.model.remarks) or "none",
         "method": done.label if done else spec.method.name,
         "scope": spec.scope,
         "task": f"{spec.task.name}, data {record.data.reference} ({record.data.fingerprint[:12]})",

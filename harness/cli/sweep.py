@@ -92,7 +92,7 @@ def execute(arguments: argparse.Namespace) -> int:
     cells = requests(read_recipe(arguments.recipe), arguments.output)
     if not cells:
         raise UsageError(f"{arguments.recipe} skips every cell; remove an override")
-    _require_devices([*arguments.devices, *(cell.device for cell in cells)])
+    _require_devices(arguments.devices)
     store.require_writable(arguments.output)
     quiet_libraries()
     entries = cell_statuses(cells)

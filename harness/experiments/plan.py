@@ -11,7 +11,6 @@ from pathlib import Path
 
 from harness.assets.kinds import ModelAsset
 from harness.checkpoints.destinations import save_targets
-from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.saved_record import read_saved_record
 from harness.compression.foreign_code import foreign_code, model_type_of
 from harness.errors import UsageError
@@ -23,7 +22,7 @@ from harness.experiments.calibration_source import (
 )
 from harness.experiments.cell_spec import CompressionSpec, cell_spec
 from harness.experiments.request import Request
-from harness.experiments.resolve import Method, NamedTask, Resolver, method_of
+from harness.experiments.resolve import Method, NamedTask, Resolver
 from harness.plugins.options import label
 from harness.records import store
 from harness.records.provenance import compression_digest
@@ -96,11 +95,11 @@ def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
         AssetError: a model or data cannot be had.
     """
     resolver = resolver or Resolver()
-    methods = [method_of(name, options) for name, options in request.methods.items()]
+    methods = [resolver.method(named) for named in request.methods.items()]
     named = [resolver.task(task) for task in request.tasks]
     asset = resolver.model(request.model)
     cells = partial(_cell, request, asset, model_type_of(asset.folder))
-    unchanged = _unchanged_model(request, asset, named)
+    unchanged = _unchanged_model(request, asset, named, saved=resolver.saved(asset.folder))
     references = [cells(unchanged, task, None) for task in named]
     variants: list[Variant] = []
     for source, members in calibration_sources(request, named, resolver) if methods else ():
@@ -118,10 +117,10 @@ def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
 
 
 def _unchanged_model(
-    request: Request, asset: ModelAsset, named: Sequence[NamedTask]
+    request: Request, asset: ModelAsset, named: Sequence[NamedTask], *, saved: bool
 ) -> CompressionSpec:
     """Dense, or as a saved model says it was made."""
-    if not is_saved(asset.folder):
+    if not saved:
         return CompressionSpec(MethodSpec(name=DENSE))
     origin = read_saved_record(asset.folder).origin
     if request.methods:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.assets.kinds import ModelAsset, TextAsset
 from harness.calibration.sources import resolve_calibration
+from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.resolve import resolve_model
 from harness.compression.compressor import Compressor, CompressorConfig, compressors
 from harness.errors import AssetError
@@ -68,21 +70,34 @@ def spelled_out_task(task: TaskSpec) -> tuple[TaskSpec, Task[Any], Any]:
 
 @dataclass(frozen=True)
 class Resolver:
-    """How the names of a request become assets: each name is looked up once."""
+    """How the names of a request become plugins and assets: each name is looked up once."""
 
+    method: Callable[[tuple[str, Mapping[str, Any]]], Method] = field(
+        default_factory=lambda: once(_method_named)
+    )
     model: Callable[[str], ModelAsset] = field(default_factory=lambda: once(resolve_model))
     task: Callable[[TaskSpec], NamedTask] = field(default_factory=lambda: once(prepared_task))
+    saved: Callable[[Path], bool] = field(default_factory=lambda: once(is_saved))
     calibration: Callable[[CalibrationSpec], TextAsset | PromptSource] = field(
-        default_factory=lambda: once(resolve_calibration)
+        default_factory=lambda: once(resolve_calibration, _data_of)
     )
 
 
-def once(look_up: Callable[[K], V]) -> Callable[[K], V]:
-    """``look_up`` that is called once for each argument; what cannot be had stays so."""
+def _method_named(named: tuple[str, Mapping[str, Any]]) -> Method:
+    return method_of(*named)
+
+
+def _data_of(calibration: CalibrationSpec) -> str:
+    """What tells apart the data of calibrations: not how much of it is drawn, nor the seed."""
+    return f"{calibration.sampling == 'prompts'} {calibration.text}"
+
+
+def once(look_up: Callable[[K], V], key_of: Callable[[K], str] = repr) -> Callable[[K], V]:
+    """``look_up`` that is called once for each key; what cannot be had stays so."""
     known: dict[str, V | AssetError] = {}
 
     def remembered(name: K) -> V:
-        key = repr(name)
+        key = key_of(name)
         if key not in known:
             try:
                 known[key] = look_up(name)

@@ -14,7 +14,7 @@ from harness.checkpoints.save import save
 from harness.compression.block_checkpoints import block_checkpoints_beside
 from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
-from harness.errors import HarnessError
+from harness.errors import AssetError, HarnessError
 from harness.evaluation.task import Conditions
 from harness.experiments.plan import Cell, Plan, Variant, make_plan
 from harness.experiments.request import Request
@@ -49,6 +49,10 @@ def run_plan(plan: Plan, track: Tracker = silent, shared: Path | None = None) ->
 
     Statistics of the untouched model are shared with other processes through the folder
     ``shared``, if there is one.
+
+    Raises:
+        AssetError: files of the model or of a task turned out to be damaged; the cells that do not
+            read them are recorded.
     """
     records = [cell.done for variant in plan.variants for cell in variant.cells if cell.done]
     pending = [variant for variant in plan.variants if variant.to_do]
@@ -58,6 +62,8 @@ def run_plan(plan: Plan, track: Tracker = silent, shared: Path | None = None) ->
     job = _PlanRun(plan, track, shared)
     for variant in pending:
         records += job.run(variant)
+    if job.damaged:
+        raise job.damaged[0]
     order = [cell.run_id for variant in plan.variants for cell in variant.cells]
     return sorted(records, key=lambda record: order.index(record.run_id))
 
@@ -70,6 +76,7 @@ class _PlanRun:
     track: Tracker
     shared: Path | None
     timings: Timings = field(default_factory=Timings)
+    damaged: list[AssetError] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         with self.timings.stage("load"), failures_explained("loading the model"):
@@ -106,6 +113,9 @@ class _PlanRun:
         for cell in variant.pending:
             try:
                 result = self._evaluate(subject, cell)
+            except AssetError as error:  # no result of this cell; the others go on
+                self.damaged.append(error)
+                continue
             except HarnessError as error:
                 record = self._save(cell, subject, None, error)
             else:

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, TextStreamer
 
 from harness.errors import UsageError
+from harness.models.chat_template import render
 from harness.models.generation import NoNaN, generation_settings
 from harness.models.language_model import LanguageModel
 
@@ -100,7 +101,7 @@ class Conversation:
         reader: Any = self.subject.processor or self.subject.tokenizer
         extra: dict[str, Any] = {"images": images} if images else {}
         if self.has_template:
-            text = reader.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+            text = render(reader, turns, self.subject.asset.reference, answers=True)
             extra["add_special_tokens"] = False  # the template wrote them already
         inputs = reader(text=[text], return_tensors="pt", **extra)
         model = self.subject.model

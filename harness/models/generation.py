@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import BatchFeature, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from harness.errors import NonFiniteError, UsageError
+from harness.models.chat_template import render
 from harness.models.language_model import LanguageModel
 from harness.models.prompt import Prompt
 
@@ -27,7 +28,7 @@ def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tenso
     """
     require_sight(subject)
     processor: Any = subject.processor
-    texts = [_rendered(processor, prompt) for prompt in prompts]
+    texts = [_rendered(subject, prompt) for prompt in prompts]
     images = [list(prompt.images) for prompt in prompts if prompt.images]
     inputs: BatchFeature = processor(
         text=texts,
@@ -44,11 +45,7 @@ def encode(subject: LanguageModel, prompts: Sequence[Prompt]) -> dict[str, Tenso
 def answer_length(subject: LanguageModel, prompt: Prompt) -> int:
     """Tokens that a prompt's answer adds at the end of what ``encode`` makes of the prompt."""
     asked, answered = (
-        len(
-            subject.tokenizer(
-                _rendered(subject.processor, version), add_special_tokens=False
-            ).input_ids
-        )
+        len(subject.tokenizer(_rendered(subject, version), add_special_tokens=False).input_ids)
         for version in (replace(prompt, answer=None), prompt)
     )
     return answered - asked
@@ -96,14 +93,11 @@ def answer(
     return tuple(_before(text, stop).strip() for text in texts)
 
 
-def _rendered(processor: Any, prompt: Prompt) -> str:
+def _rendered(subject: LanguageModel, prompt: Prompt) -> str:
     """The prompt as text; one without an answer ends where the answer is to begin."""
-    text: str = processor.apply_chat_template(
-        _messages(prompt, processor.image_token),
-        add_generation_prompt=prompt.answer is None,
-        tokenize=False,
-    )
-    return text
+    processor: Any = subject.processor
+    turns = _messages(prompt, processor.image_token)
+    return render(processor, turns, subject.asset.reference, answers=prompt.answer is None)
 
 
 def _messages(prompt: Prompt, image_token: str) -> list[dict[str, Any]]:

@@ -43,6 +43,7 @@ class LanguageModel:
             image_processor=image_processor_name(self.processor),
             macs=macs_per_token(self.model),
             notes=self.asset.notes,
+            precision=self.asset.precision,
         )
 
 

@@ -46,7 +46,9 @@ def load_processor(folder: Path, config: PretrainedConfig) -> ProcessorMixin:
     depend on whether torchvision is installed.
     """
     opener: Any = _IMAGES_ONLY.get(config.model_type, AutoProcessor)
-    processor: ProcessorMixin = opener.from_pretrained(folder, backend="pil")
+    processor: ProcessorMixin = opener.from_pretrained(
+        folder, backend="pil", trust_remote_code=False, local_files_only=True
+    )
     return processor
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from harness.errors import UsageError, unknown
-from harness.plugins.ranges import declared_range, out_of_range, require_in_range
+from harness.plugins.ranges import BOUNDS, declared_range, out_of_range, require_in_range
 from harness.records.spec import Option
 
 C = TypeVar("C")
-BOUNDS = frozenset(("greater_than", "greater_than_equal", "less_than", "less_than_equal"))
-"""What pydantic calls numbers that are out of range."""
-
+REMEMBERED = 1000
+_CONFIGURED: dict[tuple[type[Any], str, str], Any] = {}
+"""By what was asked: the many cells of a recipe ask for the same few options."""
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 _RECORDED: TypeAdapter[Option] = TypeAdapter(Option, config=ConfigDict(allow_inf_nan=False))
 
 
@@ -26,27 +29,60 @@ def configure(config: type[C], values: Mapping[str, Any], owner: str) -> C:
         UsageError: an unknown key (near names suggested), a value of the wrong type, or a number
             out of its range.
     """
+    asked = (config, owner, repr(values))
+    if asked in _CONFIGURED:
+        return _CONFIGURED[asked]
     known = [field.name for field in fields(config)]  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             raise unknown(f"option of {owner}", key, known)
     try:
-        configured = TypeAdapter(config).validate_python(dict(values))
+        configured = _adapter(config).validate_python(dict(values))
     except ValidationError as error:
-        raise _explained(error, config, owner) from error
+        raise _explained(error.errors(), config, owner) from error
     require_in_range(configured, owner)
+    if len(_CONFIGURED) < REMEMBERED:
+        _CONFIGURED[asked] = configured
     return configured
 
 
-def _explained(error: ValidationError, config: type[Any], owner: str) -> UsageError:
-    problems = error.errors()
+def option_mistakes(
+    config: type[Any], values: Mapping[str, Any], owner: str
+) -> Iterator[tuple[str, str]]:
+    """Name and mistake of each of the ``values`` of a file, in which a text is no number."""
+    known = [field.name for field in fields(config)]
+    for key in values:
+        if key not in known:
+            yield key, str(unknown(f"option of {owner}", key, known))
+    sound = {key: value for key, value in values.items() if key in known}
+    try:
+        configured = _adapter(config).validate_json(json.dumps(sound), strict=True)
+        require_in_range(configured, owner)
+    except ValidationError as error:
+        by_name: dict[str, list[ErrorDetails]] = {}
+        for problem in error.errors():
+            by_name.setdefault(str(problem["loc"][0]) if problem["loc"] else "", []).append(problem)
+        for name, problems in by_name.items():
+            yield name, str(_explained(problems, config, owner))
+    except UsageError as error:
+        yield "", str(error)
+
+
+def _adapter(config: type[C]) -> TypeAdapter[C]:
+    if config not in _ADAPTERS:
+        _ADAPTERS[config] = TypeAdapter(config)
+    return _ADAPTERS[config]
+
+
+def _explained(problems: Sequence[ErrorDetails], config: type[Any], owner: str) -> UsageError:
     first = next((problem for problem in problems if problem["type"] in BOUNDS), problems[0])
     name = str(first["loc"][0]) if first["loc"] else "options"
-    if first["type"] in BOUNDS:
-        within = declared_range(get_type_hints(config, include_extras=True)[name])
-        if within is not None:
-            return out_of_range(name, _number(first["input"]), within, owner)
-    return UsageError(f"option '{name}' of {owner}: {first['msg'].lower()}, got {first['input']!r}")
+    within = declared_range(get_type_hints(config, include_extras=True).get(name))
+    if first["type"] in BOUNDS and within is not None:
+        return out_of_range(name, _number(first["input"]), within, owner)
+    allowed = f"; its range: {within}" if within else ""
+    given = f"{first['msg'].lower()}, got {first['input']!r}"
+    return UsageError(f"option '{name}' of {owner}: {given}{allowed}")
 
 
 def _number(written: Any) -> float:

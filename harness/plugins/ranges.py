@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic.fields import FieldInfo
 
 from harness.errors import UsageError
+
+BOUNDS = frozenset(("greater_than", "greater_than_equal", "less_than", "less_than_equal"))
+"""What pydantic calls numbers that are out of range."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,14 @@ class Range:
 
     def __str__(self) -> str:
         if self.ge is not None and self.le is not None:
-            return f"{self.ge:g} to {self.le:g}"
+            return f"{_written(self.ge)} to {_written(self.le)}"
         bounds = {
-            "{:g} or more": self.ge,
-            "more than {:g}": self.gt,
-            "{:g} or less": self.le,
-            "less than {:g}": self.lt,
+            "{} or more": self.ge,
+            "more than {}": self.gt,
+            "{} or less": self.le,
+            "less than {}": self.lt,
         }
-        said = [text.format(bound) for text, bound in bounds.items() if bound is not None]
+        said = [text.format(_written(bound)) for text, bound in bounds.items() if bound is not None]
         return ", ".join(said) or "any number"
 
     def complaint(self, number: float) -> str:
@@ -62,7 +66,9 @@ class Range:
             bounds = (("at least", self.ge), ("more than", self.gt))
         else:
             bounds = (("at most", self.le), ("less than", self.lt))
-        return "pass " + " and ".join(f"{word} {at:g}" for word, at in bounds if at is not None)
+        return "pass " + " and ".join(
+            f"{word} {_written(at)}" for word, at in bounds if at is not None
+        )
 
     def _too_small(self, number: float) -> bool:
         return (self.ge is not None and number < self.ge) or (
@@ -93,19 +99,31 @@ def require_in_range(config: Any, owner: str = "") -> None:
     Raises:
         UsageError: one is, or it is NaN or infinite.
     """
-    hints = get_type_hints(type(config), include_extras=True)
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            within = declared_range(hints[field.name])
-            if within is not None and value not in within:
-                raise out_of_range(field.name, value, within, owner)
+    known: Any = type(config)
+    for name, within in _ranges(known):
+        value = getattr(config, name)
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            continue
+        if value not in within:
+            raise out_of_range(name, value, within, owner)
+
+
+@cache
+def _ranges(config: Any) -> tuple[tuple[str, Range], ...]:
+    """Name and range of every field with numbers."""
+    hints = get_type_hints(config, include_extras=True)
+    ranges = {field.name: declared_range(hints[field.name]) for field in fields(config)}
+    return tuple((name, within) for name, within in ranges.items() if within is not None)
 
 
 def out_of_range(name: str, number: float, within: Range, owner: str = "") -> UsageError:
     """Error for an option called ``name``."""
     of_owner = f" of {owner}" if owner else ""
     return UsageError(f"option '{name}'{of_owner}: {within.complaint(number)}")
+
+
+def _written(bound: float) -> str:
+    return f"{bound:g}" if abs(bound) < 1e5 or not float(bound).is_integer() else f"{int(bound):,}"
 
 
 def _finite(number: float) -> bool:

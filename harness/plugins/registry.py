@@ -5,17 +5,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from pathlib import Path
+from typing import Generic, TypeVar, cast
 
 from harness.errors import HarnessError, UsageError, unknown
 from harness.plugins.code import plugin_code
-from harness.plugins.shadowing import refuse_hidden
+from harness.plugins.shadowing import hidden, hiding_file
+from harness.support.library_errors import described
+from harness.support.panics import INTERRUPTS
 
 T = TypeVar("T")
+
+_CHECKED: dict[tuple[str, str], object] = {}
+"""Plugins that are what their registry says, which is slow to see."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +62,27 @@ class Registry(Generic[T]):
             HarnessError: raised by the plugin itself, such as for a package that it lacks.
         """
         entry = self._entry(name)
-        if entry.dist:
-            what = f"{self.kind} '{name}' of {_distribution(entry)}"
-            refuse_hidden(what, entry.module, entry.dist)
+        if entry.dist and (file := _hiding_file(entry.module, entry.dist, tuple(sys.path))):
+            raise hidden(f"{self.kind} '{name}' of {_distribution(entry)}", file)
         try:
             plugin = entry.load()
         except HarnessError:  # it knows what it lacks
             raise
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(error, INTERRUPTS):
+                raise
             raise UsageError(
                 f"{self.kind} '{name}' of {_distribution(entry)} does not load: "
-                f"{type(error).__name__}: {error}; reinstall or remove that package"
+                f"{described(error)}; reinstall or remove that package"
             ) from error
+        if _CHECKED.get((self.group, name)) is plugin:
+            return cast("T", plugin)
         if not isinstance(plugin, self.protocol):
             raise UsageError(
                 f"{self.kind} '{name}' of {_distribution(entry)} is a {type(plugin).__name__}, "
                 f"not a {self.protocol.__name__}; correct its entry point, or remove that package"
             )
+        _CHECKED[self.group, name] = plugin
         return plugin
 
     def _entry(self, name: str) -> EntryPoint:
@@ -93,6 +104,12 @@ def _entry_points(group: str) -> Mapping[str, EntryPoint]:
                 "uninstall one of them"
             )
     return by_name
+
+
+@cache
+def _hiding_file(module: str, distribution: Distribution, _: tuple[str, ...]) -> Path | None:
+    """Asked once for each ``sys.path``: a recipe of many cells names one plugin many times."""
+    return hiding_file(module, distribution)
 
 
 def _distribution(entry: EntryPoint) -> str:

@@ -11,17 +11,12 @@ from pathlib import Path
 from harness.errors import UsageError
 
 
-def refuse_hidden(what: str, module: str, distribution: Distribution) -> None:
-    """Refuse to import ``module`` where Python would find another file under its name.
-
-    Raises:
-        UsageError: names ``what`` is hidden, and the file.
-    """
-    if file := hiding_file(module, distribution):
-        raise UsageError(
-            f"{what} is hidden by {file}, which Python imports under the same name; rename that, "
-            "or run in another folder"
-        )
+def hidden(what: str, file: Path) -> UsageError:
+    """Error for ``what``, whose package ``file`` hides."""
+    return UsageError(
+        f"{what} is hidden by {file}, which Python imports under the same name; rename that, "
+        "or run in another folder"
+    )
 
 
 def hiding_file(module: str, distribution: Distribution) -> Path | None:

@@ -16,7 +16,7 @@ from harness.assets.aliases import DEFAULT_MODEL
 from harness.assets.hub import download_config
 from harness.assets.paths import existing_path
 from harness.checkpoints.resolve import HUB_ID, resolve_model
-from harness.errors import AssetError
+from harness.checkpoints.untrusted import read_configuration
 
 ALIASES = {DEFAULT_MODEL: "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
@@ -67,15 +67,7 @@ def configuration(reference: str) -> PretrainedConfig:
     path = existing_path(reference, suffixes=(".gguf",))
     if known and path is None:
         return known.configuration()
-    folder = _folder(reference, path)
-    try:
-        return AutoConfig.from_pretrained(folder)
-    # The library raises errors of many unrelated types.
-    except Exception as error:
-        raise AssetError(
-            f"the configuration of '{reference}' does not load ({type(error).__name__}: {error}); "
-            "fetch or copy it again"
-        ) from error
+    return read_configuration(_folder(reference, path), reference)
 
 
 def _folder(reference: str, path: Path | None) -> Path:

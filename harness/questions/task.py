@@ -142,7 +142,12 @@ class PreparedQuestions:
         )
         scores = [question.score(answer) for question, answer in answered]
         samples = tuple(
-            Sample(id=question.id, values={self.measure.value: score}, answer=answer)
+            Sample(
+                id=question.id,
+                values={self.measure.value: score},
+                answer=answer,
+                slices=tuple(part for part in self.measure.slices if part in question.slices),
+            )
             for (question, answer), score in zip(answered, scores, strict=True)
         )
         return TaskResult(

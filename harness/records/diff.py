@@ -124,6 +124,7 @@ def _made(record: RunRecord) -> dict[str, dict[str, Any]]:
             "model": spec.model,
             "fingerprint": record.model.fingerprint,
             "notes": record.model.notes,
+            "precision": record.model.precision,
             "image processor": record.model.image_processor,
         },
         "method": {

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import NonFiniteError
-from harness.records.results import Sample, TaskResult
+from harness.records.results import Metric, Sample, TaskResult
 
 Numbers = NDArray[np.float64]
 
@@ -58,20 +58,30 @@ class Observations:
         )
 
 
-def observe(result: TaskResult) -> Observations | Unpaired:
-    """The observations behind the headline metric.
+def observe(result: TaskResult, metric: Metric | None = None) -> Observations | Unpaired:
+    """The observations behind a metric.
 
-    A metric that its samples' mean does not reproduce (a group of tasks, a corpus score) has
-    none.
+    A metric that its samples' mean does not reproduce (a corpus score, a mean of tasks' means)
+    has none.
+
+    Args:
+        result: what a task returned.
+        metric: one of its metrics, by default the headline; of a slice, the samples that say they
+            belong to it count.
 
     Raises:
         NonFiniteError: a sample's value is NaN or infinite.
     """
-    headline = result.metrics[0]
-    if len({sample.id for sample in result.samples}) < len(result.samples):
+    headline = metric or result.metrics[0]
+    samples = [s for s in result.samples if headline.slice is None or headline.slice in s.slices]
+    if len({sample.id for sample in samples}) < len(samples):
         return Unpaired("two samples have the same id")
-    key = headline.name.rpartition(": ")[2].partition(" (")[0].partition("[")[0]
-    candidates = {sample.id: _weighted(sample, key) for sample in result.samples}
+    filtered = headline.name.rpartition(": ")[2].partition(" (")[0]
+    key = filtered.partition("[")[0]
+    candidates = {
+        sample.id: _weighted(sample, filtered if filtered in sample.values else key)
+        for sample in samples
+    }
     pairs = {name: pair for name, pair in candidates.items() if pair is not None}
     if not pairs:
         return Unpaired(f"the samples hold no values of {headline.name}")
@@ -102,11 +112,11 @@ def observe(result: TaskResult) -> Observations | Unpaired:
 def _weighted(sample: Sample, key: str) -> tuple[float, float] | None:
     """A sample's value of the metric and its weight, None where it has none."""
     values = sample.values
+    if key in values:
+        return values[key], 1.0
     if f"{key}.loglikelihood" in values:
         weight = values[f"{key}.weight"]
         return (-values[f"{key}.loglikelihood"] / weight if weight else math.nan), weight
-    if key in values:
-        return values[key], 1.0
     # Each window counts the same in token perplexity, and all are of one length.
     if key.startswith("perplexity_token@") and {"nll", "tokens"} <= values.keys():
         return values["nll"], values["tokens"]

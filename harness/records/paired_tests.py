@@ -74,36 +74,33 @@ def compare(a: TaskResult, b: TaskResult, confidence: float = 0.95) -> Paired | 
 def compare_observed(
     a: Observations, b: Observations, confidence: float = 0.95
 ) -> Paired | Unpaired:
-    """``compare`` for observations.
-
-    Scores that are all 0 or 1 get McNemar's exact test, and the interval of Tango (1998), which
-    stays honest where few or no answers change; a bootstrap of these would have no width. All
-    else gets the t test and interval of the mean difference: with the few windows of a short
-    text it covers what it says, which bootstrap percentiles do not. With unequal weights the
-    mean is a ratio and its error that of the ratio, to first order. Neighbouring windows of a
-    text are taken as independent.
-
-    Raises:
-        NonFiniteError: a value is NaN or infinite.
-    """
-    if obstacle := _obstacle(a, b):
-        return Unpaired(obstacle)
-    a, b = a.by_id(), b.by_id()
-    differences = PairedDifferences(b.values - a.values, a.weights)
-    binary = bool(np.isin([a.values, b.values], (0, 1)).all()) and not np.ptp(a.weights)
+    """``compare`` for observations; see ``PairedDifferences`` for the tests."""
+    differences = paired_differences(a, b)
+    if isinstance(differences, Unpaired):
+        return differences
     return Paired(
         metric=a.metric,
         unit=a.unit,
         higher_is_better=a.higher_is_better,
         logarithmic=a.logarithmic,
         n=len(a.ids),
-        changed=int(np.count_nonzero(differences.values)),
+        changed=differences.changed,
         effect=differences.mean,
         stderr=differences.stderr,
-        interval=differences.tango(confidence) if binary else differences.student(confidence),
+        interval=differences.interval(confidence),
         confidence=confidence,
-        p_value=differences.mcnemar() if binary else differences.t_test(),
+        p_value=differences.p_value,
     )
+
+
+def paired_differences(a: Observations, b: Observations) -> PairedDifferences | Unpaired:
+    """Those of ``b`` from ``a``, or why the two cannot be paired."""
+    if obstacle := _obstacle(a, b):
+        return Unpaired(obstacle)
+    if a.ids != b.ids:
+        a, b = a.by_id(), b.by_id()
+    binary = bool(np.isin([a.values, b.values], (0, 1)).all()) and not np.ptp(a.weights)
+    return PairedDifferences(b.values - a.values, a.weights, binary)
 
 
 def detectable(n: int, spread: float, confidence: float = 0.95) -> float:
@@ -127,8 +124,10 @@ def _obstacle(a: Observations, b: Observations) -> str | None:
         return f"the units differ: {a.unit} and {b.unit}"
     if len(a.ids) != len(b.ids):
         return f"the sample counts differ: {len(a.ids)} and {len(b.ids)}"
-    if set(a.ids) != set(b.ids):
-        return f"the sample ids differ: {min(set(a.ids) ^ set(b.ids))} is in one only"
-    if not np.array_equal(a.by_id().weights, b.by_id().weights):
+    if a.ids != b.ids:
+        if different := set(a.ids) ^ set(b.ids):
+            return f"the sample ids differ: {min(different)} is in one only"
+        a, b = a.by_id(), b.by_id()
+    if not np.array_equal(a.weights, b.weights):
         return "the samples' lengths differ"
     return None

@@ -22,6 +22,8 @@ class ModelFacts(Document):
 
     ``image_processor`` is the class that prepares its images, None for a model of text only.
     ``macs`` are the multiply-accumulates of ``harness.layers.macs``, None if not counted.
+    ``precision`` is the format of fewer bits that the weights had been rounded to before they were
+    loaded, such as ``GGUF Q4_1``, None where they were not, as far as is known.
     """
 
     reference: str
@@ -32,6 +34,18 @@ class ModelFacts(Document):
     image_processor: str | None = None
     macs: int | None = None
     notes: tuple[str, ...] = ()
+    precision: str | None = None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and what the precision means for comparisons."""
+        if self.precision is None:
+            return self.notes
+        meaning = (
+            f"its weights lie on the grid of {self.precision}, so that rounding them to as few "
+            "bits again costs less than it would on the weights as trained"
+        )
+        return (*self.notes, meaning)
 
 
 class DataFacts(Document):

@@ -28,12 +28,14 @@ class Metric(Document):
 class Sample(Document):
     """One evaluated unit: its stable id and its own values, for paired comparisons.
 
-    ``answer`` is what the model said, where it says something.
+    ``answer`` is what the model said, where it says something; ``slices`` are the parts of the
+    data that it belongs to, by the names that metrics use.
     """
 
     id: str
     values: dict[str, float]
     answer: str | None = None
+    slices: tuple[str, ...] = ()
 
 
 class Skipped(Document):

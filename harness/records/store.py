@@ -83,13 +83,13 @@ def load(path: Path) -> RunRecord:
         raise UsageError(f"{path}: {error}") from error
 
 
-def scan(folder: Path, *, bulk: bool = True) -> Iterator[RunRecord | Problem]:
+def scan(folder: Path, *, layers: bool = True) -> Iterator[RunRecord | Problem]:
     """Read the records of ``folder`` one at a time, in the order of the file names.
 
     Args:
         folder: where the records are.
-        bulk: with samples and layers; without them a file is checked against its digest all the
-            same, and read several times as fast.
+        layers: with the facts of each layer; without them a file is checked against its digest
+            all the same, and read faster.
 
     Raises:
         UsageError: there is no such folder.
@@ -97,7 +97,7 @@ def scan(folder: Path, *, bulk: bool = True) -> Iterator[RunRecord | Problem]:
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}; pass the one that holds the records")
     paths = sorted(folder.glob("*.json"), key=lambda path: path.name)
-    return (_examine(path, bulk=bulk) for path in paths)
+    return (_examine(path, layers=layers) for path in paths)
 
 
 def load_all(folder: Path) -> tuple[list[RunRecord], list[Problem]]:
@@ -160,19 +160,19 @@ def _path(folder: Path, run_id: str) -> Path:
     return folder / f"{run_id}.json"
 
 
-def _examine(path: Path, *, bulk: bool) -> RunRecord | Problem:
+def _examine(path: Path, *, layers: bool) -> RunRecord | Problem:
     try:
-        return _parse(path.read_bytes(), bulk=bulk)
+        return _parse(path.read_bytes(), layers=layers)
     except OSError as error:
         return Problem(path, f"cannot be read ({error.strerror or error})")
     except _DamagedError as error:
         return Problem(path, str(error))
 
 
-def _parse(content: bytes, *, bulk: bool = True) -> RunRecord:
+def _parse(content: bytes, *, layers: bool = True) -> RunRecord:
     as_written = _is_as_written(content)
     try:
-        document = from_json(content if bulk or not as_written else _without_bulk(content))
+        document = from_json(content if layers or not as_written else _without_layers(content))
     except ValueError as error:
         raise _DamagedError(f"not valid JSON, perhaps cut short ({error}); {_AGAIN}") from error
     if not isinstance(document, dict):
@@ -210,14 +210,12 @@ def _is_as_written(content: bytes) -> bool:
     return hashlib.sha256(canonical).hexdigest().encode() == seal[1]
 
 
-def _without_bulk(content: bytes) -> bytes:
-    """A file in the form that ``save`` gives it without its samples and layers."""
-    for key in (b'\n  "layers": [', b'\n  "samples": ['):
-        before, _, rest = content.partition(key + b"\n")
-        _, end, after = rest.partition(b"\n  ]")
-        if end:
-            content = before + key + b"]" + after
-    return content
+def _without_layers(content: bytes) -> bytes:
+    """A file in the form that ``save`` gives it without its layers."""
+    key = b'\n  "layers": ['
+    before, _, rest = content.partition(key + b"\n")
+    _, end, after = rest.partition(b"\n  ]")
+    return before + key + b"]" + after if end else content
 
 
 def _first(error: ValidationError) -> str:

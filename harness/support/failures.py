@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.errors import HarnessError, IncompleteError, InfrastructureError
+from harness.support.library_errors import described
 from harness.support.out_of_memory import out_of_memory
+from harness.support.panics import INTERRUPTS
 
 
 @contextmanager
@@ -22,12 +24,12 @@ def failures_explained(what: str) -> Iterator[None]:
         yield
     except HarnessError:
         raise
-    # A plugin may raise anything; the other cells go on.
-    except Exception as error:
+    # A plugin may raise anything, a native library too; the other cells go on.
+    except BaseException as error:
+        if isinstance(error, INTERRUPTS):
+            raise
         if out_of_memory(error):
             raise InfrastructureError(
                 "out of memory; pass a smaller --batch-size, a smaller model, or --dtype bfloat16"
             ) from error
-        raise IncompleteError(
-            f"{what} failed: {type(error).__name__}: {error}; --debug shows where"
-        ) from error
+        raise IncompleteError(f"{what} failed: {described(error)}; --debug shows where") from error

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.experiments.plan import Cell, Plan, make_plan
 from harness.experiments.request import Request
 from harness.experiments.resolve import Resolver
@@ -25,7 +25,8 @@ def do_job(text: bytes | str, device: str | None) -> str:
         job = replace(job, request=replace(job.request, device=device))
     with _warnings_kept() as kept:
         try:
-            answer = _done(job)
+            with failures_explained("the cell"):
+                answer = _done(job)
         except HarnessError as error:
             answer = Answer("failed", " ".join(str(error).split()))
     return ANSWER.dump_json(answer.with_notices(tuple(kept))).decode()
@@ -35,8 +36,16 @@ def plan_of(request: Request, resolver: Resolver | None = None) -> tuple[Plan, C
     """The plan of nothing but the last cell of ``request``, and that cell.
 
     The dense reference of a compressed cell is another worker's.
+
+    Raises:
+        UsageError: see ``make_plan``; says where in the recipe the cell is asked for.
     """
-    plan = make_plan(request, resolver)
+    try:
+        plan = make_plan(request, resolver)
+    except UsageError as error:
+        if not request.place:
+            raise
+        raise UsageError(f"{request.place}: {error}") from error
     variant = plan.variants[-1]
     return replace(plan, variants=(variant,)), variant.cells[0]
 
@@ -52,8 +61,7 @@ def _done(job: Job) -> Answer:
         if not held:
             return Answer("busy")
         shared = job.shared if job.shared and job.shared.is_dir() else None
-        with failures_explained("the cell"):
-            return answer_of(run_plan(plan, shared=shared)[0])
+        return answer_of(run_plan(plan, shared=shared)[0])
 
 
 @contextmanager

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import torch
-from transformers import AutoConfig
 
+from harness.checkpoints.untrusted import read_configuration
 from harness.compression.compressor import compressors
 from harness.families.family import family_of
 from harness.layers.roles import SITE_OF_ROLE, Site
@@ -22,6 +21,7 @@ from harness.records.record import RunRecord
 from harness.records.spec import Dtype, RunSpec, Scope
 from harness.statistics.observer import MLP_TOKENS
 
+Kind = tuple[object, ...]
 ONE_TOKEN = Workload(batch=1, sequence=1)
 
 
@@ -66,7 +66,7 @@ def subject_in(folder: Path, dtype: Dtype, scope: Scope) -> Subject:
     Raises:
         UsageError: its family is unknown, or has nothing in ``scope``.
     """
-    config: Any = AutoConfig.from_pretrained(folder)
+    config = read_configuration(folder, str(folder))
     family_of(config)  # a shape alone is priced by ``harness profile``
     bare = skeleton(config, dtype)
     return Subject(
@@ -106,17 +106,17 @@ def flops_per_token(subject: Subject, spec: RunSpec) -> int:
     return subject.count.flops - 2 * removed + positions * subject.count.attention_flops // 2
 
 
-def expected_seconds(spec: RunSpec, records: Sequence[RunRecord]) -> float | None:
-    """The mean that finished records of the same model, method and task took; None without any."""
-    took = [
-        sum(record.timings.values())
-        for record in records
-        if record.status == "complete" and _kind(record.spec) == _kind(spec)
-    ]
-    return fmean(took) if took else None
+def durations(records: Sequence[RunRecord]) -> dict[Kind, float]:
+    """The mean seconds that finished cells took, by what of them is alike."""
+    took: dict[Kind, list[float]] = {}
+    for record in records:
+        if record.status == "complete":
+            took.setdefault(kind(record.spec), []).append(sum(record.timings.values()))
+    return {alike: fmean(seconds) for alike, seconds in took.items()}
 
 
-def _kind(spec: RunSpec) -> tuple[object, ...]:
+def kind(spec: RunSpec) -> Kind:
+    """Model, method and task: cells alike in them are taken to last equally long."""
     task = spec.task
     return spec.model, spec.dtype, spec.method.name, task.name, task.data, task.limit
 

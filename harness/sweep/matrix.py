@@ -11,7 +11,6 @@ from typing import Any
 from harness.calibration.presets import TEXT_CALIBRATION
 from harness.calibration.sources import chosen_calibration
 from harness.compression.compressor import compressors
-from harness.errors import UsageError
 from harness.evaluation.task import find_task
 from harness.experiments.request import Request
 from harness.plugins.options import configure
@@ -26,6 +25,8 @@ from harness.sweep.recipe import (
     When,
 )
 
+_UNCHANGED = OverrideSettings()
+
 
 @dataclass(frozen=True)
 class _Point:
@@ -36,16 +37,19 @@ class _Point:
     method: MethodEntry
     ratio: float
     seed: int
+    place: str = ""
 
     def matches(self, when: When) -> bool:
-        own = {
-            "model": self.model.name,
-            "method": self.method.name,
-            "ratio": self.ratio,
-            "task": self.task.name,
-            "seed": self.seed,
-        }
-        return all(own[key] == value for key, value in when.model_dump(exclude_none=True).items())
+        return all(
+            wanted in (None, own)
+            for wanted, own in (
+                (when.model, self.model.name),
+                (when.method, self.method.name),
+                (when.ratio, self.ratio),
+                (when.task, self.task.name),
+                (when.seed, self.seed),
+            )
+        )
 
 
 def requests(recipe: Recipe, output: Path) -> list[Request]:
@@ -54,18 +58,14 @@ def requests(recipe: Recipe, output: Path) -> list[Request]:
     A request of a dense reference has no methods; all others have one method, ratio and task.
 
     Raises:
-        UsageError: a method, task or option does not exist, or an override matches no cell.
+        UsageError: a method, task or option does not exist.
     """
-    points = list(_points(recipe))
-    for number, override in enumerate(recipe.overrides, start=1):
-        if not any(point.matches(override.when) for point in points):
-            raise UsageError(f"override {number} matches no cell; correct its 'when', or remove it")
     cells = [
         _request(recipe, point, settings, output)
-        for point in points
+        for point in _points(recipe)
         if not (settings := _settings(recipe, point)).skip
     ]
-    return _distinct([*map(reference, cells), *cells])
+    return [*_references(cells), *_distinct(cells)]
 
 
 def reference(request: Request) -> Request:
@@ -75,29 +75,35 @@ def reference(request: Request) -> Request:
         ratios=(),
         tasks=request.tasks,
         model=request.model,
-        calibration=TEXT_CALIBRATION,  # not read, but part of what tells requests apart
+        calibration=TEXT_CALIBRATION,  # not read
         dtype=request.dtype,
         device=request.device,
         seed=request.seed,
         batch_size=request.batch_size,
         output=request.output,
+        place=request.place,
     )
 
 
 def _points(recipe: Recipe) -> Iterator[_Point]:
     methods = recipe.methods or (MethodEntry(name=DENSE),)
     ratios = recipe.ratios or (0.0,)
-    for axes in product(recipe.models, recipe.tasks, methods, ratios, recipe.seeds):
-        yield _Point(*axes)
+    places = [recipe.where("tasks", at) for at in range(len(recipe.tasks))]
+    tasks = list(zip(recipe.tasks, places, strict=True))
+    axes = product(recipe.models, tasks, methods, ratios, recipe.seeds)
+    for model, (task, place), method, ratio, seed in axes:
+        yield _Point(model, task, method, ratio, seed, place)
 
 
 def _settings(recipe: Recipe, point: _Point) -> OverrideSettings:
     """All overrides of ``point`` as one."""
+    matching = [override for override in recipe.overrides if point.matches(override.when)]
+    if not matching:
+        return _UNCHANGED
     merged: dict[str, Any] = {}
-    for override in recipe.overrides:
-        if point.matches(override.when):
-            for key, value in override.set.model_dump(exclude_unset=True).items():
-                merged[key] = merged.get(key, {}) | value if isinstance(value, dict) else value
+    for override in matching:
+        for key, value in override.set.model_dump(exclude_unset=True).items():
+            merged[key] = merged.get(key, {}) | value if isinstance(value, dict) else value
     return OverrideSettings.model_validate(merged)
 
 
@@ -124,6 +130,7 @@ def _request(recipe: Recipe, point: _Point, settings: OverrideSettings, output: 
         device=setting("device"),
         batch_size=setting("batch_size"),
         output=output,
+        place=point.place,
     )
     return reference(request) if dense else request
 
@@ -152,12 +159,23 @@ def _calibration(
     return calibration if isinstance(calibration, CalibrationSpec) else calibration(task.name)
 
 
+def _references(cells: list[Request]) -> list[Request]:
+    distinct: dict[tuple[str, ...], Request] = {}
+    for cell in cells:
+        key = (cell.model, repr(cell.tasks), cell.dtype, str(cell.seed))
+        if key not in distinct:
+            distinct[key] = reference(cell)
+    return list(distinct.values())
+
+
 def _distinct(cells: list[Request]) -> list[Request]:
     """Without repetitions; where and how fast a cell runs does not make it another."""
-    distinct: dict[str, Request] = {}
+    distinct: dict[tuple[object, ...], Request] = {}
     for cell in cells:
-        # Options are told apart by type too: True is no 1.
-        key = repr((cell.model, cell.methods, cell.ratios, cell.tasks, cell.calibration,
-                    cell.scope, cell.dtype, cell.seed))  # fmt: skip
-        distinct.setdefault(key, cell)
+        if cell.methods:  # else it is a reference
+            # Options are told apart by type too: True is no 1.
+            written = repr((cell.methods, cell.tasks))
+            key = (cell.model, written, cell.ratios, cell.calibration, cell.scope, cell.dtype,
+                   cell.seed)  # fmt: skip
+            distinct.setdefault(key, cell)
     return list(distinct.values())

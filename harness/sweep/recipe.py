@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from harness.records.document import Document
+from harness.records.limits import BatchSize, Length, Limit, Samples, Seed, SelfSamples
 from harness.records.spec import Dtype, Option, Ratio, Scope
-
-PositiveInteger = Annotated[int, Field(ge=1)]
+from harness.support.yaml_lines import YamlFile
 
 
 class ModelEntry(Document):
@@ -17,7 +17,7 @@ class ModelEntry(Document):
 
     name: str
     dtype: Dtype | None = None
-    batch_size: PositiveInteger | None = None
+    batch_size: BatchSize | None = None
     device: str | None = None
     scope: Scope | None = None
 
@@ -34,7 +34,7 @@ class TaskEntry(Document):
 
     name: str
     data: str | None = None
-    limit: PositiveInteger | None = None
+    limit: Limit | None = None
     options: dict[str, Option] = Field(default_factory=dict)
 
 
@@ -42,9 +42,9 @@ class CalibrationEntry(Document):
     """What of the standard calibration is replaced."""
 
     text: str | None = None
-    samples: PositiveInteger | None = None
-    self_samples: Annotated[int, Field(ge=0)] | None = None
-    length: Annotated[int, Field(ge=2)] | None = None
+    samples: Samples | None = None
+    self_samples: SelfSamples | None = None
+    length: Length | None = None
 
 
 class When(Document):
@@ -54,7 +54,7 @@ class When(Document):
     method: str | None = None
     ratio: Ratio | None = None
     task: str | None = None
-    seed: int | None = None
+    seed: Seed | None = None
 
 
 class OverrideSettings(Document):
@@ -62,10 +62,10 @@ class OverrideSettings(Document):
 
     skip: bool = False
     dtype: Dtype | None = None
-    batch_size: PositiveInteger | None = None
+    batch_size: BatchSize | None = None
     device: str | None = None
     scope: Scope | None = None
-    limit: PositiveInteger | None = None
+    limit: Limit | None = None
     options: dict[str, Option] = Field(default_factory=dict)
     task_options: dict[str, Option] = Field(default_factory=dict)
     calibration: CalibrationEntry = CalibrationEntry()
@@ -88,13 +88,23 @@ class Recipe(Document):
     tasks: Annotated[tuple[TaskEntry, ...], Field(min_length=1)]
     methods: tuple[MethodEntry, ...] = ()
     ratios: tuple[Ratio, ...] = ()
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     calibration: CalibrationEntry = CalibrationEntry()
     scope: Scope = "language"
     dtype: Dtype = "float32"
     device: str = "cpu"
-    batch_size: PositiveInteger = 8
+    batch_size: BatchSize = 8
     overrides: tuple[Override, ...] = ()
+    _file: YamlFile | None = PrivateAttr(None)
+
+    def read_from(self, file: YamlFile) -> Self:
+        """The same, which knows where each part of it stands."""
+        self._file = file
+        return self
+
+    def where(self, *place: str | int) -> str:
+        """``FILE:LINE:COLUMN`` of a part, empty for a recipe that is no file."""
+        return self._file.where(place) if self._file else ""
 
     @model_validator(mode="after")
     def _methods_have_ratios(self) -> Self:

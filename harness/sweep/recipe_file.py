@@ -6,35 +6,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from harness.errors import UsageError, unknown
+from harness.errors import InputError
 from harness.records.document import Document
-from harness.support.yaml_lines import YamlFile, read_yaml
+from harness.support.yaml_lines import Place, YamlFile, read_yaml
 from harness.sweep.matrix import requests
-from harness.sweep.recipe import Recipe
+from harness.sweep.recipe import (
+    MethodEntry,
+    ModelEntry,
+    Recipe,
+    TaskEntry,
+)
+from harness.sweep.recipe_errors import schema_mistakes
+from harness.sweep.recipe_names import (
+    calibration_mistakes,
+    device_mistakes,
+    entry_mistakes,
+    override_mistakes,
+)
 
 __all__ = ["Recipe", "parse_recipe", "read_recipe", "requests"]
 
-_IN_YAML = {
-    "tuple_type": "should be a list, e.g. [one, two]",
-    "model_type": "should be a mapping, e.g. {name: one}",
-    "dict_type": "should be a mapping, e.g. {key: value}",
+D = TypeVar("D", bound=Document)
+
+NAMED: Mapping[str, type[ModelEntry | MethodEntry | TaskEntry]] = {
+    "models": ModelEntry,
+    "methods": MethodEntry,
+    "tasks": TaskEntry,
 }
-"""What people who write YAML call it, by pydantic's kind of error."""
-NAMED = ("models", "methods", "tasks")
 """Lists whose entries may be a bare name."""
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe; names in it are looked up only by ``requests``.
+    """Read and check a recipe; whether data can be had is for the plan to see.
 
     Raises:
-        UsageError: it is not a sound recipe; names the line and the fix.
+        UsageError: it is not a sound recipe; names the place of every mistake, and the fix.
         InfrastructureError: the file cannot be read.
     """
     return parse_recipe(read_yaml(path))
@@ -43,13 +56,49 @@ def read_recipe(path: Path) -> Recipe:
 def parse_recipe(file: YamlFile) -> Recipe:
     """The recipe in ``file``; raises as ``read_recipe`` does."""
     if not isinstance(file.value, Mapping):
-        raise UsageError(f"{file.path}:1: a recipe is a mapping; start with 'models:'")
+        raise InputError([f"{file.where(())}: a recipe is a mapping; start with 'models:'"])
+    value = {key: _entries(key, part) for key, part in file.value.items()}
+    mistakes: list[tuple[Place, str]] = []
+    recipe = None
     try:
-        return Recipe.model_validate(
-            {key: _entries(key, value) for key, value in file.value.items()}
-        )
+        recipe = _strictly(Recipe, value)
     except ValidationError as error:
-        raise _explained(file, error) from error
+        mistakes += schema_mistakes(error)
+    mistakes += _names(value)
+    if recipe:
+        mistakes += _relations(recipe)
+    if mistakes or recipe is None:
+        ordered = sorted(mistakes, key=lambda mistake: file.mark(mistake[0]))
+        raise InputError(f"{file.where(place)}: {_one_line(text)}" for place, text in ordered)
+    return recipe.read_from(file)
+
+
+def _strictly(document: type[D], value: Any) -> D:
+    # As JSON, which has lists for tuples: nothing else is another type's value in disguise.
+    return document.model_validate_json(json.dumps(value), strict=True)
+
+
+def _names(value: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    """What is wrong with entries that are sound by themselves, whatever the rest is."""
+    for key, document in NAMED.items():
+        entries = value.get(key)
+        for at, entry in enumerate(entries if isinstance(entries, list) else ()):
+            try:
+                sound = _strictly(document, entry)
+            except ValidationError:
+                continue
+            for place, text in entry_mistakes(key, sound):
+                yield (key, at, *place), text
+
+
+def _relations(recipe: Recipe) -> Iterator[tuple[Place, str]]:
+    """What is wrong with parts that are sound, but not together."""
+    yield from device_mistakes(recipe.device)
+    for place, text in calibration_mistakes(recipe.calibration):
+        yield ("calibration", *place), text
+    for at, override in enumerate(recipe.overrides):
+        for place, text in override_mistakes(recipe, override):
+            yield ("overrides", at, *place), text
 
 
 def _entries(key: str, value: Any) -> Any:
@@ -63,34 +112,5 @@ def _entry(key: str, text: str) -> dict[str, str]:
     return {"name": name, "data": data} if key == "tasks" and equals else {"name": text}
 
 
-def _explained(file: YamlFile, error: ValidationError) -> UsageError:
-    # A wrong key is the cause where a missing one is the consequence.
-    errors = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    first = errors[0]
-    place = first["loc"]
-    where = file.where(place)
-    if first["type"] == "extra_forbidden":
-        *around, name = place
-        owner = ".".join(part for part in around if isinstance(part, str)) or "the recipe"
-        hint = unknown(f"key of {owner}", str(name), _document_at(tuple(around)).model_fields)
-        return UsageError(f"{where}: {hint}")
-    name = ".".join(map(str, place)) or "recipe"
-    message = _IN_YAML.get(first["type"], first["msg"].removeprefix("Value error, "))
-    given = "" if isinstance(first["input"], Mapping) else f", got {first['input']!r}"
-    return UsageError(f"{where}: {name}: {message[:1].lower()}{message[1:]}{given}; correct it")
-
-
-def _document_at(place: tuple[str | int, ...]) -> type[Document]:
-    document: type[Document] = Recipe
-    for part in place:
-        if isinstance(part, str):
-            document = _document_in(document.model_fields[part].annotation) or document
-    return document
-
-
-def _document_in(annotation: Any) -> type[Document] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Document):
-        return annotation
-    return next(
-        (document for part in get_args(annotation) if (document := _document_in(part))), None
-    )
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -77,12 +77,12 @@ def cell_statuses(requests: Iterable[Request]) -> list[CellStatus]:
 
 
 def _cell_status(request: Request, resolver: Resolver) -> CellStatus:
-    spec = spec_of(request)
     folder = None
     try:
         folder = resolver.model(request.model).folder
         _, cell = plan_of(request, resolver)
     except AssetError as error:
-        return CellStatus(request, spec, missing=" ".join(str(error).split()), folder=folder)
+        missing = " ".join(str(error).split())
+        return CellStatus(request, spec_of(request), missing=missing, folder=folder)
     record = cell.done or store.find(request.output, cell.run_id)
-    return CellStatus(request, spec, cell, record, folder=folder)
+    return CellStatus(request, cell.spec, cell, record, folder=folder)

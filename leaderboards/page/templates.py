@@ -11,12 +11,12 @@ from markupsafe import Markup
 
 from harness.support.markdown import visible
 from leaderboards.breakdown import ABSENT, breakdowns
-from leaderboards.conditions import caveats, conditions, models
+from leaderboards.conditions import LEGEND, caveats, conditions, models
 from leaderboards.figures.figure import INK
 from leaderboards.numbers import percent, rounded
 from leaderboards.page.markup import link
 from leaderboards.page.view import asides, explanations, method_colours
-from leaderboards.tables import columns_of, ratio_spans
+from leaderboards.tables import columns_of, left_out, ratio_spans
 
 GLOBALS = {
     "ABSENT": ABSENT,
@@ -26,6 +26,8 @@ GLOBALS = {
     "columns_of": columns_of,
     "conditions": conditions,
     "explanations": explanations,
+    "left_out": left_out,
+    "legend": LEGEND,
     "method_colours": method_colours,
     "models": models,
     "ratio_spans": ratio_spans,

@@ -32,7 +32,7 @@ def test_the_folder_is_the_model_the_file_was_made_from(
     model = AutoModelForCausalLM.from_pretrained(asset.folder)
     assert (model.lm_head.weight is model.model.embed_tokens.weight) is tied
     torch.testing.assert_close(ids_and_logits(model)[1], ids_and_logits(original)[1])
-    assert asset.notes == ("converted from GGUF F32",)
+    assert (asset.notes, asset.precision) == (("converted from GGUF F32",), None)
 
 
 def test_quantised_weights_agree_with_the_loader_of_transformers(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_quantised_weights_agree_with_the_loader_of_transformers(tmp_path: Path)
     )
     torch.testing.assert_close(ids_and_logits(ours)[1], ids_and_logits(theirs)[1])
     assert ours.dtype == torch.float32
-    assert asset.notes == ("dequantised from GGUF Q8_0",)
+    assert (asset.notes, asset.precision) == (("dequantised from GGUF Q8_0",), "GGUF Q8_0")
 
 
 def test_the_tokenizer_agrees_with_that_of_transformers(tmp_path: Path) -> None:

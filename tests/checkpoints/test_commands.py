@@ -242,6 +242,15 @@ def test_a_seed_a_scope_and_a_limit_are_on_the_card(measured):
     assert f"base_model: {saved.origin.model.reference}" in card
 
 
+def test_a_card_says_that_the_weights_had_been_rounded_before(measured):
+    saved = read_saved_record(measured[0])
+    model = saved.origin.model.model_copy(update={"precision": "GGUF Q4_1"})
+    card = model_card(
+        saved.model_copy(update={"origin": saved.origin.model_copy(update={"model": model})})
+    )
+    assert "\n\nIts weights lie on the grid of GGUF Q4_1, " in card
+
+
 def test_the_record_in_the_folder_is_the_sealed_one(measured):
     folder, before = measured
     content = json.loads((folder / "record.json").read_text())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 from harness.records.record import (
     CompressionFacts,
     DataFacts,
@@ -103,7 +106,7 @@ def make_record(
             )
             for part, (amount, count) in parts.items()
         ),
-        samples=(Sample(id="0", values={"nll": 3.0}),),
+        samples=equal_samples(metric, value, n),
         batch_size=8,
         skipped=tuple(Skipped(id=f"s{i}", reason="no image") for i in range(skipped)),
     )
@@ -143,6 +146,17 @@ def make_record(
         peak_memory={"host": 1024},
         created=created,
     )
+
+
+@lru_cache
+def equal_samples(metric: str, value: float, n: int) -> tuple[Sample, ...]:
+    """Such that ``value`` is what they give: two of these differ for certain or not at all."""
+    values = {"correct": value}
+    if metric.startswith("perplexity_token"):
+        values = {"nll": math.log(value), "tokens": 2047.0}
+    elif metric.startswith("perplexity"):
+        values = {f"{metric}.loglikelihood": -math.log(value), f"{metric}.weight": 1.0}
+    return tuple(Sample(id=str(i), values=values) for i in range(n))
 
 
 def dense(value: float = 14.6, **changes: object) -> RunRecord:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+import statistics
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.records.results import Sample
 from harness.records.spec import CalibrationSpec
 from harness.records.store import Problem
 from leaderboards import jsonboard, markdown
@@ -31,7 +34,7 @@ def test_rows_follow_the_fixed_order_then_the_alphabet():
     labels = ["zeta", "latentllm", "alpha", "asvd-rootcov [block-identity]", "asvd-rootcov"]
     labels += ["asvd-cov", "asvd-l2", "asvd-l1", "asvd-hessian", "svd"]
     table = only_table(
-        [make_record(i, label=label, method=label) for i, label in enumerate(labels)]
+        [make_record(i, label=label, method=label) for i, label in enumerate(labels, start=1)]
     )
     assert [row.label for row in table.rows] == [
         "svd",
@@ -68,9 +71,73 @@ def test_best_and_better_than_dense_follow_the_direction(higher, best, starred):
     assert {label for (label, _, _), cell in found.items() if cell.better_than_dense} == {starred}
 
 
-def test_all_of_a_tie_are_best():
+def test_all_of_a_tie_are_tied_and_none_is_best():
     found = cells(only_table([make_record(method=m) for m in ("svd", "latentllm")]))
-    assert all(cell.best for cell in found.values())
+    assert [(cell.best, cell.tied) for cell in found.values()] == [(False, True)] * 2
+
+
+def test_a_value_alone_in_its_column_is_neither_best_nor_tied():
+    (cell,) = cells(only_table([make_record()])).values()
+    assert (cell.best, cell.tied) == (False, False)
+
+
+def with_losses(record, losses):
+    """``record`` with these window losses, and the perplexity that they give."""
+    samples = tuple(
+        Sample(id=str(i), values={"nll": loss, "tokens": 2047.0}) for i, loss in enumerate(losses)
+    )
+    value = math.exp(statistics.fmean(losses))
+    metric = record.result.metrics[0].model_copy(update={"value": value, "n": len(losses)})
+    result = record.result.model_copy(update={"metrics": (metric,), "samples": samples})
+    return record.model_copy(update={"result": result})
+
+
+@pytest.mark.parametrize(("shift", "supported"), [(0.0001, False), (-0.05, True)])
+def test_a_mark_needs_a_difference_that_the_windows_support(shift, supported):
+    noise = [0.01 * (-1) ** i for i in range(24)]
+    hard = [2.0 + 0.1 * i for i in range(24)]
+    shifted = [loss + wave + shift for loss, wave in zip(hard, noise, strict=True)]
+    records = [with_losses(dense(), hard), with_losses(make_record(method="svd"), hard)]
+    found = cells(only_table([*records, with_losses(make_record(), shifted)]))
+    ours = found["latentllm", 0.3, "wikitext2"]
+    assert (ours.best, ours.tied, ours.better_than_dense) == (supported, not supported, supported)
+
+
+def test_seeds_that_contradict_each_other_make_a_tie():
+    def drawn(method, value, seed):
+        spec = CalibrationSpec(text="c4", samples=64, length=2048, seed=seed)
+        return make_record(value, method=method, calibration=spec)
+
+    steady = [drawn("svd", value, seed) for seed, value in enumerate((20.0, 20.01, 20.02))]
+    clear = [drawn("latentllm", value, seed) for seed, value in enumerate((10.0, 10.01, 10.02))]
+    mixed = [drawn("latentllm", value, seed) for seed, value in enumerate((10.0, 20.0, 29.0))]
+    at = ("latentllm", 0.3, "wikitext2")
+    assert cells(only_table([*steady, *clear]))[at].best
+    assert cells(only_table([*steady, *mixed]))[at].tied
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"value": 1.0}, "perplexity_token@2048 is not the mean of its 141 samples"),
+        ({"n": 140}, "perplexity_token@2048 is not the mean of its 141 samples"),
+    ],
+)
+def test_a_value_that_is_not_its_samples_never_ranks(change, reason):
+    record = make_record(124.0)
+    metric = record.result.metrics[0].model_copy(update=change)
+    result = record.result.model_copy(update={"metrics": (metric,)})
+    ranked = board([record.model_copy(update={"result": result}), dense()])
+    (apart,) = ranked.unranked
+    assert (apart.cause, apart.reason) == ("not what its samples give", reason)
+    assert [table.rows for table in ranked.tables] == [()]
+
+
+def test_a_result_without_samples_never_ranks():
+    record = make_record()
+    result = record.result.model_copy(update={"samples": ()})
+    (apart,) = board([record.model_copy(update={"result": result})]).unranked
+    assert apart.reason == "the samples hold no values of perplexity_token@2048"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +193,6 @@ def test_disagreeing_dense_runs_are_all_shown_and_all_must_be_beaten():
 def test_different_conditions_never_share_a_table(other):
     tables = board([make_record(1.0), make_record(2.0, method="svd", **other)]).tables
     assert [len(table.rows) for table in tables] == [1, 1]
-    assert all(cell.best for table in tables for cell in cells(table).values())
 
 
 def test_one_task_on_other_data_does_not_split_the_rest():

@@ -21,7 +21,7 @@ def test_each_value_is_a_row_with_its_conditions():
     (row,) = (row for row in found if row["task"] == "ptb" and row["method"] == "latentllm")
     assert float(row["value"]) == 24.4
     assert {key: row[key] for key in ("kind", "ratio", "n", "published", "best", "dtype")} == {
-        "kind": "run", "ratio": "0.2", "n": "141", "published": "24.3", "best": "true",
+        "kind": "run", "ratio": "0.2", "n": "141", "published": "24.3", "best": "false",
         "dtype": "float32",
     }  # fmt: skip
     assert '"samples": 64' in row["calibration"]

@@ -17,7 +17,7 @@ COMMANDS = re.compile(r"\\(?:text[a-z]+|[{}$&#%_])")
 def test_the_table_reads_like_the_papers():
     text = latex.render(board(paper_board()))
     assert r"Compression & \multicolumn{1}{c}{10\%} & \multicolumn{2}{c}{20\%} \\" in text
-    assert r"latentllm & \textbf{{*}14.5} (14.5) & \textbf{15.8} (15.8) & \textbf{24.4}" in text
+    assert r"latentllm & \textbf{{*}14.5} (14.5) & \textbf{15.8} (15.8) & 24.4" in text
     assert r"asvd-rootcov {[}block-identity] & 15.1 &  &  \\" in text
     assert r"failed: out of memory \textbar{} a \textless{}b\textgreater{}" in text
 

@@ -74,7 +74,11 @@ def test_ratios_are_percentages(ratio, text):
 
 
 def test_marks_combine():
-    text = markdown.render(board([dense(14.6), make_record(14.0, ratio=0.1)]))
+    text = markdown.render(
+        board(
+            [dense(14.6), make_record(15.0, method="svd", ratio=0.1), make_record(14.0, ratio=0.1)]
+        )
+    )
     assert r"| **\*14.0** (paper 14.5) |" in text
     html = PARSER.render(text)
     assert "<strong>*14.0</strong> (paper 14.5)" in html
@@ -102,12 +106,11 @@ def test_json_holds_slices_with_all_that_belongs_to_them():
     (row,) = (row for row in language["rows"] if row["label"] == "latentllm")
     found = {part["slice"]: part for part in row["cells"][0]["slices"]}
     assert list(found) == ["NAT", "SOC", "LAN", "TXT", "IMG", "NO", "G1-6", "G7-12"]
-    image = {key: found["IMG"][key] for key in ("n", "stderr", "published", "best", "metric")}
+    image = {key: found["IMG"][key] for key in ("n", "stderr", "published", "metric")}
     assert image == {
         "n": 2017,
         "stderr": 0.0075,
         "published": 0.652,
-        "best": True,
         "metric": row["cells"][0]["metric"],
     }
     assert found["IMG"]["interval"] == pytest.approx([0.4875, 0.825])
@@ -185,3 +188,11 @@ def test_ten_thousand_records_render():
     assert len(result.tables) == 20
     assert markdown.render(result).count("\n| ") > 10_000
     assert len(json.loads(jsonboard.render(result))["tables"]) == 20
+
+
+def test_a_model_that_was_rounded_before_says_what_that_means():
+    record = make_record()
+    model = record.model.model_copy(update={"precision": "GGUF Q4_1"})
+    text = markdown.render(board([record.model_copy(update={"model": model})]))
+    assert "weights lie on the grid of GGUF Q4" in text
+    assert "costs less than it would on the weights as trained" in text

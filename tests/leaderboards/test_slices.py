@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.records.results import Sample
 from harness.records.spec import CalibrationSpec
 from leaderboards.board import board
 from tests.helpers.board_records import COUNTS, LETTER, PROMPTS, answers
@@ -27,8 +28,6 @@ def test_accuracies_of_different_conditions_never_share_a_table(other):
     tables = board(records).tables
     assert [len(table.rows) for table in tables] == [1, 1]
     assert len({table.conditions for table in tables}) == 2
-    marks = [part.best for t in tables for cell in cells(t).values() for part in cell.slices]
-    assert marks == [True, True]
 
 
 def test_a_scope_is_part_of_the_label_and_goes_with_the_same_dense_reference():
@@ -50,29 +49,61 @@ def test_methods_of_a_scope_keep_their_order():
     assert [row.label for row in table.rows] == [f"{label} (vision)" for label in labels[::-1]]
 
 
-def test_slices_are_ranked_among_themselves():
+def in_slices(method: str, **rights: int):
+    """A record of twenty questions a slice, with ``rights`` of them answered right."""
+    samples = tuple(
+        Sample(id=f"{part}{i}", values={"correct": float(i < right)}, slices=(part,))
+        for part, right in rights.items()
+        for i in range(20)
+    )
+    shares = {part: right / 20 for part, right in rights.items()}
+    whole = sum(shares.values()) / len(shares)
+    record = answers(
+        whole, method=method, slices=shares, counts=dict.fromkeys(rights, 20), n=len(samples)
+    )
+    result = record.result.model_copy(update={"samples": samples})
+    return record.model_copy(update={"result": result})
+
+
+def test_slices_are_ranked_among_themselves_as_far_as_their_samples_tell():
     records = [
-        answers(0.5, method="dense", slices={"NAT": 0.6, "SOC": 0.4}),
-        answers(0.6, method="svd", slices={"NAT": 0.5, "SOC": 0.4, "LAN": 0.1}),
-        answers(0.4, slices={"NAT": 0.7}),
-        answers(0.3, method="asvd-cov", ratio=0.1, slices={"NAT": 0.2}),
+        in_slices("dense", NAT=12, SOC=8),
+        in_slices("svd", NAT=4, SOC=9),
+        in_slices("latentllm", NAT=20, SOC=8),
     ]
-    found = cells(only_table(records))
     marks = {
-        (label, part.slice): (part.best, part.better_than_dense)
-        for (label, _, _), cell in found.items()
-        for part in (cell, *cell.slices)
+        (label, part.slice): (part.best, part.tied, part.better_than_dense)
+        for (label, _, _), cell in cells(only_table(records)).items()
+        for part in cell.slices
     }
     assert marks == {
-        ("svd", None): (True, True),
-        ("svd", "NAT"): (False, False),
-        ("svd", "SOC"): (True, False),
-        ("svd", "LAN"): (True, False),
-        ("latentllm", None): (False, False),
-        ("latentllm", "NAT"): (True, True),
-        ("asvd-cov", None): (True, False),
-        ("asvd-cov", "NAT"): (True, False),
+        ("svd", "NAT"): (False, False, False),
+        ("svd", "SOC"): (False, True, False),
+        ("latentllm", "NAT"): (True, False, True),
+        ("latentllm", "SOC"): (False, True, False),
     }
+
+
+def test_a_slice_that_its_samples_contradict_keeps_a_record_from_ranking():
+    record = in_slices("latentllm", NAT=20, SOC=8)
+    whole, nat, soc = record.result.metrics
+    forged = record.result.model_copy(
+        update={"metrics": (whole, nat, soc.model_copy(update={"value": 0.9}))}
+    )
+    (apart,) = board([record.model_copy(update={"result": forged})]).unranked
+    assert apart.cause == "not what its samples give"
+
+
+def test_slices_without_samples_of_their_own_carry_no_marks():
+    records = [
+        answers(0.5, method="dense", slices={"NAT": 0.6}),
+        answers(0.6, method="svd", slices={"NAT": 0.5}),
+        answers(0.4, slices={"NAT": 0.7}),
+    ]
+    found = cells(only_table(records))
+    assert found["svd", 0.3, "scienceqa"].best
+    parts = [part for cell in found.values() for part in cell.slices]
+    assert not any(part.best or part.tied or part.better_than_dense for part in parts)
 
 
 def test_slices_of_another_metric_stay_out():

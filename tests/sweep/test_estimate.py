@@ -16,7 +16,7 @@ from harness.layers.macs import macs_per_token
 from harness.records.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
 from harness.statistics.collect import collect
 from harness.support.progress import silent
-from harness.sweep.estimate import estimate, expected_seconds, subject_in
+from harness.sweep.estimate import durations, estimate, kind, subject_in
 from tests.helpers import tiny_models, tiny_vision_models
 from tests.helpers.board_records import make_record
 
@@ -189,9 +189,9 @@ def test_times_are_of_finished_cells_of_the_same_kind_or_unknown():
         for seconds in (2.0, 4.0)
     ]
     failed = record.model_copy(update={"status": "failed", "timings": {"load": 900.0}})
-    assert expected_seconds(record.spec, []) is None
-    assert expected_seconds(record.spec, [failed]) is None
-    assert expected_seconds(record.spec, [*done, failed]) == 4.0
+    assert durations([]) == {}
+    assert durations([failed]) == {}
+    assert durations([*done, failed]) == {kind(record.spec): 4.0}
     for changes in ({"model": "another"}, {"dtype": "float64"}):
         other = record.spec.model_copy(update=changes)
-        assert expected_seconds(other, done) is None
+        assert kind(other) not in durations(done)

@@ -41,7 +41,7 @@ def test_each_model_text_and_task_is_looked_up_once_for_all_cells(small_recipe, 
     cells = requests(read_recipe(small_recipe("[0.1, 0.3, 0.5]", MORE)), tmp_path / "results")
     entries = cell_statuses(cells)
     assert len(entries) == 7
-    assert counted == {"resolve_model": 1, "resolve_calibration": 2, "prepared_task": 1}
+    assert counted == {"resolve_model": 1, "resolve_calibration": 1, "prepared_task": 1}
     for entry, request in zip(entries, cells, strict=True):
         assert entry.cell.run_id == plan_of(request)[1].run_id
         assert entry.spec == entry.cell.spec

@@ -1,0 +1,89 @@
+"""Standard streams that keep no command from its work and change no exit code.
+
+They may be closed, full, or of an encoding that lacks a character of what is written.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
+
+
+class SafeStream:
+    """Writes to ``stream`` until that fails, and keeps why it did.
+
+    A pipe whose reader has gone still raises: there is nobody to go on for.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.failure: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """See ``io.TextIOBase``."""
+        if self.failure is None:
+            try:
+                return self.stream.write(text)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                self.failure = error
+        return len(text)
+
+    def flush(self) -> None:
+        """See ``io.IOBase``."""
+        if self.failure is None:
+            try:
+                self.stream.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                self.failure = error
+
+    def drop(self) -> None:
+        """Lead what is still buffered nowhere: Python would end with an exit code of its own."""
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+
+@contextmanager
+def safe_streams() -> Iterator[SafeStream]:
+    """Standard output, which like standard error is safe to write to for a while."""
+    _open_closed()
+    before = sys.stdout, sys.stderr
+    streams = output, errors = SafeStream(before[0]), SafeStream(before[1])
+    for stream in before:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = cast("TextIO", output), cast("TextIO", errors)
+    try:
+        yield output
+    finally:
+        sys.stdout, sys.stderr = before
+        for stream in streams:
+            try:
+                stream.flush()
+            except BrokenPipeError as error:
+                stream.failure = error
+            if stream.failure:
+                stream.drop()
+
+
+def _open_closed() -> None:
+    """Open what is closed: the next file would take its place and be written to."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
