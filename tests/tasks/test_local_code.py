@@ -118,16 +118,73 @@ def test_a_prompt_that_cannot_be_made_names_document_and_line(
         prepare()
 
 
-def test_a_file_read_only_while_it_scores_is_refused(
+LATE = """
+from pathlib import Path
+
+PLACE = Path(__file__).with_name("late.txt")
+
+
+def score(doc, results):
+    if CONDITION:
+        PLACE.read_text()
+    return {"acc": 1.0}
+"""
+
+
+def test_a_file_read_while_it_scores_counts(prepare: Prepare, folder: Path, subject) -> None:
+    (folder / "late.txt").write_text("x")
+    (folder / "own.py").write_text(OWN + LATE.replace("CONDITION", "True"))
+    before = prepare()
+    assert "late.txt" in before.data.code
+    before.evaluate(subject("opt"), Conditions())
+    (folder / "late.txt").write_text("y")
+    assert prepare().data.fingerprint != before.data.fingerprint
+
+
+def test_a_file_read_for_some_answers_only_is_refused(
     prepare: Prepare, folder: Path, subject
 ) -> None:
-    late = "def score(doc, results):\n    open(WORDS_PATH).read()\n"
-    own = OWN.replace("def score(doc, results):\n", late)
     (folder / "late.txt").write_text("x")
-    (folder / "own.py").write_text(own + f"\nWORDS_PATH = {str(folder / 'late.txt')!r}\n")
+    (folder / "own.py").write_text(OWN + LATE.replace("CONDITION", "doc['answer']"))
     prepared = prepare()
     with pytest.raises(UsageError, match=r"late\.txt while it runs.*when it is imported"):
         prepared.evaluate(subject("opt"), Conditions())
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        "open(HERE / 'own.data').read()",
+        "(HERE / 'own.data').read_bytes()",
+        "os.open(HERE / 'own.data', os.O_RDONLY)",
+        "__import__('sqlite3').connect(HERE / 'own.data')",
+        "runpy.run_path(str(HERE / 'own.data'))",
+        "exec(open(HERE / 'own.data').read())",
+        "__import__('numpy').fromfile(HERE / 'own.data', dtype='u1')",
+    ],
+)
+def test_however_a_file_is_read_it_counts(prepare: Prepare, folder: Path, read: str) -> None:
+    (folder / "own.data").write_text("")
+    head = "import os, runpy\nfrom pathlib import Path\n\nHERE = Path(__file__).parent\n"
+    (folder / "own.py").write_text(f"{head}{read}\n{OWN}")
+    assert "own.data" in prepare().data.code
+
+
+def test_data_that_datasets_keeps_count_alike_each_time(prepare: Prepare, folder: Path) -> None:
+    """They are opened the first time only; the documents count."""
+    load = (
+        "import datasets\n\n\ndef load(**_):\n    return datasets.load_dataset('json', "
+        f"data_files={{'test': {str(folder / 'other.jsonl')!r}}})\n"
+    )
+    (folder / "other.jsonl").write_text((folder / "rows.jsonl").read_text())
+    (folder / "own.py").write_text(OWN + load)
+    text = (folder / "my.yaml").read_text()
+    kept = [line for line in text.splitlines() if not line.startswith("dataset_")]
+    (folder / "my.yaml").write_text("\n".join(["custom_dataset: !function own.load", *kept]))
+    before = prepare()
+    assert before.data == prepare().data
+    (folder / "other.jsonl").write_text((folder / "rows.jsonl").read_text().replace("red", "tan"))
+    assert before.data.fingerprint != prepare().data.fingerprint
 
 
 def test_modules_of_others_are_left_alone(prepare: Prepare) -> None:
