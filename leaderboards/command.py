@@ -8,11 +8,17 @@ import gc
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.plugin import Command, UsageError
 from harness.support.files import write_failures_explained, write_files
 
+if TYPE_CHECKING:
+    from leaderboards.tables import Board
+
 MARKDOWN = "leaderboard.md"
+STANDARD = ("md", "json")
+"""Formats of the files that are written unless others are asked for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         nargs="+",
         choices=FORMATS,
-        default=["md", "json"],
+        default=argparse.SUPPRESS,
         metavar="FORMAT",
-        help=f"any of {', '.join(FORMATS)}",
+        help=f"files to write: any of {', '.join(FORMATS)} (default {' '.join(STANDARD)})",
     )
     parser.add_argument(
         "--check",
@@ -37,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Write the files of each format, or compare them; print the markdown, or what was written."""
+    """Write the files of each format, or compare them, and print the board.
+
+    A terminal shows it in columns; what is no terminal, or asked for markdown, gets markdown.
+    """
     from harness.records import store  # noqa: PLC0415
     from leaderboards.board import board  # noqa: PLC0415
     from leaderboards.formats import rendered  # noqa: PLC0415
@@ -46,14 +55,30 @@ def execute(arguments: argparse.Namespace) -> int:
         ranked = board(store.scan(arguments.results, layers=False))
     if not ranked.tables and not ranked.unranked:
         raise UsageError(f"{arguments.results} holds no records; 'harness run' writes them")
-    files = dict(rendered(ranked, arguments.format))
+    asked = vars(arguments).get("format")
+    files = dict(rendered(ranked, asked or STANDARD))
     if arguments.check:
         return _check(arguments.output, files)
     with write_failures_explained():
         write_files({arguments.output / name: content for name, content in files.items()})
-    paths = "".join(f"{arguments.output / name}\n" for name in files)
-    sys.stdout.write(files[MARKDOWN].decode() if MARKDOWN in files else paths)
+    paths = [str(arguments.output / name) for name in files]
+    if asked is None and sys.stdout.isatty():
+        _show(ranked)
+        sys.stderr.write(f"written: {' '.join(paths)}\n")
+    elif MARKDOWN in files:
+        sys.stdout.write(files[MARKDOWN].decode())
+    else:
+        sys.stdout.write("".join(f"{path}\n" for path in paths))
     return 0
+
+
+def _show(ranked: Board) -> None:
+    from harness.support.tables import print_grid  # noqa: PLC0415
+    from leaderboards.terminal import closing, grids  # noqa: PLC0415
+
+    for grid in grids(ranked):
+        print_grid(grid)
+    sys.stdout.write("".join(f"{line}\n" for line in closing(ranked)))
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from harness.assets.pins import C4_EXCERPT, SMOLLM2_135M, WIKI_EXCERPT
 DEFAULT_MODEL = "smollm2-135m"
 
 MODELS = {DEFAULT_MODEL: SMOLLM2_135M}
+DESCRIPTIONS = {DEFAULT_MODEL: "SmolLM2-135M-Instruct, dequantised from 4 bits (GGUF Q4_1)"}
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,12 @@ class Excerpt:
     wheel_file: str
     tagged: bool
     """Documents stand between ``<doc ...>`` and ``</doc>``; otherwise one on each line."""
+    described: str
+
+    @property
+    def source(self) -> str:
+        """The file inside a wheel."""
+        return self.wheel_file
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,27 @@ class HubText:
     files: Mapping[Purpose, str] | None = None
     revision: str | None = None
 
+    @property
+    def described(self) -> str:
+        """Which splits serve what."""
+        splits = ", ".join(f"{split} for {purpose}" for purpose, split in self.splits.items())
+        return f"{self.config}: {splits}" if self.config else splits
+
+    @property
+    def source(self) -> str:
+        """The repository."""
+        return f"{self.repository}@{self.revision}" if self.revision else self.repository
+
 
 TEXTS: dict[str, Excerpt | HubText] = {
-    "wiki-excerpt": Excerpt(WIKI_EXCERPT, tagged=True),
-    "c4-excerpt": Excerpt(C4_EXCERPT, tagged=False),
+    "wiki-excerpt": Excerpt(
+        WIKI_EXCERPT, tagged=True, described="Wikipedia, one part for each purpose; needs no hub"
+    ),
+    "c4-excerpt": Excerpt(
+        C4_EXCERPT,
+        tagged=False,
+        described="web text, one part for each purpose; needs no hub",
+    ),
     "wikitext2": HubText(
         "Salesforce/wikitext",
         splits={"calibration": "train", "evaluation": "test"},

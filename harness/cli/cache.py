@@ -12,8 +12,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.table import Table
-
 from harness.assets.cache import cache_root
 from harness.assets.inventory import (
     KINDS,
@@ -24,9 +22,10 @@ from harness.assets.inventory import (
     inventory,
     verified,
 )
-from harness.cli.display import console, tracker
 from harness.cli.options import add_action, in_units
+from harness.cli.progress import ShownProgress
 from harness.errors import InfrastructureError, UsageError
+from harness.support.tables import Grid, print_grid
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,28 +63,23 @@ def _list(arguments: argparse.Namespace) -> int:
         }
         sys.stdout.write(json.dumps(listed, indent=1, ensure_ascii=False) + "\n")
         return 0
-    output = console(200)
     if entries:
-        output.print(_table(entries))
+        print_grid(_grid(entries))
     kinds = Counter(entry.kind for entry in entries)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
     total = in_units(sum(entry.size for entry in entries))
-    output.print(f"{cache_root()} holds {counts}: {total}")
+    sys.stdout.write(f"{cache_root()} holds {counts}: {total}\n")
     for name, path in _elsewhere().items():
-        output.print(f"not managed here: {name} in {path}")
+        sys.stdout.write(f"not managed here: {name} in {path}\n")
     return 0
 
 
-def _table(entries: Sequence[CacheEntry]) -> Table:
-    table = Table("kind", "key", "made from", "size", "made", "state")
-    table.columns[3].justify = "right"
-    for column in table.columns:
-        column.overflow = "fold"
-    for entry in entries:
-        table.add_row(
-            entry.kind, entry.key, entry.source, in_units(entry.size), entry.made, entry.state
-        )
-    return table
+def _grid(entries: Sequence[CacheEntry]) -> Grid:
+    rows = [
+        (entry.kind, entry.key, entry.source, in_units(entry.size), entry.made, entry.state)
+        for entry in entries
+    ]
+    return Grid(("kind", "key", "made from", "size", "made", "state"), rows, numbers=("size",))
 
 
 def _remove(arguments: argparse.Namespace) -> int:
@@ -118,7 +112,9 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 def _verify(_: argparse.Namespace) -> int:
     entries = inventory()
-    checked = [verified(entry) for entry in tracker()(entries, "verifying", len(entries))]
+    checked = [
+        verified(entry) for entry in ShownProgress().track(entries, "verifying", len(entries))
+    ]
     damaged = [entry for entry in checked if entry.remade]
     for entry in damaged:
         what = f" ({entry.source})" if entry.source else ""

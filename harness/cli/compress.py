@@ -102,7 +102,7 @@ def _compress_and_save(
     from harness.api import compress  # noqa: PLC0415
     from harness.checkpoints.atomic_folder import require_space  # noqa: PLC0415
     from harness.checkpoints.save import save  # noqa: PLC0415
-    from harness.cli.display import tracker  # noqa: PLC0415
+    from harness.cli.progress import ShownProgress  # noqa: PLC0415
     from harness.compression.block_checkpoints import block_checkpoints_beside  # noqa: PLC0415
     from harness.support.failures import failures_explained  # noqa: PLC0415
 
@@ -121,7 +121,7 @@ def _compress_and_save(
                 batch_size=arguments.batch_size,
                 cache=arguments.cache,
                 block_checkpoints=checkpoints,
-                track=tracker(),
+                track=ShownProgress().track,
                 **options,
             )
         save(compressed, target, force=arguments.force)

@@ -11,15 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import JustifyMethod
-from rich.table import Table
-
-from harness.cli.display import console
 from harness.cli.show import load
 from harness.errors import UsageError
 from harness.records import store
 from harness.records.record import RunRecord
 from harness.support.markdown import escape, markdown_table
+from harness.support.tables import Grid, print_grid
 
 if TYPE_CHECKING:
     from harness.records.diff import Difference, FolderDifference
@@ -77,9 +74,12 @@ def execute(arguments: argparse.Namespace) -> int:
     elif arguments.markdown:
         sys.stdout.write("\n".join(map(_markdown, _sections(comparison))))
     else:
-        output = console(160)
         for part in _sections(comparison):
-            output.print(part if isinstance(part, str) else _table(part))
+            if isinstance(part, str):
+                sys.stdout.write(f"{part}\n")
+            else:
+                numbers = part.headings[part.texts :]
+                print_grid(Grid(part.headings, part.rows, part.title, numbers))
     return 0
 
 
@@ -106,16 +106,6 @@ def _sections(comparison: FolderDifference) -> Iterator[Section | str]:
             yield Section(f"why {pair.b.title} may differ", CAUSES, own)
     if any(pair.changes and not pair.causes for pair in comparison.pairs):
         yield CHANCE
-
-
-def _table(section: Section) -> Table:
-    table = Table(title=section.title)
-    for at, heading in enumerate(section.headings):
-        justify: JustifyMethod = "left" if at < section.texts else "right"
-        table.add_column(heading, justify=justify, overflow="fold")
-    for row in section.rows:
-        table.add_row(*row)
-    return table
 
 
 def _markdown(part: Section | str) -> str:

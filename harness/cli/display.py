@@ -1,53 +1,20 @@
-"""What a person sees: progress bars while it works, a table at the end."""
+"""What a person sees of records at the end of a run."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from logging import ERROR, getLogger
-from typing import TypeVar
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
 from harness.records.record import RunRecord
 from harness.records.spec import DENSE
-from harness.support.progress import Tracker, silent
-
-T = TypeVar("T")
+from harness.support.tables import Grid
 
 COLUMNS = (
     "method", "task", "metric", "value", "± s.e.", "ratio asked", "layers", "model", "parameters",
     "MB", "seconds", "peak MB",
 )  # fmt: skip
-ESSENTIAL = ("method", "task", "metric", "value", "± s.e.", "ratio asked", "layers")
-
-
-class _Console(Console):
-    """Leaves it to ``main`` what becomes of a pipe whose reader has gone."""
-
-    def on_broken_pipe(self) -> None:
-        """Instead of exit code 1, which would read as a gate's verdict."""
-        raise BrokenPipeError
-
-
-def console(width: int) -> Console:
-    """Standard output, as wide as the terminal or ``width``; brackets are no markup."""
-    width_if_piped = None if sys.stdout.isatty() else width
-    return _Console(width=width_if_piped, markup=False, emoji=False, highlight=False)
-
-
-def tracker() -> Tracker:
-    """Progress bars on standard error when it is a terminal, else nothing."""
-    return _bars if sys.stderr.isatty() else silent
+NUMBERS = COLUMNS[3:]
 
 
 def quiet_libraries() -> None:
@@ -61,33 +28,11 @@ def quiet_libraries() -> None:
         disable_progress_bars()
 
 
-def _bars(items: Iterable[T], description: str, total: int) -> Iterator[T]:
-    with Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
-        yield from progress.track(items, total=total, description=description)
-
-
-def result_table(records: Sequence[RunRecord], width: int) -> Table:
-    """One row a record; the full story needs 150 characters of ``width``."""
-    rows = [_row(record) for record in records]
-    table = Table(title=f"{records[0].spec.model}, {records[0].spec.dtype}" if records else None)
-    headings = [heading for heading in COLUMNS if width >= 150 or heading in ESSENTIAL]
-    for heading in headings:
-        number = heading not in ("method", "task", "metric")
-        table.add_column(
-            heading, justify="right" if number else "left", no_wrap=number, overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(row[heading] for heading in headings))
-    return table
+def result_grid(records: Sequence[RunRecord]) -> Grid:
+    """One row a record."""
+    rows = [[row[heading] for heading in COLUMNS] for row in map(_row, records)]
+    title = f"{records[0].spec.model}, {records[0].spec.dtype}" if records else ""
+    return Grid(COLUMNS, rows, title, NUMBERS)
 
 
 def _row(record: RunRecord) -> dict[str, str]:

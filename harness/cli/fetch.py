@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
 from harness.assets.aliases import DEFAULT_MODEL
 from harness.calibration.presets import DEFAULT_TASKS
-from harness.cli.display import console, quiet_libraries
+from harness.cli.display import quiet_libraries
 from harness.cli.options import in_units, split_task
 from harness.errors import AssetError, UsageError
 from harness.support.offline import is_offline
+from harness.support.tables import Grid, print_grid
 
 if TYPE_CHECKING:
     from harness.experiments.prefetch import PrefetchResult
@@ -56,16 +55,15 @@ def execute(arguments: argparse.Namespace) -> int:
 
     wanted = required_assets(requested(arguments))
     quiet_libraries()
-    progress = Console(stderr=True, markup=False, emoji=False, highlight=False)
     results: list[PrefetchResult] = []
     for number, asset in enumerate(wanted, start=1):
         # A line and no bar: the libraries show bars of their own while they download.
-        progress.print(f"[{number}/{len(wanted)}] {asset.kind} {asset.name}", soft_wrap=True)
+        sys.stderr.write(f"[{number}/{len(wanted)}] {asset.kind} {asset.name}\n")
         results.append(prefetch(asset))
     _print(results)
     _require_all(results)
     if all(result.state == "there already" for result in results):
-        progress.print("nothing to fetch: all of it is here already")
+        sys.stderr.write("nothing to fetch: all of it is here already\n")
     return 0
 
 
@@ -108,15 +106,12 @@ def _request_of_run(given: dict[str, Any]) -> Request:
 
 
 def _print(results: Sequence[PrefetchResult]) -> None:
-    table = Table("what", "asset", "size", "state")
-    table.columns[2].justify = "right"
+    rows = []
     for result in results:
         size = "" if result.size is None else in_units(result.size)
         why = f": {' '.join(str(result.error).split())}" if result.error else ""
-        table.add_row(result.asset.kind, result.asset.name, size, result.state + why)
-    for column in table.columns:
-        column.overflow = "fold"
-    console(160).print(table)
+        rows.append((result.asset.kind, result.asset.name, size, result.state + why))
+    print_grid(Grid(("what", "asset", "size", "state"), rows, numbers=("size",)))
 
 
 def _require_all(results: Sequence[PrefetchResult]) -> None:

@@ -9,18 +9,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from harness.cli.display import console
 from harness.cli.gate_candidate import candidate_records
 from harness.cli.options import Actions, AtLeast, add_action, add_offline
 from harness.errors import UsageError
 from harness.support.files import cannot_write, write_failures_explained, write_file, write_files
+from harness.support.tables import Grid, print_grid
 
 if TYPE_CHECKING:
     from harness.gate.baseline import Baseline
     from harness.gate.verdict import Verdict
 
+CALIBRATED = ("cell", "metric", "value", "n", "draws", "spread", "fails above", "finds")
 SEEDS = 8
 WIDE = 3
 """A threshold of so many times the minimum effect is worth a word."""
@@ -117,20 +116,20 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--minimum-effect must be above 0, got {arguments.minimum_effect:g}")
     baseline = calibrated(candidate_records(arguments), arguments.minimum_effect)
     _write_baseline(baseline, arguments.baseline)
-    table = Table("cell", "metric", "value", "n", "draws", "spread", "fails above", "finds")
-    for cell in baseline.cells:
-        spread = "" if cell.spread is None else f"{cell.spread:.2%}"
-        table.add_row(
+    rows = [
+        (
             cell.title,
             cell.metric,
             f"{cell.value:.6g}",
             str(len(cell.values)),
             str(cell.draws),
-            spread,
+            "" if cell.spread is None else f"{cell.spread:.2%}",
             f"{cell.minimum:.2%}",
             "" if cell.detectable is None else f"{cell.detectable:.2%}",
         )
-    console(200).print(table)
+        for cell in baseline.cells
+    ]
+    print_grid(Grid(CALIBRATED, rows, numbers=CALIBRATED[2:]))
     if wide := [cell for cell in baseline.cells if cell.minimum > WIDE * arguments.minimum_effect]:
         sys.stderr.write(
             f"{len(wide)} cells fail only above {max(cell.minimum for cell in wide):.1%} at most, "
@@ -142,10 +141,12 @@ def _calibrate(arguments: argparse.Namespace) -> int:
 def _report(verdict: Verdict, arguments: argparse.Namespace) -> None:
     from harness.gate import reports  # noqa: PLC0415
 
-    table = Table(*reports.HEAD, title=f"Regression gate: {verdict.summary()}")
-    for cell in verdict.cells:
-        table.add_row(cell.title, *reports.numbers(cell), f"{cell.outcome}: {cell.reason}")
-    console(200).print(table)
+    rows = [
+        (cell.title, *reports.numbers(cell), f"{cell.outcome}: {cell.reason}")
+        for cell in verdict.cells
+    ]
+    title = f"Regression gate: {verdict.summary()}"
+    print_grid(Grid(reports.HEAD, rows, title, reports.HEAD[1:-1]))
     summary = reports.markdown(verdict)
     files = {}
     if arguments.markdown:
@@ -166,12 +167,15 @@ def _report(verdict: Verdict, arguments: argparse.Namespace) -> None:
 
 
 def _print_changes(old: Baseline, new: Baseline) -> None:
-    table = Table("cell", "was", "is")
-    for before, after in zip(old.cells, new.cells, strict=True):
-        if before != after:
-            table.add_row(after.title, f"{before.value:.6g}", f"{after.value:.6g}")
-    output = console(160)
-    output.print(table if table.row_count else "nothing changed")
+    rows = [
+        (after.title, f"{before.value:.6g}", f"{after.value:.6g}")
+        for before, after in zip(old.cells, new.cells, strict=True)
+        if before != after
+    ]
+    if rows:
+        print_grid(Grid(("cell", "was", "is"), rows, numbers=("was", "is")))
+    else:
+        sys.stdout.write("nothing changed\n")
 
 
 def _write_baseline(baseline: Baseline, path: Path) -> None:

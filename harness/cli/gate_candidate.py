@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.display import quiet_libraries, tracker
+from harness.cli.display import quiet_libraries
+from harness.cli.progress import ShownProgress
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> list[RunRecord]:
         recipe = recipe.model_copy(update={"seeds": seeds})
     with _records_folder(arguments.output) as folder:
         # A kept record may be of older code: only calibration, which is long, goes on from it.
-        records = run_recipe(recipe, folder, tracker(), force=not calibrates)
+        records = run_recipe(recipe, folder, ShownProgress().track, force=not calibrates)
         return [_printed(record) for record in records]
 
 

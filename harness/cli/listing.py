@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from rich.table import Table
-
-from harness.assets.aliases import MODELS, TEXTS
-from harness.assets.builtin import builtin_models
-from harness.cli.display import console
+from harness.assets.aliases import DESCRIPTIONS, MODELS, TEXTS
+from harness.assets.builtin import builtin_folder, builtin_models, described_model
 from harness.errors import HarnessError, UsageError
 from harness.plugins.registry import Registry
 from harness.support.library_errors import described
+from harness.support.tables import Grid, print_grid
 
 GROUPS = {
     "methods": Registry("harness.compressors", "method", object),
@@ -53,21 +52,23 @@ def execute(arguments: argparse.Namespace) -> int:
             raise UsageError(f"{arguments.what} have no options; leave out --verbose")
         _describe(arguments.what)
         return 0
-    table = Table("name", "source")
-    if arguments.what in GROUPS:
-        registry = GROUPS[arguments.what]
+    print_grid(Grid(("name", "what it is", "source"), list(_rows(arguments.what))))
+    return 0
+
+
+def _rows(what: str) -> Iterator[tuple[str, str, str]]:
+    if what in GROUPS:
+        registry = GROUPS[what]
         for name in registry.names():
-            table.add_row(name, registry.origin(name))
-    elif arguments.what == "models":
+            yield name, registry.purpose(name), registry.origin(name)
+    elif what == "models":
         for name, source in MODELS.items():
-            table.add_row(name, source)
+            yield name, DESCRIPTIONS[name], source
         for name in builtin_models():
-            table.add_row(name, "harness")
+            yield name, described_model(builtin_folder(name)), "harness"
     else:
         for name, text in TEXTS.items():
-            table.add_row(name, str(text))
-    console(160).print(table)
-    return 0
+            yield name, text.described, text.source
 
 
 def _describe(what: str) -> None:

@@ -10,12 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from harness.cli.display import console
 from harness.cli.options import add_offline
 from harness.errors import UsageError
 from harness.support.offline import offline
+from harness.support.tables import Grid, print_grid
 
 if TYPE_CHECKING:
     from harness.sweep.estimate import Estimate
@@ -86,24 +84,18 @@ def _costs(entries: Sequence[CellStatus]) -> dict[int, Estimate]:
 def _print(
     entries: Sequence[CellStatus], costs: Mapping[int, Estimate], times: Mapping[int, float | None]
 ) -> None:
-    table = Table(show_footer=True)
     total = _total(entries, costs, times)
-    for heading in HEADINGS:
-        table.add_column(
-            heading,
-            footer=total.get(heading, ""),
-            justify="right" if heading in NUMBERS else "left",
-            overflow="fold",
-        )
+    rows = []
     for (names, cost, time, state), seeds in _rows(entries, costs, times).items():
         several = f"{len(seeds)} x " if len(seeds) > 1 and time.endswith("s") else ""
-        table.add_row(*names[:3], _ranges(seeds), *names[3:], *cost, several + time, state)
-    output = console(180)
-    output.print(table)
+        rows.append((*names[:3], _ranges(seeds), *names[3:], *cost, several + time, state))
+    footer = [total.get(heading, "") for heading in HEADINGS]
+    print_grid(Grid(HEADINGS, rows, numbers=NUMBERS, total=footer))
     done = sum(entry.status == "complete" for entry in entries)
-    output.print(f"{len(entries)} cells, {done} done, {len(entries) - done} to run")
+    lines = [f"{len(entries)} cells, {done} done, {len(entries) - done} to run"]
     if missing := sorted({_missing(entry.missing) for entry in entries if entry.missing}):
-        output.print(f"to be fetched: {', '.join(missing)}")
+        lines.append(f"to be fetched: {', '.join(missing)}")
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 _Row = tuple[tuple[str, ...], tuple[str, ...], str, str]

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, get_args
 from harness.assets.aliases import DEFAULT_MODEL
 from harness.cli.compressing import RATIOS, add_options_of_plugins
 from harness.cli.defaults import DEFAULT_METHOD
-from harness.cli.display import console, quiet_libraries, tracker
+from harness.cli.display import quiet_libraries
 from harness.cli.options import AtLeast
 from harness.cli.plugin_options import chosen
-from harness.cli.profile_output import profile_document, profile_markdown, profile_table
+from harness.cli.profile_output import profile_document, profile_grid, profile_markdown
+from harness.cli.progress import ShownProgress
 from harness.compression.compressor import Compressor, compressors
 from harness.plugins.options import configure
 from harness.records.spec import Dtype, Scope, require_ratio
+from harness.support.tables import print_grid
 
 if TYPE_CHECKING:
     from harness.profile.measure import Setting
@@ -103,14 +105,14 @@ def execute(arguments: argparse.Namespace) -> int:
             dtype=arguments.dtype,
             setting=_setting(arguments) if arguments.measure else None,
         ),
-        tracker(),
+        ShownProgress().track,
     )
     if arguments.json:
         sys.stdout.write(json.dumps(profile_document(counts), indent=1) + "\n")
     elif arguments.markdown:
         sys.stdout.write(profile_markdown(counts))
     else:
-        console(200).print(profile_table(counts))
+        print_grid(profile_grid(counts))
     return 0
 
 

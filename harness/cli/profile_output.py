@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from harness.support.markdown import escape, markdown_table
+from harness.support.tables import Grid
 
 if TYPE_CHECKING:
     from harness.profile.table import Profile, Row
@@ -20,14 +19,10 @@ COUNTED = (
 MEASURED = ("prefill tokens/s", "decode tokens/s", "peak bytes")
 
 
-def profile_table(profile: Profile) -> Table:
+def profile_grid(profile: Profile) -> Grid:
     """``profile`` as a person reads it on a terminal."""
-    table = Table(title=_title(profile))
-    for heading in _headings(profile):
-        table.add_column(heading, justify="left" if heading == "method" else "right")
-    for line in _lines(profile):
-        table.add_row(*line)
-    return table
+    headings = _headings(profile)
+    return Grid(headings, list(_lines(profile)), _title(profile), headings[1:])
 
 
 def profile_markdown(profile: Profile) -> str:

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from harness.records.record import RunRecord
 
 
+RESULTS = Path("results")
+NAMED = 8
+"""So many run ids are named at the end."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that no plugin brings."""
     add = parser.add_argument
@@ -60,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="evaluate only the first LIMIT units; such runs never rank",
     )
-    add("--output", type=Path, default=Path("results"), help="folder of records")
+    add("--output", type=Path, default=RESULTS, help="folder of records")
     add("--save", type=Path, metavar="DIR", help="folder for the compressed model, or for several")
     add(
         "--force",
@@ -82,29 +87,44 @@ def execute(arguments: argparse.Namespace) -> int:
     Raises:
         IncompleteError: some cells failed.
     """
-    from harness.cli.display import console, quiet_libraries, result_table, tracker  # noqa: PLC0415
+    from harness.cli.display import quiet_libraries, result_grid  # noqa: PLC0415
     from harness.cli.limited import detection_limits  # noqa: PLC0415
+    from harness.cli.progress import ShownProgress  # noqa: PLC0415
     from harness.cli.request import request  # noqa: PLC0415
     from harness.experiments.plan import make_plan  # noqa: PLC0415
     from harness.experiments.runner import run_plan  # noqa: PLC0415
+    from harness.support.tables import print_grid  # noqa: PLC0415
 
     quiet_libraries()
     plan = make_plan(request(arguments))
     _announce(plan)
-    records = run_plan(plan, tracker())
+    progress = ShownProgress()
+    records = run_plan(plan, progress.track, announce=progress.announce)
     if arguments.json:
         for record in records:
             sys.stdout.write(record.model_dump_json() + "\n")
     else:
-        output = console(200)
-        output.print(result_table(records, output.width))
+        print_grid(result_grid(records))
     for sentence in detection_limits(records):
         sys.stderr.write(f"limited run: {sentence}\n")
     _require_complete(records)
     for variant in plan.variants:
         if variant.save:
             sys.stderr.write(f"saved to {variant.save}\n")
+    sys.stderr.write(_what_next(plan, records))
     return 0
+
+
+def _what_next(plan: Plan, records: Sequence[RunRecord]) -> str:
+    """Where the records are, what they are called, and what shows them."""
+    folder = plan.request.output
+    ids = [record.run_id for record in records]
+    named = " ".join(ids[:NAMED]) + f" and {len(ids) - NAMED} more" * (len(ids) > NAMED)
+    at = "" if folder == RESULTS else f" --results {folder}"
+    return (
+        f"records in {folder}: {named}\n"
+        f"'harness show {ids[-1]}{at}' shows one, 'harness leaderboard{at}' ranks them all\n"
+    )
 
 
 def _require_complete(records: Sequence[RunRecord]) -> None:

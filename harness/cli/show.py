@@ -6,12 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.table import Table
-
-from harness.cli.display import console
 from harness.errors import UsageError
 from harness.records import store
-from harness.records.record import RunRecord
+from harness.records.record import CompressionFacts, RunRecord
+from harness.support.tables import Grid, print_grid
+from harness.support.terminal import one_line
+
+LAYERS = ("layer", "form", "shape", "rank", "parameters", "relative loss", "max |T|")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +28,13 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(record.model_dump_json(indent=1) + "\n")
         return 0
-    output = console(160)
-    output.print(_summary(record))
+    rows = _summary(record)
+    width = max(map(len, rows))
+    sys.stdout.write(f"record {record.run_id}\n")
+    for name, text in rows.items():
+        sys.stdout.write(f"{name:<{width}}  {text}\n")
     if record.compression:
-        output.print(_layers(record))
+        print_grid(_layers(record.compression))
     return 0
 
 
@@ -50,10 +54,7 @@ def load(name: str, results: Path) -> RunRecord:
     return store.load(path)
 
 
-def _summary(record: RunRecord) -> Table:
-    table = Table(show_header=False, title=f"record {record.run_id}")
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+def _summary(record: RunRecord) -> dict[str, str]:
     done, spec, environment = record.compression, record.spec, record.environment
     rows = {
         "status": record.status if record.error is None else f"{record.status}: {record.error}",
@@ -97,25 +98,20 @@ def _summary(record: RunRecord) -> Table:
         rows[name] = f"{metric.value:.6g}{spread} (n = {metric.n} {metric.unit})"
     for skipped in record.result.skipped if record.result else ():
         rows[f"skipped {skipped.id}"] = skipped.reason
-    for name, text in rows.items():
-        table.add_row(name, text)
-    return table
+    return {one_line(name): one_line(text) for name, text in rows.items()}
 
 
-def _layers(record: RunRecord) -> Table:
-    table = Table(title="layers")
-    for heading in ("layer", "form", "shape", "rank", "parameters", "relative loss", "max |T|"):
-        table.add_column(heading, justify="left" if heading in ("layer", "form") else "right")
-    assert record.compression is not None
-    for layer in record.compression.layers:
-        bound = layer.interpolation_bound
-        table.add_row(
+def _layers(done: CompressionFacts) -> Grid:
+    rows = [
+        (
             layer.name,
             layer.form,
             f"{layer.shape[0]} x {layer.shape[1]}",
             str(layer.rank),
             f"{layer.parameters:,}",
             f"{layer.relative_loss:.3e}",
-            "" if bound is None else f"{bound:.2f}",
+            "" if layer.interpolation_bound is None else f"{layer.interpolation_bound:.2f}",
         )
-    return table
+        for layer in done.layers
+    ]
+    return Grid(LAYERS, rows, "layers", LAYERS[2:])

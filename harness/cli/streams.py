@@ -7,35 +7,54 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
+from harness.support.terminal import escaped
+
+_MOVES = re.compile(r"(?:\r|\n|\x1b\[A)+")
+"""What the progress bars of libraries begin a line with."""
+
 
 class SafeStream:
     """Writes to ``stream`` until that fails, and keeps why it did.
 
-    A pipe whose reader has gone still raises: there is nobody to go on for.
+    What a terminal would obey or hide is written out, whoever it comes from; progress bars of
+    libraries may move the cursor, and ``styled`` takes everything. A pipe whose reader has gone
+    still raises: there is nobody to go on for.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.failure: OSError | None = None
 
+    @property
+    def styled(self) -> StyledStream:
+        """The same for text that is escaped already."""
+        return StyledStream(self)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
         """See ``io.TextIOBase``."""
+        moves = _MOVES.match(text)
+        start = moves.end() if moves else 0
+        self.pass_on(text[:start] + escaped(text[start:]))
+        return len(text)
+
+    def pass_on(self, text: str) -> None:
+        """Write ``text`` as it is."""
         if self.failure is None:
             try:
-                return self.stream.write(text)
+                self.stream.write(text)
             except BrokenPipeError:
                 raise
             except OSError as error:
                 self.failure = error
-        return len(text)
 
     def flush(self) -> None:
         """See ``io.IOBase``."""
@@ -53,6 +72,21 @@ class SafeStream:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.stream.fileno())
             os.close(nowhere)
+
+
+class StyledStream:
+    """Writes to ``safe`` without escaping."""
+
+    def __init__(self, safe: SafeStream) -> None:
+        self._safe = safe
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._safe, name)
+
+    def write(self, text: str) -> int:
+        """See ``io.TextIOBase``."""
+        self._safe.pass_on(text)
+        return len(text)
 
 
 @contextmanager

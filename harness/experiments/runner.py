@@ -26,7 +26,7 @@ from harness.records.environment import describe, peak_memory
 from harness.records.record import RunRecord, Status
 from harness.records.results import TaskResult
 from harness.support.failures import failures_explained
-from harness.support.progress import Tracker, silent
+from harness.support.progress import Announce, Tracker, as_phase, silent, unannounced
 
 __all__ = ["Request", "run", "run_plan"]
 
@@ -44,7 +44,12 @@ def run(request: Request, track: Tracker = silent) -> list[RunRecord]:
     return run_plan(make_plan(request), track)
 
 
-def run_plan(plan: Plan, track: Tracker = silent, shared: Path | None = None) -> list[RunRecord]:
+def run_plan(
+    plan: Plan,
+    track: Tracker = silent,
+    shared: Path | None = None,
+    announce: Announce = unannounced,
+) -> list[RunRecord]:
     """``run`` for a plan already made.
 
     Statistics of the untouched model are shared with other processes through the folder
@@ -59,7 +64,7 @@ def run_plan(plan: Plan, track: Tracker = silent, shared: Path | None = None) ->
     if not pending:
         return records
     store.require_writable(plan.request.output)
-    job = _PlanRun(plan, track, shared)
+    job = _PlanRun(plan, track, shared, announce)
     for variant in pending:
         records += job.run(variant)
     if job.damaged:
@@ -75,12 +80,14 @@ class _PlanRun:
     plan: Plan
     track: Tracker
     shared: Path | None
+    announce: Announce
     timings: Timings = field(default_factory=Timings)
     damaged: list[AssetError] = field(default_factory=list)
+    begun: int = 0
 
     def __post_init__(self) -> None:
         with self.timings.stage("load"), failures_explained("loading the model"):
-            self.dense = self._load()
+            self.dense = as_phase(self.track, "loading the model", self._load)
         self.facts = self.dense.facts()
         self.waiting = [variant for variant in self.plan.variants if variant.to_do]
         with failures_explained("calibration"):
@@ -101,6 +108,8 @@ class _PlanRun:
             yield from self._run(variant, stack)
 
     def _run(self, variant: Variant, stack: ExitStack) -> Iterator[RunRecord]:
+        first, *_ = variant.pending or variant.cells
+        self._begin(variant, first)
         try:
             subject = self._compress(variant, stack)
         except HarnessError as error:
@@ -111,6 +120,8 @@ class _PlanRun:
             return
         records = [cell.done for cell in variant.cells if cell.done]
         for cell in variant.pending:
+            if cell is not first:
+                self._begin(variant, cell)
             try:
                 result = self._evaluate(subject, cell)
             except AssetError as error:  # no result of this cell; the others go on
@@ -124,6 +135,13 @@ class _PlanRun:
             yield record
         if variant.save:
             save(subject, variant.save, records=records, force=self.plan.request.force)
+
+    def _begin(self, variant: Variant, cell: Cell) -> None:
+        self.begun += 1
+        parts = [max(1, len(other.pending)) for other in self.plan.variants if other.to_do]
+        method = variant.method.spec.name
+        share = f" {variant.ratio:g}" if variant.method.compressor else ""
+        self.announce(f"{method}{share} on {cell.spec.task.name}", self.begun, sum(parts))
 
     def _load(self) -> LanguageModel:
         request = self.plan.request

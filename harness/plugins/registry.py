@@ -15,6 +15,7 @@ from typing import Generic, TypeVar, cast
 
 from harness.errors import HarnessError, UsageError, unknown
 from harness.plugins.code import plugin_code
+from harness.plugins.purpose import purpose
 from harness.plugins.shadowing import hidden, hiding_file
 from harness.support.library_errors import described
 from harness.support.panics import INTERRUPTS
@@ -44,6 +45,10 @@ class Registry(Generic[T]):
     def origin(self, name: str) -> str:
         """Distribution that declares ``name``, e.g. ``harness 0.1.0``."""
         return _distribution(self._entry(name))
+
+    def purpose(self, name: str) -> str:
+        """What ``name`` is for, in a line; its module is not imported."""
+        return purpose(self._entry(name).module)
 
     def code(self, name: str) -> str:
         """What decides what ``name`` computes, where it is not ours; see ``plugin_code``.

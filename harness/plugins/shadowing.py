@@ -38,9 +38,20 @@ def hiding_file(module: str, distribution: Distribution) -> Path | None:
     imported = _imported(package)
     if own is None or imported is None or _location(imported) == _location(own):
         return None
-    if inner and _holds(imported, module):
+    if inner and module_inside(imported, module):
         return None
     return _location(imported)
+
+
+def module_inside(package: ModuleSpec | None, module: str) -> ModuleSpec | None:
+    """Where ``module`` lies in ``package``, or the package itself; nothing is executed."""
+    spec = package
+    name, *parts = module.split(".")
+    for part in parts:
+        name = f"{name}.{part}"
+        locations = spec.submodule_search_locations if spec else None
+        spec = PathFinder.find_spec(name, list(locations)) if locations else None
+    return spec
 
 
 def _roots(distribution: Distribution) -> Iterator[str]:
@@ -63,14 +74,3 @@ def _location(spec: ModuleSpec) -> Path | None:
     if spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations))).resolve()
     return Path(spec.origin).resolve() if spec.origin else None
-
-
-def _holds(package: ModuleSpec, module: str) -> bool:
-    """Whether the files of ``package`` include ``module``."""
-    name, *parts = module.split(".")
-    spec: ModuleSpec | None = package
-    for part in parts:
-        name = f"{name}.{part}"
-        locations = spec.submodule_search_locations if spec else None
-        spec = PathFinder.find_spec(name, list(locations)) if locations else None
-    return spec is not None

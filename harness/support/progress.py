@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -15,6 +15,23 @@ class Tracker(Protocol):
         """Yield ``items`` unchanged."""
 
 
+class Announce(Protocol):
+    """Is told of each part of long work before it begins."""
+
+    def __call__(self, title: str, position: int, total: int) -> None:
+        """Part ``position`` of ``total``, counted from 1."""
+
+
 def silent(items: Iterable[T], description: str, total: int) -> Iterator[T]:  # noqa: ARG001
     """Track nothing."""
     return iter(items)
+
+
+def unannounced(title: str, position: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def as_phase(track: Tracker, description: str, work: Callable[[], T]) -> T:
+    """``work()``, tracked as one step."""
+    (result,) = track((work() for _ in range(1)), description, 1)
+    return result

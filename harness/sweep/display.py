@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from harness.support.console import console
+from harness.support.terminal import one_line
 from harness.sweep.running import CellUpdate, Show
 
 AROUND = 6
@@ -25,17 +26,17 @@ def display(titles: Sequence[str]) -> Iterator[Show]:
     if not sys.stderr.isatty():
         yield lambda update: _line(titles, update)
         return
-    console = Console(stderr=True)
+    screen = console(stderr=True)
     board = Board(titles)
     with Live(
-        get_renderable=lambda: board.table(max(1, console.height - AROUND)),
-        console=console,
+        get_renderable=lambda: board.table(max(1, screen.height - AROUND)),
+        console=screen,
         refresh_per_second=2,
     ):
 
         def show(update: CellUpdate) -> None:
             for notice in update.notices:
-                console.print(Text(f"{titles[update.position]}: {notice}"))
+                screen.print(Text(one_line(f"{titles[update.position]}: {notice}")))
             board.show(update)
 
         yield show
@@ -79,9 +80,9 @@ class Board:
             start = self._started.get(position)
             took = self._took.get(position) if start is None else time.monotonic() - start
             table.add_row(
-                Text(self._titles[position]),
+                Text(one_line(self._titles[position])),
                 update.state,
-                Text(update.error or update.value, overflow="ellipsis", no_wrap=True),
+                Text(one_line(update.error or update.value), overflow="ellipsis", no_wrap=True),
                 "" if took is None else f"{took:.0f}",
             )
         return table
