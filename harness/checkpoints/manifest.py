@@ -95,10 +95,10 @@ def check_saved(folder: Path) -> None:
 def _inside(folder: Path, name: str) -> Path:
     """The file ``name`` of the manifest, or of the hub's cache, which a link in it leads to."""
     root = folder.resolve()
-    path, blobs = root / name, root.parent.parent / "blobs"
+    homes = (root, root.parent.parent / "blobs")
     plain = PurePosixPath(name)
-    inside = not plain.is_absolute() and ".." not in plain.parts and "\\" not in name
-    if not inside or not any(path.resolve().is_relative_to(home) for home in (root, blobs)):
+    inside = not plain.is_absolute() and ".." not in plain.parts and not set(name) & {"\\", "\0"}
+    if not inside or not any((root / name).resolve().is_relative_to(home) for home in homes):
         raise AssetError(
             f"{folder / MANIFEST} lists {name!r}, which is outside the folder; copy the saved "
             "model again, with its files in the place of links"

@@ -19,10 +19,10 @@ from tasks.eval_libraries.local_files import is_local
 from tasks.eval_libraries.replacing import replaced
 
 CALLERS = (
-    "tasks.lm_eval.", "tasks.lmms_eval.",
+    "tasks.lm_eval.", "tasks.lmms_eval.", "datasets.",
     "tasks.eval_libraries.failures", "tasks.eval_libraries.fingerprint",
 )  # fmt: skip
-"""Modules that have a task's code run."""
+"""Modules that have a task's code run. What ``datasets`` opens counts by the documents it makes."""
 WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -93,6 +93,8 @@ def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
         _note(Path(os.fsdecode(name)).absolute(), reading=reading)
     elif event == "import" and isinstance(arguments[1], str):  # an extension module
         _note(Path(arguments[1]), reading=True)
+    elif event == "sqlite3.connect" and isinstance(arguments[0], str | os.PathLike):
+        _note(Path(arguments[0]).absolute(), reading=True)
 
 
 def _note(path: Path, *, reading: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ def posed(task: Any) -> Iterator[bytes]:
         for number, document in enumerate(task.eval_docs_no_media):
             with named_posing(LMMS_EVAL, task.task_name, number):
                 yield canonical(_hashed(task.doc_to_target(document)))
+    for document in list(task.eval_docs_no_media)[:1]:
+        # Without its five attempts.
+        scoring = getattr(task.process_results, "__wrapped__", None)
+        with suppress(Exception):
+            scoring(task, document, [""]) if scoring else task.process_results(document, [""])
 
 
 def _sources(task: Any) -> set[bytes]:

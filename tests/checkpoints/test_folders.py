@@ -281,6 +281,10 @@ def leave_folder_inside(folder):
     list_file(folder, "a/../../x")
 
 
+def name_with_null(folder):
+    list_file(folder, "a\0b")
+
+
 def name_absolute(folder):
     list_file(folder, "/etc/hostname")
 
@@ -319,6 +323,7 @@ FAULTS = [
     (add_adapter, AssetError, r"is not as it was saved: adapter_config\.json was added"),
     (leave_folder, AssetError, r"lists '\.\./\.\./\.\./x', which is outside the folder"),
     (leave_folder_inside, AssetError, r"lists 'a/\.\./\.\./x', which is outside the folder"),
+    (name_with_null, AssetError, r"lists 'a\\x00b', which is outside the folder"),
     (name_absolute, AssetError, r"lists '/etc/hostname', which is outside the folder"),
     (link_outside, AssetError, r"lists 'inner\.txt', which is outside the folder"),
     (damage_manifest, AssetError, r"harness\.json is damaged"),

@@ -14,24 +14,8 @@ from harness.errors import UsageError
 from harness.evaluation.task import Conditions
 from tasks.lm_eval import plugin
 from tasks.lm_eval.task import LmEvalConfig, PreparedLmEval
+from tests.helpers.local_task import FILES, OWN, write_task
 
-ROWS = "".join(
-    f'{{"q": "the thing {n} is", "choices": ["red", "blue"], "answer": {n % 2}}}\n'
-    for n in range(4)
-)
-YAML = """
-task: my
-dataset_path: json
-dataset_kwargs: {data_files: {test: FOLDER/rows.jsonl}}
-test_split: test
-output_type: multiple_choice
-process_docs: !function own.documents
-doc_to_text: !function own.prompt
-doc_to_choice: "{{choices}}"
-doc_to_target: "{{answer}}"
-process_results: !function own.score
-metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
-"""
 PLAIN = """
 task: plain
 dataset_path: json
@@ -42,47 +26,12 @@ doc_to_text: "{{q}}"
 doc_to_choice: "{{choices}}"
 doc_to_target: "{{answer}}"
 """
-OWN = """
-import importlib
-from own_help import right, shorten
-
-WORDS = open(__file__.replace("own.py", "words.txt")).read()
-rules = importlib.import_module("own_" + "rules")
-
-
-def documents(data):
-    return data.map(lambda row: {"q": shorten(row["q"])})
-
-
-def prompt(doc):
-    from own_late import ENDING
-
-    return doc["q"] + ENDING
-
-
-def score(doc, results):
-    guess = max(range(len(results)), key=lambda i: results[i][0])
-    return {"acc": float(right(guess, doc["answer"]))}
-"""
-FILES = {
-    "own.py": OWN,
-    "own_help.py": "from own_deep import LIMIT\n\n\ndef right(a, b):\n    return a == b\n\n\n"
-    "def shorten(text):\n    return text[:LIMIT]\n",
-    "own_deep.py": "LIMIT = 13\n",
-    "own_late.py": "ENDING = ' so'\n",
-    "own_rules.py": "RULE = 1\n",
-    "words.txt": "a b c",
-}
-
 Prepare = Callable[[], PreparedLmEval]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "rows.jsonl").write_text(ROWS)
-    for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
-    (tmp_path / "my.yaml").write_text(YAML.replace("FOLDER", str(tmp_path)))
+    write_task(tmp_path)
     (tmp_path / "plain.yaml").write_text(PLAIN.replace("FOLDER", str(tmp_path)))
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
@@ -169,16 +118,73 @@ def test_a_prompt_that_cannot_be_made_names_document_and_line(
         prepare()
 
 
-def test_a_file_read_only_while_it_scores_is_refused(
+LATE = """
+from pathlib import Path
+
+PLACE = Path(__file__).with_name("late.txt")
+
+
+def score(doc, results):
+    if CONDITION:
+        PLACE.read_text()
+    return {"acc": 1.0}
+"""
+
+
+def test_a_file_read_while_it_scores_counts(prepare: Prepare, folder: Path, subject) -> None:
+    (folder / "late.txt").write_text("x")
+    (folder / "own.py").write_text(OWN + LATE.replace("CONDITION", "True"))
+    before = prepare()
+    assert "late.txt" in before.data.code
+    before.evaluate(subject("opt"), Conditions())
+    (folder / "late.txt").write_text("y")
+    assert prepare().data.fingerprint != before.data.fingerprint
+
+
+def test_a_file_read_for_some_answers_only_is_refused(
     prepare: Prepare, folder: Path, subject
 ) -> None:
-    late = "def score(doc, results):\n    open(WORDS_PATH).read()\n"
-    own = OWN.replace("def score(doc, results):\n", late)
     (folder / "late.txt").write_text("x")
-    (folder / "own.py").write_text(own + f"\nWORDS_PATH = {str(folder / 'late.txt')!r}\n")
+    (folder / "own.py").write_text(OWN + LATE.replace("CONDITION", "doc['answer']"))
     prepared = prepare()
     with pytest.raises(UsageError, match=r"late\.txt while it runs.*when it is imported"):
         prepared.evaluate(subject("opt"), Conditions())
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        "open(HERE / 'own.data').read()",
+        "(HERE / 'own.data').read_bytes()",
+        "os.open(HERE / 'own.data', os.O_RDONLY)",
+        "__import__('sqlite3').connect(HERE / 'own.data')",
+        "runpy.run_path(str(HERE / 'own.data'))",
+        "exec(open(HERE / 'own.data').read())",
+        "__import__('numpy').fromfile(HERE / 'own.data', dtype='u1')",
+    ],
+)
+def test_however_a_file_is_read_it_counts(prepare: Prepare, folder: Path, read: str) -> None:
+    (folder / "own.data").write_text("")
+    head = "import os, runpy\nfrom pathlib import Path\n\nHERE = Path(__file__).parent\n"
+    (folder / "own.py").write_text(f"{head}{read}\n{OWN}")
+    assert "own.data" in prepare().data.code
+
+
+def test_data_that_datasets_keeps_count_alike_each_time(prepare: Prepare, folder: Path) -> None:
+    """They are opened the first time only; the documents count."""
+    load = (
+        "import datasets\n\n\ndef load(**_):\n    return datasets.load_dataset('json', "
+        f"data_files={{'test': {str(folder / 'other.jsonl')!r}}})\n"
+    )
+    (folder / "other.jsonl").write_text((folder / "rows.jsonl").read_text())
+    (folder / "own.py").write_text(OWN + load)
+    text = (folder / "my.yaml").read_text()
+    kept = [line for line in text.splitlines() if not line.startswith("dataset_")]
+    (folder / "my.yaml").write_text("\n".join(["custom_dataset: !function own.load", *kept]))
+    before = prepare()
+    assert before.data == prepare().data
+    (folder / "other.jsonl").write_text((folder / "rows.jsonl").read_text().replace("red", "tan"))
+    assert before.data.fingerprint != prepare().data.fingerprint
 
 
 def test_modules_of_others_are_left_alone(prepare: Prepare) -> None:

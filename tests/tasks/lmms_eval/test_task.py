@@ -587,3 +587,25 @@ def test_unknown_name_suggests_near_ones(small_index) -> None:
         prepare("lmms-eval:scienceqaa")
     with pytest.raises(UsageError, match=r"no task file 'absent\.yaml'"):
         prepare("lmms-eval:absent.yaml")
+
+
+def test_fingerprint_follows_the_helpers_of_its_code(folder, subject, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(folder)
+    (folder / "own.py").write_text(
+        OWN.replace("len(results[0])", "own_worth.WORTH").replace(
+            "from PIL", "import own_worth\nfrom PIL"
+        )
+    )
+
+    def measured(worth: int) -> tuple[str, float]:
+        (folder / "own_worth.py").write_text(f"WORTH = {worth}.0\n")
+        prepared = prepare(write(folder))
+        assert prepared.data.code == ("own.py", "own_worth.py")
+        outcome = prepared.evaluate(subject, Conditions())
+        values = {metric.name.partition(" ")[0]: metric.value for metric in outcome.metrics}
+        return prepared.data.fingerprint, values["first"]
+
+    first, second, again = measured(2), measured(3), measured(2)
+    assert (first[1], second[1]) == (2, 3)
+    assert first == again
+    assert first[0] != second[0]
