@@ -21,7 +21,7 @@ from harness.errors import UsageError
 from harness.evaluation.task import Task, plugin_name, tasks
 from harness.experiments.request import Request
 from harness.plugins.registry import Registry
-from harness.records.spec import CalibrationSpec, TaskSpec, require_ratio
+from harness.records.spec import CalibrationSpec, TaskSpec
 
 REGISTRIES: dict[Kind, Registry[Compressor[Any]] | Registry[Task[Any]]] = {
     "method": compressors,
@@ -62,10 +62,11 @@ def request(arguments: argparse.Namespace) -> Request:
     """
     given = vars(arguments)
     preset = PRESETS.get(arguments.preset)
+    named = _tasks(arguments, preset.tasks if preset else DEFAULT_TASKS)
     return Request(
-        methods=_methods(arguments),
-        ratios=_ratios(given.get("ratio", [DEFAULT_RATIO])),
-        tasks=_tasks(arguments, preset.tasks if preset else DEFAULT_TASKS),
+        methods=_methods(arguments),  # may look the model up, after all else is checked
+        ratios=list(dict.fromkeys(given.get("ratio", [DEFAULT_RATIO]))),
+        tasks=named,
         model=arguments.model,
         calibration=calibration_of(given, preset.calibration if preset else TEXT_CALIBRATION),
         scope=arguments.scope,
@@ -153,12 +154,6 @@ def _asks_to_compress(given: Mapping[str, Any]) -> bool:
         or name.startswith("method_option_")
         for name in given
     )
-
-
-def _ratios(ratios: list[float]) -> list[float]:
-    for ratio in ratios:
-        require_ratio(ratio)
-    return list(dict.fromkeys(ratios))
 
 
 def _tasks(arguments: argparse.Namespace, standard: tuple[str, ...]) -> list[TaskSpec]:
