@@ -19,7 +19,7 @@ from harness.cli.options import InRange, add_offline
 from harness.compression.compressor import compressors
 from harness.errors import IncompleteError
 from harness.records.limits import Limit
-from harness.records.spec import Ratio
+from harness.records.spec import DENSE, Ratio
 
 if TYPE_CHECKING:
     from harness.experiments.plan import Plan
@@ -39,8 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         nargs="+",
         default=argparse.SUPPRESS,
-        help=f"any of {', '.join(compressors.names())} (default {DEFAULT_METHOD}; none for a "
-        "model that is compressed already)",
+        help=f"any of {', '.join(compressors.names())}, or {DENSE} to measure the model as it is, "
+        f"which all are compared with (default {DEFAULT_METHOD}; {DENSE} for a model that is "
+        "compressed already)",
     )
     add(
         "--ratio",
