@@ -87,7 +87,7 @@ def test_wrong_commands(cli, arguments, parts, tmp_path, monkeypatch):
         (["--method", "latentllm", "--joint", "qk", "x"], ["'joint' of latentllm", "'vo'"]),
         (["--window", "1"], ["a window of 1 tokens predicts nothing"]),
         (["--tasks", "wikitex2"], ["not of lm-eval (which serves 'wikitex2')", "check the task's"]),
-        (["--tasks", "wikitext2=."], [". is a folder; pass a file ending in .txt"]),
+        (["--tasks", "wikitext2=."], [". is a folder; pass the path of an ordinary file"]),
         (["--window", "many"], ["'window' of wikitext2", "valid integer"]),
         (["--alpha", "0.5"], ["--alpha is an option of asvd-l1, not of svd"]),
         (["--joint", "qk"], ["--joint is an option of latentllm, not of svd"]),

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.checkpoints import resolve
 from harness.cli.main import whole_parser
 from harness.cli.options import Help, InRange
 from harness.compression.compressor import compressors
@@ -64,7 +63,6 @@ def nothing_is_looked_up(monkeypatch):
     def fail(*_):
         raise AssertionError("a model was looked up")
 
-    monkeypatch.setattr(resolve, "resolve_model", fail)
     monkeypatch.setattr("harness.cli.request.resolve_model", fail)
 
 
