@@ -20,7 +20,7 @@ class Config(RankedConfig):
         alpha: exponent of the input channels' mean magnitudes; 0 is plain SVD.
     """
 
-    alpha: Annotated[float, Field(ge=0)] = 0.5
+    alpha: Annotated[float, Field(ge=0, le=10)] = 0.5
 
 
 def precondition(moments: Moments, C: Tensor, config: Config) -> Preconditioner:  # noqa: ARG001

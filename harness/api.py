@@ -25,6 +25,7 @@ from harness.errors import unknown
 from harness.evaluation.task import Conditions, find_task
 from harness.latent.install import with_latent_cache
 from harness.models.language_model import LanguageModel
+from harness.models.non_finite import non_finite_explained
 from harness.plugins.options import configure
 from harness.records.results import TaskResult
 from harness.records.spec import CacheForm, CalibrationSpec, Scope
@@ -74,20 +75,16 @@ def compress(
     compressor = compressors.get(method)
     config = configure(compressor.config, options, method)
     source = resolve_calibration(calibration)
-    small = compress_model(
-        subject,
-        CompressionJob(
-            method,
-            compressor,
-            config,
-            ratio,
-            draw(source, subject, calibration, batch_size=batch_size, track=track),
-            scope=scope,
-            batch_size=batch_size,
-        ),
-        block_checkpoints=block_checkpoints,
-        track=track,
-    )
+    with non_finite_explained(subject, ratio):
+        drawn = draw(source, subject, calibration, batch_size=batch_size, track=track)
+        small = compress_model(
+            subject,
+            CompressionJob(
+                method, compressor, config, ratio, drawn, scope=scope, batch_size=batch_size
+            ),
+            block_checkpoints=block_checkpoints,
+            track=track,
+        )
     return with_latent_cache(small) if cache == "latent" else small
 
 
@@ -113,4 +110,5 @@ def evaluate(
     """
     plugin = find_task(task)
     prepared = plugin.prepare(task, data, configure(plugin.config, options, task))
-    return prepared.evaluate(subject, conditions)
+    with non_finite_explained(subject):
+        return prepared.evaluate(subject, conditions)

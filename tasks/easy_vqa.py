@@ -47,7 +47,9 @@ class EasyVQAConfig(QuestionConfig):
     """
 
     questions: Annotated[
-        int, Field(ge=1), Advice("{} questions measure nothing; pass --questions 1000")
+        int,
+        Field(ge=1, le=1_000_000_000),
+        Advice("{} questions measure nothing; pass --questions 1000"),
     ] = 1000
 
 

@@ -54,10 +54,7 @@ def window_losses(
         for batch in track(batches, "perplexity", len(batches)):
             for loss in _batch_losses(model, batch.to(model.device)):
                 if not math.isfinite(loss):
-                    raise NonFiniteError(
-                        f"the loss of window {len(losses)} is {loss}; pass --dtype float32, or a "
-                        "smaller --ratio"
-                    )
+                    raise NonFiniteError(f"the loss of window {len(losses)} is {loss}")
                 losses.append(loss)
     return torch.tensor(losses, dtype=torch.float64)
 

@@ -25,7 +25,9 @@ from harness.plugins.ranges import require_in_range
 from tasks.perplexity import cut, perplexity, perplexity_interval, window_losses
 
 Window = Annotated[
-    int, Field(ge=2), Advice("a window of {} tokens predicts nothing; pass --window 2")
+    int,
+    Field(ge=2, le=1_000_000_000),
+    Advice("a window of {} tokens predicts nothing; pass --window 2"),
 ]
 
 

@@ -31,7 +31,7 @@ class Config(DampedConfig):
 
     junction: Junction = "block-identity"
     joint: tuple[Pair, ...] = ("qk", "vo", "ud")
-    iterations: Annotated[int, Field(ge=0)] = 4
-    rope_window: Annotated[int, Field(ge=1)] | Literal["all"] = 10
+    iterations: Annotated[int, Field(ge=0, le=1000)] = 4
+    rope_window: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["all"] = 10
     vo_statistics: Literal["input", "output"] = "output"
     head_junction: bool = True

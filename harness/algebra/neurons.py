@@ -61,7 +61,7 @@ def removal(W: Tensor, output: Preconditioner, C: Tensor, count: int = 0) -> Rem
     if int(singular) or not bool(torch.isfinite(root).all() and torch.isfinite(W).all()):
         raise NonFiniteError(
             "the moment of the MLP's neurons is not finite and positive definite; pass a larger "
-            "--damping, or --dtype float32"
+            "--damping"
         )
     left = torch.arange(len(C), device=C.device)
     P = torch.cholesky_inverse(root)

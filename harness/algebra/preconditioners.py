@@ -59,10 +59,14 @@ class Preconditioner:
 def damped(C: Tensor, damping: float) -> Tensor:
     """``C + lam I`` with ``lam = damping * mean(diag C)`` (Ledoit-Wolf style shrinkage).
 
+    The identity for a ``C`` of zeros: where nothing enters, no direction counts more than another.
+
     Raises:
         NonFiniteError: ``C`` holds NaN or infinity.
     """
     _require_finite(C)
+    if not bool(C.any()):
+        return torch.eye(len(C), dtype=C.dtype, device=C.device)
     total = C.clone()
     total.diagonal().add_(damping * C.diagonal().mean())
     return total
@@ -110,6 +114,4 @@ def root_covariance(C: Tensor, damping: float) -> Preconditioner:
 
 def _require_finite(moment: Tensor) -> None:
     if not math.isfinite(largest(moment)):
-        raise NonFiniteError(
-            "the calibration moments hold NaN or infinity; pass --dtype float32, or check the model"
-        )
+        raise NonFiniteError("the calibration moments hold NaN or infinity")

@@ -37,8 +37,6 @@ def output_metric(G: Tensor, shrinkage: float, damping: float) -> Preconditioner
     Raises:
         NonFiniteError: ``G`` holds NaN or infinity.
     """
-    if not bool(G.any()):
-        return Preconditioner(torch.eye(len(G), dtype=G.dtype, device=G.device))
     return Preconditioner(damped(towards_diagonal(G, shrinkage), damping))
 
 

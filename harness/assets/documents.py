@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import pyarrow.parquet  # type: ignore[import-untyped]
 from pyarrow import ArrowException
 
 from harness.errors import AssetError, UsageError
+from harness.support.json_rows import json_rows
+from harness.support.regular_files import require_regular
 
 PLAIN = (".txt", ".utf8", ".raw")
 ROWS = (".jsonl", ".json", ".json.gz", ".jsonl.gz")
@@ -29,39 +30,37 @@ def read_documents(path: Path) -> list[str]:
         UsageError: the format is not one of these, or has no such field.
         AssetError: the file is damaged or cannot be read.
     """
+    require_regular(path)
+    name = path.name.lower()
     try:
-        if path.name.endswith(PLAIN):
+        if name.endswith(PLAIN):
             return [path.read_bytes().decode("utf-8-sig")]
-        if path.name.endswith(ROWS):
+        if name.endswith(ROWS):
             return list(_json_rows(path))
-        if path.suffix == ".parquet":
+        if name.endswith(".parquet"):
             return _parquet_rows(path)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 (byte {error.start}); convert it first") from error
     except (OSError, EOFError, ArrowException) as error:
         raise AssetError(f"{path} cannot be read ({error}); fetch or copy it again") from error
-    what = "is a folder" if path.is_dir() else "is not a known text file"
-    raise UsageError(f"{path} {what}; pass a file ending in {', '.join(SUFFIXES)}")
+    raise UsageError(
+        f"{path} is not a known text file; pass a file ending in {', '.join(SUFFIXES)}"
+    )
 
 
 def _json_rows(path: Path) -> Iterator[str]:
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise UsageError(f"line {number} of {path} is no JSON: {error}") from error
-            fields = row if isinstance(row, dict) else {}
-            text = next((fields[name] for name in _FIELDS if name in fields), None)
-            if not isinstance(text, str):
-                raise UsageError(
-                    f"line {number} of {path} has no text; each line must be an object with "
-                    f"{' or '.join(_FIELDS)}"
-                )
-            yield text
+    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    with opener(path, "rt", encoding="utf-8-sig") as file:
+        content = file.read()
+    for number, row in json_rows(content, path):
+        fields = row if isinstance(row, dict) else {}
+        text = next((fields[name] for name in _FIELDS if name in fields), None)
+        if not isinstance(text, str):
+            raise UsageError(
+                f"line {number} of {path} has no text; each row must be an object with "
+                f"{' or '.join(_FIELDS)}"
+            )
+        yield text
 
 
 def _parquet_rows(path: Path) -> list[str]:

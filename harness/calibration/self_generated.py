@@ -61,9 +61,6 @@ def _next_tokens(
         logits = model(input_ids=ids, past_key_values=cache, use_cache=True).logits[:, -1]
         p = logits.float().softmax(-1).cpu()
         if not bool(torch.isfinite(p).all()):
-            raise NonFiniteError(
-                "what the model predicts while it writes is NaN or infinite; pass --dtype "
-                "bfloat16 or float32"
-            )
+            raise NonFiniteError("what the model predicts while it writes is NaN or infinite")
         token = torch.multinomial(p, 1, generator=generator)[:, 0]
         yield token

@@ -16,6 +16,7 @@ from harness.calibration.text import Calibration, draw_text
 from harness.errors import UsageError
 from harness.evaluation.task import Trained, find_task, tasks
 from harness.models.language_model import LanguageModel
+from harness.models.positions import require_positions
 from harness.models.prompt import PromptSource
 from harness.offload.hooks import is_offloaded
 from harness.records.spec import CalibrationSpec
@@ -122,10 +123,13 @@ def draw(
 
     Raises:
         NonFiniteError: the model cannot write, its predictions are NaN or infinite.
-        UsageError: the data holds less than asked, or the model that shall write is on disk.
+        UsageError: the data holds less than asked, sequences are longer than the model has
+            positions, or the model that shall write is on disk.
     """
     if isinstance(source, PromptSource):
         return draw_prompts(source, subject, spec)
+    assert spec.length is not None
+    require_positions(subject.model.config, subject.asset.reference, spec.length)
     drawn = draw_text(source, subject.tokenizer, spec)
     if not spec.self_samples:
         return drawn
@@ -134,7 +138,6 @@ def draw(
             "--self-samples reads the whole model once a token, of which --offload keeps one "
             "block in memory; leave out either"
         )
-    assert spec.length is not None
     generator = torch.Generator().manual_seed(spec.seed)
     tokens = drawn.input_ids.flatten()
     first = tokens[torch.randint(len(tokens), (spec.self_samples,), generator=generator)]

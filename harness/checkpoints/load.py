@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForImageTextToText,
     PretrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
 )
 
 from harness.checkpoints.manifest import is_saved
@@ -106,6 +107,7 @@ def load_model(
         processor = load_processor(asset.folder, config) if family.vision else None
         if len(tokenizer) < 2:
             raise ValueError("it has no tokenizer")
+        _require_rows(model, tokenizer)
     if device != "auto" and not offload:
         _move(model, device)
     if is_offloaded(model) and not offload:
@@ -171,4 +173,16 @@ def _require_held(model: PreTrainedModel, folder: Path) -> None:
     if held and wanted > held.elements:
         raise ValueError(
             f"config.json describes more than {wanted} parameters, the weights hold {held.elements}"
+        )
+
+
+def _require_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer that writes tokens which the model has no embedding of."""
+    embedding: Any = model.get_input_embeddings()
+    rows = embedding.weight.shape[0]
+    last = max(tokenizer.get_vocab().values())
+    if last >= rows:
+        raise ValueError(
+            f"its tokenizer has tokens up to number {last}, its embedding rows up to {rows - 1}: "
+            "they are of two models"
         )

@@ -19,6 +19,7 @@ from harness.checkpoints.manifest import check_saved, is_saved
 from harness.checkpoints.sanity import check_configuration
 from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import UsageError, unknown
+from harness.support.regular_files import require_regular, require_regular_files
 
 HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>.+))?")
 _INSTEAD = f"a local model folder, a GGUF file, or '{DEFAULT_MODEL}'"
@@ -71,6 +72,10 @@ def require_model_name(reference: str) -> None:
 
 
 def _local(path: Path, reference: str) -> ModelAsset:
+    if path.is_dir():
+        require_regular_files(path)
+    else:
+        require_regular(path)
     if path.suffix == ".gguf":
         return convert_gguf(path, reference)
     if not (path / "config.json").is_file():

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from harness.cli.options import AtLeast, add_offload
+from harness.cli.options import InRange, add_offload
 from harness.errors import HarnessError, UsageError
+from harness.records.limits import Count, Seed, Temperature
 from harness.records.spec import Dtype
 
 if TYPE_CHECKING:
@@ -33,21 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--system", metavar="TEXT", help="what the model is told first")
     add(
         "--temperature",
-        action=AtLeast,
-        least=0,
-        type=float,
+        action=InRange,
+        hint=Temperature,
         default=0.0,
         help="of sampling; 0 takes the most probable",
     )
     add(
         "--max-new-tokens",
-        action=AtLeast,
-        least=1,
-        type=int,
+        action=InRange,
+        hint=Count,
         default=512,
         help="tokens at which an answer ends that does not end by itself",
     )
-    add("--seed", type=int, default=0, help="of sampling, any integer")
+    add("--seed", action=InRange, hint=Seed, default=0, help="of sampling")
     add(
         "--device",
         default=argparse.SUPPRESS,

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from harness.calibration.presets import TEXT_CALIBRATION
 from harness.cli.compressing import (
-    RATIOS,
     add_calibration_options,
     add_model_options,
     add_options_of_plugins,
 )
 from harness.cli.defaults import DEFAULT_METHOD, DEFAULT_RATIO
-from harness.cli.options import add_offline
+from harness.cli.options import InRange, add_offline
 from harness.compression.compressor import compressors
-from harness.records.spec import CacheForm, CalibrationSpec, require_ratio
+from harness.records.spec import CacheForm, CalibrationSpec, Ratio
 
 if TYPE_CHECKING:
     from harness.models.language_model import LanguageModel
@@ -33,9 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--method", default=DEFAULT_METHOD, help=f"one of {', '.join(compressors.names())}")
     add(
         "--ratio",
-        type=float,
+        action=InRange,
+        hint=Ratio,
         default=DEFAULT_RATIO,
-        help=f"share of parameters to remove, {RATIOS}",
+        help="share of parameters to remove",
     )
     add_calibration_options(parser)
     add(
@@ -68,7 +68,6 @@ def execute(arguments: argparse.Namespace) -> int:
 
     quiet_libraries()
     given = vars(arguments)
-    require_ratio(arguments.ratio)
     method = arguments.method
     compressors.get(method)
     options = chosen(arguments, "method", option_classes(compressors), {method: method})[method]

@@ -9,11 +9,10 @@ from typing import get_args
 from harness.assets.aliases import DEFAULT_MODEL
 from harness.calibration.presets import PROMPT_SAMPLES, TEXT_CALIBRATION
 from harness.cli.defaults import Kind
-from harness.cli.options import AtLeast, add_offload
+from harness.cli.options import InRange, add_offload
+from harness.records.limits import BatchSize, Length, Samples, Seed, SelfSamples
 from harness.records.spec import Dtype, Scope
 
-RATIOS = "0 or more, less than 1"
-"""In words, which ratios there are (see ``harness.records.spec.require_ratio``)."""
 HELP = ("-h", "--help")
 
 NAMED_BY: dict[Kind, str] = {"method": "--method", "task": "--tasks"}
@@ -29,9 +28,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--batch-size",
-        action=AtLeast,
-        least=1,
-        type=int,
+        action=InRange,
+        hint=BatchSize,
         default=8,
         help="sequences per forward pass; an evaluation that runs out of memory starts again with "
         "half as many, calibration does not",
@@ -43,7 +41,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     add_offload(parser)
     add("--dtype", choices=get_args(Dtype), default="float32", help="of weights and activations")
-    add("--seed", type=int, default=0, help="of calibration sampling and evaluation, any integer")
+    add(
+        "--seed",
+        action=InRange,
+        hint=Seed,
+        default=0,
+        help="of calibration sampling and evaluation",
+    )
 
 
 def add_calibration_options(parser: argparse.ArgumentParser) -> None:
@@ -59,27 +63,24 @@ def add_calibration_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--samples",
-        action=AtLeast,
-        least=1,
-        type=int,
+        action=InRange,
+        hint=Samples,
         default=argparse.SUPPRESS,
         standard=f"{calibration.samples}, of questions {PROMPT_SAMPLES}",
         help="calibration sequences",
     )
     add(
         "--length",
-        action=AtLeast,
-        least=2,
-        type=int,
+        action=InRange,
+        hint=Length,
         default=argparse.SUPPRESS,
         standard=str(calibration.length),
         help="tokens per sequence of a calibration text",
     )
     add(
         "--self-samples",
-        action=AtLeast,
-        least=0,
-        type=int,
+        action=InRange,
+        hint=SelfSamples,
         default=argparse.SUPPRESS,
         standard="0",
         help="more sequences of that length that the model itself writes",

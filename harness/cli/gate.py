@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.gate_candidate import candidate_records
-from harness.cli.options import Actions, AtLeast, add_action, add_offline
+from harness.cli.options import Actions, InRange, add_action, add_offline
 from harness.errors import UsageError
+from harness.records.limits import Effect, Repetitions
 from harness.support.files import cannot_write, write_failures_explained, write_file, write_files
 from harness.support.tables import Grid, print_grid
 
@@ -40,18 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     calibrate = _action(actions, "calibrate", "measure the spread and write the baseline")
     calibrate.add_argument(
         "--seeds",
-        action=AtLeast,
-        least=1,
-        type=int,
+        action=InRange,
+        hint=Repetitions,
         default=SEEDS,
         help="calibration draws a cell",
     )
     calibrate.add_argument(
         "--minimum-effect",
-        type=float,
+        action=InRange,
+        hint=Effect,
         default=0.01,
-        help="smallest loss that matters, more than 0: 0.01 is 1 %% of perplexity, 1 point of "
-        "accuracy",
+        help="smallest loss that matters: 0.01 is 1 %% of perplexity, 1 point of accuracy",
     )
 
 
@@ -112,8 +112,6 @@ def _accept(arguments: argparse.Namespace) -> int:
 def _calibrate(arguments: argparse.Namespace) -> int:
     from harness.gate.calibrate import calibrated  # noqa: PLC0415
 
-    if not arguments.minimum_effect > 0:
-        raise UsageError(f"--minimum-effect must be above 0, got {arguments.minimum_effect:g}")
     baseline = calibrated(candidate_records(arguments), arguments.minimum_effect)
     _write_baseline(baseline, arguments.baseline)
     rows = [

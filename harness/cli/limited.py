@@ -31,7 +31,11 @@ def _sentence(record: RunRecord, paired: Paired) -> str:
     if paired.stderr is None:
         return f"{what}: a single one shows no difference; raise --limit"
     smallest = detectable(paired.n, paired.stderr * math.sqrt(paired.n))
-    if paired.logarithmic:
+    if smallest == 0:
+        return f"{what}: all differ from dense alike, which says nothing of others; raise --limit"
+    if paired.logarithmic and smallest < math.log(2):
+        size = f"{100 * math.expm1(smallest):.2g} % of perplexity"
+    elif paired.logarithmic:
         size = f"a factor of {math.exp(min(smallest, 700)):.3g} in perplexity"
     else:
         size = f"{smallest:.2g} in {paired.metric.partition('[')[0]}"

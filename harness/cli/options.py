@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 import textwrap
-from typing import Any
+from typing import Any, get_args
 
 from harness.errors import UsageError
+from harness.plugins.ranges import Range, declared_range
 
 Actions = argparse._SubParsersAction  # noqa: SLF001
 
@@ -60,7 +60,7 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default = getattr(action, "standard", None) or action.default
-        notes = [f"{action.least} or more"] if isinstance(action, AtLeast) else []
+        notes = [str(action.within)] if isinstance(action, InRange) else []
         # Without a flag that is off, or an option that has no value, nothing happens.
         if action.option_strings and default not in (None, False, [], argparse.SUPPRESS):
             many = isinstance(default, (list, tuple))
@@ -75,18 +75,22 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
-class AtLeast(argparse.Action):
-    """Takes a number that is not below ``least``.
+class InRange(argparse.Action):
+    """Takes a number, or several, within a range.
 
     Attributes:
-        least: the smallest.
+        within: the range.
         standard: the default in words, for an option whose default is none of argparse's.
     """
 
-    def __init__(self, *given: Any, least: int, standard: str | None = None, **more: Any) -> None:
+    def __init__(self, *given: Any, hint: Any, standard: str | None = None, **more: Any) -> None:
+        """``hint`` is the annotation of such a number, with its range."""
         super().__init__(*given, **more)
-        self.least = least
+        within = declared_range(hint)
+        assert within is not None
+        self.within: Range = within
         self.standard = standard
+        self._whole = int in get_args(hint)
 
     def __call__(
         self,
@@ -95,14 +99,26 @@ class AtLeast(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Store the number.
+        """Store it.
 
         Raises:
-            UsageError: it is too small, NaN or infinite.
+            UsageError: it is no number, or out of its range.
         """
-        if not self.least <= values < math.inf:
-            raise UsageError(f"{option_string} must be at least {self.least}, got {values}")
-        setattr(namespace, self.dest, values)
+        many = isinstance(values, list)
+        numbers = [self._number(text, option_string) for text in (values if many else [values])]
+        setattr(namespace, self.dest, numbers if many else numbers[0])
+
+    def _number(self, text: str, option: str | None) -> float:
+        try:
+            number = int(text) if self._whole else float(text)
+        except ValueError as error:
+            kind = "whole number" if self._whole else "number"
+            raise UsageError(
+                f"{option}: '{text}' is no {kind}; its range: {self.within}"
+            ) from error
+        if number not in self.within:
+            raise UsageError(f"{option}: {self.within.complaint(number)}")
+        return number
 
 
 def split_task(text: str) -> tuple[str, str | None]:

@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from harness.assets.aliases import DEFAULT_MODEL
-from harness.cli.compressing import RATIOS, add_options_of_plugins
+from harness.cli.compressing import add_options_of_plugins
 from harness.cli.defaults import DEFAULT_METHOD
 from harness.cli.display import quiet_libraries
-from harness.cli.options import AtLeast
+from harness.cli.options import InRange
 from harness.cli.plugin_options import chosen
 from harness.cli.profile_output import profile_document, profile_grid, profile_markdown
 from harness.cli.progress import ShownProgress
 from harness.compression.compressor import Compressor, compressors
 from harness.plugins.options import configure
-from harness.records.spec import Dtype, Scope, require_ratio
+from harness.records.limits import Count, Repetitions
+from harness.records.spec import Dtype, Ratio, Scope
 from harness.support.tables import print_grid
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--ratio",
         nargs="+",
-        type=float,
+        action=InRange,
+        hint=Ratio,
         default=STANDARD,
-        help=f"shares of parameters to remove, {RATIOS}",
+        help="shares of parameters to remove",
     )
     add(
         "--scope",
@@ -50,12 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="language",
         help="compress the decoder, the vision tower, or both",
     )
-    add("--batch", action=AtLeast, least=1, type=int, default=4, help="sequences")
+    add("--batch", action=InRange, hint=Count, default=4, help="sequences")
     add(
         "--sequence",
-        action=AtLeast,
-        least=1,
-        type=int,
+        action=InRange,
+        hint=Count,
         default=argparse.SUPPRESS,
         standard="2048, or as many as the model has positions",
         help="tokens of each",
@@ -69,9 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--runs",
-        action=AtLeast,
-        least=1,
-        type=int,
+        action=InRange,
+        hint=Repetitions,
         default=5,
         help="timed runs, of which the median counts",
     )
@@ -92,8 +92,6 @@ def execute(arguments: argparse.Namespace) -> int:
     from harness.profile.table import ProfileRequest, profile  # noqa: PLC0415
 
     quiet_libraries()
-    for ratio in arguments.ratio:
-        require_ratio(ratio)
     counts = profile(
         ProfileRequest(
             model=arguments.model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +21,7 @@ from harness.errors import UsageError
 from harness.evaluation.task import Task, plugin_name, tasks
 from harness.experiments.request import Request
 from harness.plugins.registry import Registry
-from harness.records.spec import CalibrationSpec, TaskSpec, require_ratio
+from harness.records.spec import DENSE, CalibrationSpec, TaskSpec
 
 REGISTRIES: dict[Kind, Registry[Compressor[Any]] | Registry[Task[Any]]] = {
     "method": compressors,
@@ -37,7 +37,7 @@ def add_options_of(parser: argparse.ArgumentParser, names: Mapping[Kind, Sequenc
     """
     for kind, written in names.items():
         if kind == "method":
-            configs = {name: compressors.get(name).config for name in written}
+            configs = {name: compressors.get(name).config for name in written if name != DENSE}
         else:
             plugins = dict.fromkeys(plugin_name(split_task(task)[0]) for task in written)
             configs = {name: tasks.get(name).config for name in plugins}
@@ -62,10 +62,11 @@ def request(arguments: argparse.Namespace) -> Request:
     """
     given = vars(arguments)
     preset = PRESETS.get(arguments.preset)
+    named = _tasks(arguments, preset.tasks if preset else DEFAULT_TASKS)
     return Request(
-        methods=_methods(arguments),
-        ratios=_ratios(given.get("ratio", [DEFAULT_RATIO])),
-        tasks=_tasks(arguments, preset.tasks if preset else DEFAULT_TASKS),
+        methods=_methods(arguments),  # may look the model up, after all else is checked
+        ratios=list(dict.fromkeys(given.get("ratio", [DEFAULT_RATIO]))),
+        tasks=named,
         model=arguments.model,
         calibration=calibration_of(given, preset.calibration if preset else TEXT_CALIBRATION),
         scope=arguments.scope,
@@ -137,6 +138,10 @@ def option_classes(
 
 def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     names = getattr(arguments, "method", [DEFAULT_METHOD])
+    if set(names) == {DENSE}:
+        _require_nothing_to_compress(vars(arguments))
+        return {}
+    names = [name for name in names if name != DENSE]  # which is measured anyway
     if not _asks_to_compress(vars(arguments)) and is_saved(resolve_model(arguments.model).folder):
         return {}
     for name in names:
@@ -148,17 +153,26 @@ def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 def _asks_to_compress(given: Mapping[str, Any]) -> bool:
     """Whether an option was given that has no meaning for a model that is compressed already."""
-    return given["save"] is not None or any(
-        name in {"method", "ratio", "calibration", "samples", "self_samples", "length"}
-        or name.startswith("method_option_")
-        for name in given
-    )
+    return "method" in given or next(_for_compression(given), None) is not None
 
 
-def _ratios(ratios: list[float]) -> list[float]:
-    for ratio in ratios:
-        require_ratio(ratio)
-    return list(dict.fromkeys(ratios))
+def _for_compression(given: Mapping[str, Any]) -> Iterator[str]:
+    """The options among those ``given`` that say how to compress, or where to."""
+    for name, value in given.items():
+        if name in {"ratio", "calibration", "samples", "self_samples", "length"}:
+            yield name
+        elif name.startswith("method_option_"):
+            yield name.removeprefix("method_option_")
+        elif name == "save" and value is not None:
+            yield name
+
+
+def _require_nothing_to_compress(given: Mapping[str, Any]) -> None:
+    for name in _for_compression(given):
+        raise UsageError(
+            f"--method {DENSE} measures the model as it is; leave out "
+            f"--{name.replace('_', '-')}, or name a method that compresses"
+        )
 
 
 def _tasks(arguments: argparse.Namespace, standard: tuple[str, ...]) -> list[TaskSpec]:

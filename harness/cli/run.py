@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from harness.calibration.presets import DEFAULT_TASKS, PRESETS
 from harness.cli.compressing import (
-    RATIOS,
     add_calibration_options,
     add_model_options,
     add_options_of_plugins,
 )
 from harness.cli.defaults import DEFAULT_METHOD, DEFAULT_RATIO
-from harness.cli.options import AtLeast, add_offline
+from harness.cli.options import InRange, add_offline
 from harness.compression.compressor import compressors
 from harness.errors import IncompleteError
+from harness.records.limits import Limit
+from harness.records.spec import DENSE, Ratio
 
 if TYPE_CHECKING:
     from harness.experiments.plan import Plan
@@ -38,15 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         nargs="+",
         default=argparse.SUPPRESS,
-        help=f"any of {', '.join(compressors.names())} (default {DEFAULT_METHOD}; none for a "
-        "model that is compressed already)",
+        help=f"any of {', '.join(compressors.names())}, or {DENSE} to measure the model as it is, "
+        f"which all are compared with (default {DEFAULT_METHOD}; {DENSE} for a model that is "
+        "compressed already)",
     )
     add(
         "--ratio",
         nargs="+",
-        type=float,
+        action=InRange,
+        hint=Ratio,
         default=argparse.SUPPRESS,
-        help=f"share of parameters to remove ({RATIOS}; default {DEFAULT_RATIO})",
+        standard=str(DEFAULT_RATIO),
+        help="share of parameters to remove",
     )
     add(
         "--tasks",
@@ -60,9 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", choices=sorted(PRESETS), help="a whole protocol; explicit options still win")
     add(
         "--limit",
-        action=AtLeast,
-        least=1,
-        type=int,
+        action=InRange,
+        hint=Limit,
         help="evaluate only the first LIMIT units; such runs never rank",
     )
     add("--output", type=Path, default=RESULTS, help="folder of records")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.compressing import HELP
-from harness.cli.options import AtLeast, add_offline
+from harness.cli.options import InRange, add_offline
 from harness.errors import IncompleteError, UsageError
+from harness.records.limits import Repetitions
 from harness.sweep.engines.engine import engines
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--workers",
-        action=AtLeast,
-        least=1,
-        type=int,
+        action=InRange,
+        hint=Repetitions,
         default=1,
         help="cells at once, each in its own process",
     )

@@ -75,7 +75,9 @@ class RankedConfig(CompressorConfig):
 
     ranks: Ranks = "uniform"
     multiple: Annotated[
-        int, Field(ge=1), Advice("no rank is a multiple of {}; pass --multiple 1 or more")
+        int,
+        Field(ge=1, le=1_000_000),
+        Advice("no rank is a multiple of {}; pass --multiple 1 or more"),
     ] = 1
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from harness.layers.weights import BlockWeights, LinearWeights
 from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments
 
-Damping = Annotated[float, Field(ge=0)]
+Damping = Annotated[float, Field(ge=0, le=1_000_000)]
 
 
 @dataclass(frozen=True, kw_only=True)

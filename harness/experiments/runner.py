@@ -21,6 +21,7 @@ from harness.experiments.request import Request
 from harness.experiments.shared_statistics import SharedStatistics, draw_calibrations
 from harness.experiments.timings import Timings
 from harness.models.language_model import LanguageModel
+from harness.models.non_finite import non_finite_explained
 from harness.records import store
 from harness.records.environment import describe, peak_memory
 from harness.records.record import RunRecord, Status
@@ -90,7 +91,7 @@ class _PlanRun:
             self.dense = as_phase(self.track, "loading the model", self._load)
         self.facts = self.dense.facts()
         self.waiting = [variant for variant in self.plan.variants if variant.to_do]
-        with failures_explained("calibration"):
+        with failures_explained("calibration"), non_finite_explained(self.dense):
             self.drawn = draw_calibrations(
                 self.plan, self.waiting, self.dense, self.timings, self.track
             )
@@ -165,8 +166,13 @@ class _PlanRun:
             checkpoints = stack.enter_context(block_checkpoints_beside(destination))
             dense = self._load()  # is compressed in place
         elif method.config.reads_original:
-            statistics = self.statistics.read(variant, source, calibration, self.waiting)
-        with self.timings.stage("compress"), failures_explained(f"method '{method.spec.name}'"):
+            with non_finite_explained(dense, variant.ratio):
+                statistics = self.statistics.read(variant, source, calibration, self.waiting)
+        with (
+            self.timings.stage("compress"),
+            failures_explained(f"method '{method.spec.name}'"),
+            non_finite_explained(dense, variant.ratio),
+        ):
             return compress_model(
                 dense,
                 CompressionJob(
@@ -191,7 +197,11 @@ class _PlanRun:
             seed=request.seed,
             track=self.track,
         )
-        with self.timings.stage("evaluate"), failures_explained(f"task '{cell.spec.task.name}'"):
+        with (
+            self.timings.stage("evaluate"),
+            failures_explained(f"task '{cell.spec.task.name}'"),
+            non_finite_explained(subject),
+        ):
             return cell.task.evaluate(subject, conditions)
 
     def _save(

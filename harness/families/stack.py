@@ -151,8 +151,8 @@ class Block:
             tensors = self.module.get_submodule(path).parameters()
             if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
                 raise NonFiniteError(
-                    f"{self.name}.{path} holds NaN or infinity; "
-                    "the model is damaged, fetch or copy it again"
+                    f"the model itself holds NaN or infinity, in {self.name}.{path}; "
+                    "fetch or copy it again"
                 )
 
 

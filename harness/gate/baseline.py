@@ -14,6 +14,7 @@ from harness.records.document import Document, digest
 from harness.records.observations import Observations, Unpaired, observe
 from harness.records.record import RunRecord
 from harness.records.spec import RunSpec
+from harness.support.regular_files import require_regular
 
 FALSE_ALARM = 0.01
 """Chance that a gate fails, in any of its cells, although none lost what matters."""
@@ -165,6 +166,7 @@ def read_baseline(path: Path) -> Baseline:
         UsageError: there is none, or it is not sound.
         InfrastructureError: it cannot be read.
     """
+    require_regular(path)
     try:
         return Baseline.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:

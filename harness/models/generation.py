@@ -142,8 +142,5 @@ class NoNaN(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
         """``scores`` as they are."""
         if scores.isnan().any():
-            raise NonFiniteError(
-                "the model gives NaN as scores of the next token; pass --dtype float32, or a "
-                "smaller --ratio"
-            )
+            raise NonFiniteError("the model gives NaN as scores of the next token")
         return scores

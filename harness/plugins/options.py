@@ -11,7 +11,13 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.errors import UsageError, unknown
-from harness.plugins.ranges import BOUNDS, declared_range, out_of_range, require_in_range
+from harness.plugins.ranges import (
+    BOUNDS,
+    declared_range,
+    numbers_of,
+    out_of_range,
+    require_in_range,
+)
 from harness.records.spec import Option
 
 C = TypeVar("C")
@@ -36,6 +42,10 @@ def configure(config: type[C], values: Mapping[str, Any], owner: str) -> C:
     for key in values:
         if key not in known:
             raise unknown(f"option of {owner}", key, known)
+    for name, within in numbers_of(config):
+        if isinstance(values.get(name), bool):
+            said = f"{values[name]} is no number; its range: {within}"
+            raise UsageError(f"option '{name}' of {owner}: {said}")
     try:
         configured = _adapter(config).validate_python(dict(values))
     except ValidationError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -19,6 +18,8 @@ from harness.errors import UsageError
 
 BOUNDS = frozenset(("greater_than", "greater_than_equal", "less_than", "less_than_equal"))
 """What pydantic calls numbers that are out of range."""
+
+_NUMBERS: dict[type[Any], tuple[tuple[str, Range], ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,7 @@ def require_in_range(config: Any, owner: str = "") -> None:
     Raises:
         UsageError: one is, or it is NaN or infinite.
     """
-    known: Any = type(config)
-    for name, within in _ranges(known):
+    for name, within in numbers_of(type(config)):
         value = getattr(config, name)
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             continue
@@ -108,12 +108,13 @@ def require_in_range(config: Any, owner: str = "") -> None:
             raise out_of_range(name, value, within, owner)
 
 
-@cache
-def _ranges(config: Any) -> tuple[tuple[str, Range], ...]:
-    """Name and range of every field with numbers."""
-    hints = get_type_hints(config, include_extras=True)
-    ranges = {field.name: declared_range(hints[field.name]) for field in fields(config)}
-    return tuple((name, within) for name, within in ranges.items() if within is not None)
+def numbers_of(config: type[Any]) -> tuple[tuple[str, Range], ...]:
+    """Name and range of every field of the dataclass ``config`` with numbers."""
+    if config not in _NUMBERS:
+        hints = get_type_hints(config, include_extras=True)
+        ranges = {field.name: declared_range(hints[field.name]) for field in fields(config)}
+        _NUMBERS[config] = tuple((name, within) for name, within in ranges.items() if within)
+    return _NUMBERS[config]
 
 
 def out_of_range(name: str, number: float, within: Range, owner: str = "") -> UsageError:

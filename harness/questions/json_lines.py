@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,8 @@ from harness.questions.pictures import Picture, decoded
 from harness.questions.rows import ID, IMAGE, QuestionRows, Row
 from harness.records.document import digest
 from harness.support.hashing import content_sha256
+from harness.support.json_rows import json_rows
+from harness.support.regular_files import require_regular
 
 
 def read_json_lines(path: Path, reference: str) -> QuestionRows:
@@ -40,19 +41,14 @@ def read_json_lines(path: Path, reference: str) -> QuestionRows:
 
 def _objects(path: Path) -> list[dict[str, Any]]:
     rows = []
+    require_regular(path)
     try:
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 (byte {error.start}); convert it first") from error
     except OSError as error:
         raise AssetError(f"{path} cannot be read ({error}); fetch or copy it again") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UsageError(f"line {number} of {path} is no JSON: {error}") from error
+    for number, row in json_rows(text, path):
         if not isinstance(row, dict):
             raise UsageError(f"line {number} of {path} is no JSON object")
         if not isinstance(row.get(IMAGE), str | None):

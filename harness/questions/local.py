@@ -46,11 +46,11 @@ def read_local(path: Path, split: str, config: str | None, reference: str) -> Qu
         table = _opened(path, lambda: datasets.load_from_disk(str(path)))
         return _of_table(table, sorted(path.glob("*.arrow")), reference)
     files = [path] if path.is_file() else _files(path, split, config)
-    if files[0].suffix in JSON_LINES:
+    if files[0].suffix.lower() in JSON_LINES:
         if len(files) > 1:
             raise UsageError(f"{path} holds several files; pass one, e.g. {files[0]}")
         return read_json_lines(files[0], reference)
-    if files[0].suffix != ".parquet":
+    if files[0].suffix.lower() != ".parquet":
         raise UsageError(f"{path} is no file of questions; pass {FORMS}")
     names = [str(file) for file in files]
     table = _opened(files[0], lambda: datasets.Dataset.from_parquet(names))

@@ -36,7 +36,9 @@ class QuestionConfig:
     """
 
     max_new_tokens: Annotated[
-        int, Field(ge=1), Advice("an answer of {} tokens says nothing; pass --max-new-tokens 16")
+        int,
+        Field(ge=1, le=1_000_000),
+        Advice("an answer of {} tokens says nothing; pass --max-new-tokens 16"),
     ] = 16
 
     def __post_init__(self) -> None:

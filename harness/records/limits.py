@@ -14,10 +14,15 @@ SIZE = 10**9
 SEED = 2**32 - 1
 """The biggest seed that numpy and torch both take."""
 
-Seed = Annotated[int, Field(ge=0, le=SEED)]
-BatchSize = Annotated[int, Field(ge=1, le=SIZE)]
-Limit = Annotated[int, Field(ge=1, le=SIZE)]
-Samples = Annotated[int, Field(ge=1, le=SIZE)]
+Count = Annotated[int, Field(ge=1, le=SIZE)]
+BatchSize = Count
+Limit = Count
+Samples = Count
 SelfSamples = Annotated[int, Field(ge=0, le=SIZE)]
 Length = Annotated[int, Field(ge=2, le=SIZE)]
-Window = Annotated[int, Field(ge=2, le=SIZE)]
+"""Tokens of a window: one token alone predicts nothing."""
+Seed = Annotated[int, Field(ge=0, le=SEED)]
+Repetitions = Annotated[int, Field(ge=1, le=10_000)]
+Temperature = Annotated[float, Field(ge=0, le=1000)]
+Effect = Annotated[float, Field(gt=0, lt=1)]
+"""A relative loss, or a difference of shares."""

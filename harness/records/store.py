@@ -23,6 +23,7 @@ from harness.errors import InfrastructureError, UsageError
 from harness.records.document import digest
 from harness.records.record import SCHEMA_VERSION, RunRecord
 from harness.support.files import cannot_write, write_file
+from harness.support.regular_files import require_regular
 
 _AGAIN = "restore it from a copy, or delete it and run the cell again"
 
@@ -71,6 +72,7 @@ def load(path: Path) -> RunRecord:
             or a newer harness wrote it.
         InfrastructureError: the file cannot be read.
     """
+    require_regular(path)
     try:
         return _parse(path.read_bytes())
     except FileNotFoundError as error:
@@ -162,7 +164,10 @@ def _path(folder: Path, run_id: str) -> Path:
 
 def _examine(path: Path, *, layers: bool) -> RunRecord | Problem:
     try:
+        require_regular(path)
         return _parse(path.read_bytes(), layers=layers)
+    except UsageError as error:
+        return Problem(path, str(error).removeprefix(f"{path} "))
     except OSError as error:
         return Problem(path, f"cannot be read ({error.strerror or error})")
     except _DamagedError as error:

@@ -178,7 +178,7 @@ class HalfSum:
             lack,
         )
         if not all(bool(torch.isfinite(M).all()) for M in (means.second, means.cross)):
-            raise NonFiniteError("its inputs hold NaN or infinity; pass --dtype float32")
+            raise NonFiniteError("its inputs hold NaN or infinity")
         return means
 
 

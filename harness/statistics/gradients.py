@@ -166,8 +166,7 @@ class GradientObserver:
                 self._moments[role].add(part)
             except NonFiniteError as error:
                 raise NonFiniteError(
-                    f"the gradient at {self._block.name}.{path} is NaN or infinite; "
-                    "pass --dtype bfloat16 or float32"
+                    f"the gradient at {self._block.name}.{path} is NaN or infinite"
                 ) from error
 
     def _add_influence(self, neurons: Tensor, gradient: Tensor) -> None:
@@ -209,8 +208,7 @@ def _probes(logits: Tensor, inputs: Inputs, graded: Tensor, generator: torch.Gen
             probes = probe(sent[row, positions], signs)
             if not bool(torch.isfinite(probes).all()):
                 raise NonFiniteError(
-                    "what the model predicts over the calibration is NaN or infinite; pass "
-                    "--dtype bfloat16 or float32"
+                    "what the model predicts over the calibration is NaN or infinite"
                 )
             sent[row, positions] = probes.to(sent.dtype)
     return sent

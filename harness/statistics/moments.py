@@ -75,10 +75,7 @@ class MomentAccumulator:
         sums = [widened(rows).abs().sum(0) for rows in tokens.split(at_once)]
         magnitude = torch.stack(sums).sum(0, dtype=torch.float64)
         if not bool(torch.isfinite(magnitude).all()):
-            raise NonFiniteError(
-                "the activations on the calibration data hold NaN or infinity; pass --dtype "
-                "float32, or check the model"
-            )
+            raise NonFiniteError("the activations on the calibration data hold NaN or infinity")
         if self.count == 0 and self._centred:
             self._origin = widened(parts[0]).mean(0).double()
         self.count += len(tokens)

@@ -64,7 +64,9 @@ def parse_recipe(file: YamlFile) -> Recipe:
         recipe = _strictly(Recipe, value)
     except ValidationError as error:
         mistakes += schema_mistakes(error)
-    mistakes += _names(value)
+    named = list(_names(value))
+    explained = {place for place, _ in named}
+    mistakes = [mistake for mistake in mistakes if mistake[0] not in explained] + named
     if recipe:
         mistakes += _relations(recipe)
     if mistakes or recipe is None:
@@ -83,11 +85,13 @@ def _names(value: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
     for key, document in NAMED.items():
         entries = value.get(key)
         for at, entry in enumerate(entries if isinstance(entries, list) else ()):
+            options = entry.get("options") if isinstance(entry, dict) else None
+            given = options if isinstance(options, dict) else {}
             try:
-                sound = _strictly(document, entry)
+                sound = _strictly(document, entry | {"options": {}} if given else entry)
             except ValidationError:
                 continue
-            for place, text in entry_mistakes(key, sound):
+            for place, text in entry_mistakes(key, sound, given):
                 yield (key, at, *place), text
 
 

@@ -27,8 +27,10 @@ from harness.sweep.recipe import (
 Mistakes = Iterator[tuple[Place, str]]
 
 
-def entry_mistakes(key: str, entry: ModelEntry | MethodEntry | TaskEntry) -> Mistakes:
-    """Of an entry of the list ``key``; places start within the entry."""
+def entry_mistakes(
+    key: str, entry: ModelEntry | MethodEntry | TaskEntry, options: Mapping[str, Any]
+) -> Mistakes:
+    """Of an entry of the list ``key`` with its ``options``; places start within the entry."""
     if isinstance(entry, ModelEntry):
         yield from _tried(("name",), lambda: require_model_name(entry.name))
         yield from device_mistakes(entry.device)
@@ -38,7 +40,7 @@ def entry_mistakes(key: str, entry: ModelEntry | MethodEntry | TaskEntry) -> Mis
         except UsageError as error:
             yield ("name",), str(error)
         else:
-            for name, text in option_mistakes(config, entry.options, entry.name):
+            for name, text in option_mistakes(config, options, entry.name):
                 yield ("options", name), text
 
 

@@ -5,6 +5,7 @@ Task files bring functions of their own, which may raise anything.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from datasets.exceptions import DatasetsError
 from harness.plugin import AssetError, HarnessError, UsageError
 from harness.support.offline import FIX
 from tasks.eval_libraries.library import Library
+from tasks.eval_libraries.local_files import is_local
 from tasks.eval_libraries.replacing import replaced
 
 
@@ -114,7 +116,14 @@ def _get_data(library: Library) -> str:
 
 
 def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {_one_line(error)}"
+    return f"{type(error).__name__}: {_one_line(error)}{place_of(error)}"
+
+
+def place_of(error: Exception) -> str:
+    """Where in local code ``error`` was raised, as `` (FILE:LINE)``; empty for other code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    local = [frame for frame in frames if is_local(frame.filename)]
+    return f" ({local[-1].filename}:{local[-1].lineno})" if local else ""
 
 
 def _one_line(error: Exception) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.plugin import HarnessError, UsageError
+from tasks.eval_libraries.failures import place_of
 from tasks.eval_libraries.library import Library
-from tasks.eval_libraries.local_files import is_local
 
 
 @contextmanager
@@ -21,12 +20,6 @@ def named_posing(library: Library, name: str, document: int) -> Iterator[None]:
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise UsageError(
-            f"{library.label(name)} cannot pose document {document}{_place(error)}: {why}; "
+            f"{library.label(name)} cannot pose document {document}{place_of(error)}: {why}; "
             "correct its file or its data"
         ) from error
-
-
-def _place(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    local = [frame for frame in frames if is_local(frame.filename)]
-    return f" ({local[-1].filename}:{local[-1].lineno})" if local else ""

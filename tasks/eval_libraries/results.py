@@ -50,8 +50,7 @@ class Report:
                 continue
             if not math.isfinite(value):
                 raise NonFiniteError(
-                    f"{library.label(self.name)}: {metric} is {value}, not a finite number; pass "
-                    "--dtype float32, or a smaller --ratio"
+                    f"{library.label(self.name)}: {metric} is {value}, not a finite number"
                 )
             yield Metric(
                 name=self.prefix + with_filter(metric, kept) + self.protocol,

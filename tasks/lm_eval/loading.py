@@ -38,6 +38,7 @@ def load(name: str, num_fewshot: int | None) -> Any:
     for task in loaded["tasks"].values():
         _require_runnable(task)
         _set_shots(task, num_fewshot)
+        _require_examples(task)
     return loaded
 
 
@@ -81,6 +82,24 @@ def _require_runnable(task: Any) -> None:
         )
     if getattr(task, "MULTIMODAL", False):
         raise UsageError(f"{LM_EVAL.label(task.task_name)} needs more than text; pass a text task")
+
+
+def _require_examples(task: Any) -> None:
+    """Refuse more examples than there are beside the document that is asked."""
+    shots = task.get_config("num_fewshot") or 0
+    if not shots:
+        return
+    with named_loading(LM_EVAL, task.task_name):
+        available = len(list(task.fewshot_docs() or ()))
+    # Of the documents themselves, the one that is asked is left out.
+    if task.fewshot_cfg.split == task.config.test_split:
+        available -= 1
+    if shots > available:
+        raise UsageError(
+            f"{LM_EVAL.label(task.task_name)} has {max(available, 0)} examples for a prompt, "
+            f"{shots} are asked; pass a smaller --num-fewshot, or correct num_fewshot and "
+            "fewshot_split in its file"
+        )
 
 
 def _set_shots(task: Any, num_fewshot: int | None) -> None:

@@ -86,8 +86,7 @@ def _samples(outcome: dict[str, Any], task: str) -> Iterator[Sample]:
 def _require_finite(task: str, row: dict[str, Any]) -> None:
     if not all(math.isfinite(number) for number in _numbers(row["resps"])):
         raise NonFiniteError(
-            f"{LM_EVAL.label(task)}: the log-likelihood of document {row['doc_id']} is not "
-            "finite; pass --dtype float32, or a smaller --ratio"
+            f"{LM_EVAL.label(task)}: the log-likelihood of document {row['doc_id']} is not finite"
         )
 
 

@@ -23,8 +23,8 @@ class LmEvalConfig:
             leaves all standard errors out.
     """
 
-    num_fewshot: Annotated[int, Field(ge=0)] | None = None
-    bootstrap_iters: Annotated[int, Field(ge=0)] = 1000
+    num_fewshot: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    bootstrap_iters: Annotated[int, Field(ge=0, le=10_000_000)] = 1000
 
     def __post_init__(self) -> None:
         require_in_range(self)

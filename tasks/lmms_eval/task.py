@@ -27,8 +27,8 @@ class LmmsEvalConfig:
             leaves those out.
     """
 
-    max_new_tokens: Annotated[int, Field(ge=1)] = 128
-    bootstrap_iters: Annotated[int, Field(ge=0)] = 1000
+    max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    bootstrap_iters: Annotated[int, Field(ge=0, le=10_000_000)] = 1000
 
     def __post_init__(self) -> None:
         require_in_range(self)

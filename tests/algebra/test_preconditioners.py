@@ -147,3 +147,10 @@ def test_inverse_root_undoes_each_kind_of_root() -> None:
         rtol=1e-6,
         atol=1e-6,
     )
+
+
+def test_where_nothing_enters_no_direction_counts_more_than_another():
+    C = torch.zeros(4, 4, dtype=torch.float64)
+    eye = torch.eye(4, dtype=torch.float64)
+    torch.testing.assert_close(preconditioners.damped(C, 0.01), eye)
+    torch.testing.assert_close(preconditioners.hessian(C, 0.01).metric, torch.ones_like(C[0]))

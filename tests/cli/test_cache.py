@@ -30,12 +30,12 @@ def recipe(tmp_path, model_folder, texts):
     path = tmp_path / "recipe.yaml"
     path.write_text(
         f"""
-models: ["{model_folder("llama")}", "{tmp_path / "absent.gguf"}"]
+models: ["{model_folder("llama")}", acme/absent]
 methods: [svd, asvd-l2]
 ratios: [0.3, 0.5]
 tasks: [{{name: wikitext2, data: "{texts / "evaluation.txt"}", options: {{window: 32}}}}]
 calibration: {{text: "{TEXT}", samples: 2, length: 8}}
-overrides: [{{when: {{model: "{tmp_path / "absent.gguf"}"}}, set: {{skip: true}}}}]
+overrides: [{{when: {{model: acme/absent}}, set: {{skip: true}}}}]
 """
     )
     return path

@@ -50,11 +50,28 @@ def pair(before, after, limit=8):
 
 
 def test_a_limited_perplexity_says_which_factor_it_could_find():
-    (text,) = detection_limits(pair([3.0, 3.2, 2.9, 3.5], [3.1, 3.4, 2.9, 3.9]))
-    differences = np.array([0.1, 0.2, 0.0, 0.4])
+    (text,) = detection_limits(pair([3.0, 3.2, 2.9, 3.5], [3.1, 3.6, 2.9, 4.3]))
+    differences = np.array([0.1, 0.4, 0.0, 0.8])
     wanted = math.exp(detectable(4, differences.std(ddof=1)))
     assert text.startswith("latentllm at 0.3, wikitext2, 4 windows: ")
     assert float(re.search(r"a factor of (\S+)", text)[1]) == pytest.approx(wanted, rel=5e-3)
+
+
+@pytest.mark.parametrize("size", [1e-1, 1e-3, 1e-6])
+def test_small_factors_are_a_percentage_and_never_a_factor_of_1(size):
+    differences = size * np.array([0.1, 0.2, 0.0, 0.4])
+    before = np.array([3.0, 3.2, 2.9, 3.5])
+    (text,) = detection_limits(pair(list(before), list(before + differences)))
+    wanted = 100 * math.expm1(detectable(4, differences.std(ddof=1)))
+    assert float(re.search(r"below about (\S+) % of perplexity", text)[1]) == pytest.approx(
+        wanted, rel=5e-2
+    )
+    assert "factor" not in text
+
+
+def test_differences_that_are_all_alike_are_no_measure_of_what_could_be_seen():
+    (text,) = detection_limits(pair([3.0, 3.5], [3.0, 3.5]))
+    assert "all differ from dense alike, which says nothing of others; raise --limit" in text
 
 
 def test_a_single_window_shows_no_difference():

@@ -308,7 +308,7 @@ def test_a_ratio_that_leaves_no_rank_names_block_and_shape(method, tiny):
 def test_a_broken_weight_names_its_layer(method, propagation, tiny):
     subject = tiny("opt")
     subject.model.model.decoder.layers[1].fc2.weight.data[3, 4] = float("nan")
-    with pytest.raises(NonFiniteError, match=r"model\.decoder\.layers\.1\.fc2 holds NaN"):
+    with pytest.raises(NonFiniteError, match=r"holds NaN .*, in model\.decoder\.layers\.1\.fc2"):
         small(subject, method, propagation=propagation)
 
 

@@ -161,7 +161,7 @@ def test_reports_hold_any_name():
         (["check", "--results", ".", "--output", "x"], "--output is for the records of a recipe"),
         (["check", "--results", ".", "--baseline", "none.json"], "harness gate calibrate"),
         (["accept", "--results", ".", "--cell", "nothing like it"], "no cell matches"),
-        (["calibrate", "--results", ".", "--minimum-effect", "0"], "must be above 0"),
+        (["calibrate", "--results", ".", "--minimum-effect", "0"], "its range: more than 0"),
         (["chekc"], "invalid choice: 'chekc'"),
         ([], "ACTION"),
     ],

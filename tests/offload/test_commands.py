@@ -130,7 +130,7 @@ def test_weights_that_are_not_finite_are_found_at_their_block(changed, cli, aske
         *("compress", *asked, "--offload", "--model", copy, "--save", tmp_path / "small")
     )
     assert code == NonFiniteError.exit_code
-    assert "model.layers.1.mlp.down_proj holds NaN or infinity" in errors
+    assert "the model itself holds NaN or infinity, in model.layers.1.mlp.down_proj" in errors
     assert not (tmp_path / "small").exists()
 
 

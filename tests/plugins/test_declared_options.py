@@ -59,6 +59,8 @@ DEFAULTS = {
         "wikitext2": {"window": 2048},
     },
 }
+FITTING = {"multiple": {"ranks": "fisher"}}
+"""What an option makes sense with only."""
 PLUGINS = [
     (registry, name) for registry in (compressors, tasks, engines) for name in registry.names()
 ]
@@ -95,6 +97,24 @@ def test_numbers_out_of_range_are_refused(registry, name):
     config = config_of(registry, name)
     for option in describe(config):
         if option.range is not None:
-            for wrong in (-1, "-1", "nan" if "FLOAT" in option.values else -(10**9)):
-                with pytest.raises(UsageError, match=f"'{option.name}' of {name}.*range"):
+            for wrong in (-1, "-1", "nan", "inf", "-inf", 10**30, str(10**30), "1e30", True):
+                with pytest.raises(UsageError, match=f"'{option.name}' of {name}.*range") as error:
                     configure(config, {option.name: wrong}, name)
+                assert str(option.range) in str(error.value)
+
+
+@pytest.mark.parametrize(("registry", "name"), PLUGINS, ids=lambda value: str(value)[:16])
+def test_the_ends_of_a_range_are_allowed_and_what_lies_beyond_is_not(registry, name):
+    config = config_of(registry, name)
+    for option in describe(config):
+        within = option.range
+        if within is None:
+            continue
+        assert within.ge is not None, option.name
+        assert within.le is not None, option.name
+        for end in (within.ge, within.le):
+            given = {option.name: str(end)} | FITTING.get(option.name, {})
+            assert getattr(configure(config, given, name), option.name) == end
+        for beyond in (within.ge - 1, within.le + 1):
+            with pytest.raises(UsageError, match="outside its range"):
+                configure(config, {option.name: beyond}, name)

@@ -127,7 +127,7 @@ def test_a_mistake_is_named_with_its_place_and_fix(recipe, text, parts):
         (("junction: right", "multiple: '8'"), "3:42: option 'multiple' of asvd-l2"),
         (("junction: right", "multiple: true"), "3:42: option 'multiple' of asvd-l2"),
         (("junction: right", "multiple: 0"), "3:42: option 'multiple' of asvd-l2"),
-        (("junction: right", "multiple: [[1]]"), "3:42: methods.1.options.multiple: should be"),
+        (("junction: right", "multiple: [[1]]"), "3:42: option 'multiple' of asvd-l2"),
         (("wikitext2=", "wikitext2=\\x01"), None),
         (("[wikitext2=text.txt]", '["wiki\x01"]'), "6:14: the control character '\\x01'"),
         (("[wikitext2=text.txt]", '["wiki\\x07"]'), "6:9: the control character '\\x07'"),

@@ -503,5 +503,5 @@ def test_own_data_goes_into_a_task_file(folder) -> None:
 
 @pytest.mark.parametrize("options", [{"num_fewshot": -1}, {"bootstrap_iters": -1}])
 def test_negative_counts_are_usage_errors(options) -> None:
-    with pytest.raises(UsageError, match="0 or more"):
+    with pytest.raises(UsageError, match="0 to 10"):
         LmEvalConfig(**options)

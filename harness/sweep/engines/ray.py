@@ -61,8 +61,8 @@ class RayConfig:
         gpus: accelerators of each worker; if none are asked for, 1 for cells on a GPU, else 0.
     """
 
-    cpus: Annotated[int, Field(ge=1)] | None = None
-    gpus: Annotated[int, Field(ge=0)] | None = None
+    cpus: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    gpus: Annotated[int, Field(ge=0, le=1000)] | None = None
 
 
 class RayEngine:

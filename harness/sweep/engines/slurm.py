@@ -37,7 +37,7 @@ except ImportError as error:
 LOOKS = 30
 """Slurm itself is asked every that many looks for a job's answer."""
 
-PositiveInteger = Annotated[int, Field(ge=1)]
+PositiveInteger = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class SlurmConfig:
     time: PositiveInteger = 60
     memory: PositiveInteger | None = None
     cpus: PositiveInteger = 1
-    gpus: Annotated[int, Field(ge=0)] | None = None
+    gpus: Annotated[int, Field(ge=0, le=1000)] | None = None
 
 
 @dataclass(frozen=True)
