@@ -52,9 +52,10 @@ def read_yaml(path: Path) -> YamlFile:
         InfrastructureError: the file cannot be read.
     """
     text = _text(path)
-    loader = _PlainLoader(text)
     lines: dict[Place, int] = {}
+    loader = None
     try:
+        loader = _PlainLoader(text)
         root = loader.get_single_node()
         _record_lines(root, (), lines)
         value = loader.construct_document(root) if root else None
@@ -67,7 +68,8 @@ def read_yaml(path: Path) -> YamlFile:
     except RecursionError as error:
         raise UsageError(f"{path} is nested too deeply; flatten it") from error
     finally:
-        loader.dispose()
+        if loader:
+            loader.dispose()
     return YamlFile(path, value, lines)
 
 
