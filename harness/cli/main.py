@@ -78,9 +78,9 @@ def _guarded(argv: Sequence[str], debug: bool, output: SafeStream) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         output.drop()
         return BROKEN_PIPE
-    except BaseException as error:  # noqa: BLE001 - native libraries raise what is no Exception
+    except BaseException as error:
         if isinstance(error, SystemExit) and not error.code:  # of --help and --version
-            return 0
+            raise
         return _fail(*ending(error), debug)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from harness.errors import AssetError
-from harness.support.library_errors import one_line
+from harness.errors import AssetError, HarnessError
+from harness.support.library_errors import described
 from harness.support.panics import INTERRUPTS, panics_unreported
 
 
@@ -35,10 +35,11 @@ class _Guarded:
         try:
             with panics_unreported():
                 return self.encode(*arguments, **options)
+        # By a pattern, or by a setting that is none.
         except BaseException as error:
-            if isinstance(error, (Exception, *INTERRUPTS)):
+            if isinstance(error, (HarnessError, MemoryError, *INTERRUPTS)):
                 raise
             raise AssetError(
-                f"the tokenizer of {self.folder} fails on a text ({one_line(error)}); correct its "
-                "tokenizer.json, or fetch or copy it again"
+                f"the tokenizer of {self.folder} fails on a text ({described(error)}); correct its "
+                "files, or fetch or copy them again"
             ) from error

@@ -71,7 +71,7 @@ class PanicError(BaseException):
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(PanicError("boom"), 3), (SystemExit(1), 3), (SystemExit(0), 0), (KeyboardInterrupt(), 130)],
+    [(PanicError("boom"), 3), (SystemExit(1), 3), (KeyboardInterrupt(), 130)],
 )
 def test_nothing_but_a_verdict_ends_with_one(cli, monkeypatch, error, code):
     def explode(_):
