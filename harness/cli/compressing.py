@@ -43,7 +43,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     add_offload(parser)
     add("--dtype", choices=get_args(Dtype), default="float32", help="of weights and activations")
-    add("--seed", type=int, default=0, help="of calibration sampling and evaluation, any integer")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the calibration sample and of answers drawn at random, any integer; few-shot "
+        "examples have --fewshot-seed",
+    )
 
 
 def add_calibration_options(parser: argparse.ArgumentParser) -> None:

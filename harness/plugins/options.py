@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -15,6 +15,15 @@ from harness.records.spec import Option
 C = TypeVar("C")
 BOUNDS = frozenset(("greater_than", "greater_than_equal", "less_than", "less_than_equal"))
 """What pydantic calls numbers that are out of range."""
+
+
+@dataclass(frozen=True)
+class AddedLater:
+    """Marks an option that records were written without.
+
+    Its default is what they were measured with, so it is not spelled out and their names stay.
+    """
+
 
 _RECORDED: TypeAdapter[Option] = TypeAdapter(Option, config=ConfigDict(allow_inf_nan=False))
 
@@ -62,10 +71,12 @@ def _number(written: Any) -> float:
 def spelled_out(config: Any, owner: str) -> dict[str, Option]:
     """Every option of the dataclass instance ``config`` as records keep it.
 
+    One that was ``AddedLater`` is left out while it has its default.
+
     Raises:
         UsageError: a value that no record can hold, NaN and infinity among them.
     """
-    options = asdict(config)
+    options = {key: value for key, value in asdict(config).items() if not _implied(config, key)}
     for key, value in options.items():
         try:
             _RECORDED.validate_python(value)
@@ -75,6 +86,12 @@ def spelled_out(config: Any, owner: str) -> dict[str, Option]:
                 "text, and tuples of text"
             ) from error
     return options
+
+
+def _implied(config: Any, name: str) -> bool:
+    hint = get_type_hints(type(config), include_extras=True)[name]
+    later = any(isinstance(mark, AddedLater) for mark in getattr(hint, "__metadata__", ()))
+    return later and bool(getattr(config, name) == getattr(type(config)(), name))
 
 
 def label(name: str, config: Any) -> str:

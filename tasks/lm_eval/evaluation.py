@@ -15,14 +15,21 @@ from transformers import PreTrainedModel
 
 from harness.plugin import Conditions, LanguageModel, NonFiniteError
 from harness.support.progress import silent
-from tasks.eval_libraries.evaluation import seed_everything, whole_limit
+from tasks.eval_libraries.evaluation import Generators, seed_evaluation, whole_limit
 from tasks.eval_libraries.failures import named_running, named_scoring
 from tasks.eval_libraries.library import LM_EVAL
 from tasks.eval_libraries.output import on_stderr, quiet
 
 
 def evaluate(
-    loaded: Any, subject: LanguageModel, conditions: Conditions, *, batch_size: int, bootstrap: int
+    loaded: Any,
+    generators: Generators,
+    subject: LanguageModel,
+    conditions: Conditions,
+    *,
+    batch_size: int,
+    bootstrap: int,
+    fewshot_seed: int,
 ) -> dict[str, Any]:
     """Evaluate ``subject`` on the tasks of ``loaded`` and return lm-eval's results.
 
@@ -31,10 +38,12 @@ def evaluate(
 
     Args:
         loaded: lm-eval's ``TaskDict``.
+        generators: as loading left them.
         subject: the model and its tokenizer; both are left as they are.
         conditions: limit (documents per task), seed and tracker.
         batch_size: sequences per forward pass.
         bootstrap: resamples for standard errors without a closed form.
+        fewshot_seed: of the draw of examples.
 
     Raises:
         NonFiniteError: the model gives NaN.
@@ -50,7 +59,7 @@ def evaluate(
         for task in tasks:
             stack.enter_context(named_scoring(LM_EVAL, task))
         stack.enter_context(named_running(LM_EVAL, " ".join(loaded["tasks"])))
-        seed_everything(tasks, conditions.seed)
+        seed_evaluation(tasks, generators, fewshot_seed=fewshot_seed, seed=conditions.seed)
         results: dict[str, Any] = lm_eval.evaluate(
             lm=HFLM(
                 pretrained=subject.model,

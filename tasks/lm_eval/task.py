@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from harness.plugin import Conditions, DataFacts, LanguageModel, TaskResult
+from harness.plugins.options import AddedLater
 from harness.plugins.ranges import require_in_range
+
+if TYPE_CHECKING:
+    from tasks.eval_libraries.evaluation import Generators
 
 
 @dataclass(frozen=True)
@@ -20,10 +25,12 @@ class LmEvalConfig:
             each task has its own.
         bootstrap_iters: number of resamples for the standard errors that have no closed form; 0
             leaves all standard errors out.
+        fewshot_seed: seed of the draw of those examples; lm-eval's own by default.
     """
 
     num_fewshot: Annotated[int, Field(ge=0)] | None = None
     bootstrap_iters: Annotated[int, Field(ge=0)] = 1000
+    fewshot_seed: Annotated[int, Field(ge=0), AddedLater()] = 1234
 
     def __post_init__(self) -> None:
         require_in_range(self)
@@ -44,6 +51,7 @@ class LmEvalTask:
             data: must be None.
             config: the options.
         """
+        from tasks.eval_libraries.evaluation import Generators, seed_loading  # noqa: PLC0415
         from tasks.eval_libraries.fingerprint import data_facts  # noqa: PLC0415
         from tasks.eval_libraries.library import LM_EVAL  # noqa: PLC0415
         from tasks.eval_libraries.output import quiet  # noqa: PLC0415
@@ -52,18 +60,25 @@ class LmEvalTask:
 
         LM_EVAL.require_no_data(name, data)
         with quiet():
+            seed_loading()
             loaded = load(name, config.num_fewshot)
-            facts = data_facts(LM_EVAL, name, list(loaded["tasks"].values()), content)
-        return PreparedLmEval(facts, loaded, config.bootstrap_iters)
+            generators = Generators.now()
+            decisive = partial(content, fewshot_seed=config.fewshot_seed)
+            facts = data_facts(LM_EVAL, name, list(loaded["tasks"].values()), decisive)
+        return PreparedLmEval(facts, loaded, generators, config)
 
 
 @dataclass(frozen=True)
 class PreparedLmEval:
-    """lm-eval tasks with their documents: ``loaded`` is what its ``TaskManager`` gives."""
+    """lm-eval tasks with their documents.
+
+    ``loaded`` is what its ``TaskManager`` gives, ``generators`` are as loading left them.
+    """
 
     data: DataFacts
     loaded: Any
-    bootstrap_iters: int
+    generators: Generators
+    config: LmEvalConfig
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
         """Measure ``subject`` with lm-eval; see ``harness.evaluation.task.PreparedTask``."""
@@ -73,7 +88,13 @@ class PreparedLmEval:
 
         outcome, batch_size = largest_fitting_batch(
             lambda size: evaluate(
-                self.loaded, subject, conditions, batch_size=size, bootstrap=self.bootstrap_iters
+                self.loaded,
+                self.generators,
+                subject,
+                conditions,
+                batch_size=size,
+                bootstrap=self.config.bootstrap_iters,
+                fewshot_seed=self.config.fewshot_seed,
             ),
             conditions.batch_size,
         )

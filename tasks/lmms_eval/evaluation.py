@@ -13,7 +13,7 @@ from typing import Any
 from lmms_eval import evaluator
 
 from harness.plugin import Conditions, LanguageModel
-from tasks.eval_libraries.evaluation import seed_everything, whole_limit
+from tasks.eval_libraries.evaluation import Generators, seed_evaluation, whole_limit
 from tasks.eval_libraries.failures import named_running, named_scoring
 from tasks.eval_libraries.library import LMMS_EVAL
 from tasks.eval_libraries.replacing import replaced
@@ -25,12 +25,14 @@ from tasks.lmms_eval.settings import Settings
 
 def evaluate(
     loaded: dict[Any, Any],
+    generators: Generators,
     settings: Mapping[str, Settings],
     subject: LanguageModel,
     conditions: Conditions,
     *,
     batch_size: int,
     bootstrap: int,
+    fewshot_seed: int,
 ) -> dict[str, Any]:
     """Evaluate ``subject`` on the tasks of ``loaded`` and return lmms-eval's results.
 
@@ -39,11 +41,13 @@ def evaluate(
 
     Args:
         loaded: what ``loading.load`` gave.
+        generators: as loading left them.
         settings: of generation, by task.
         subject: the model and its processor; both are left as they are.
         conditions: limit (documents per task), seed and tracker.
         batch_size: questions per forward pass.
         bootstrap: resamples for standard errors without a closed form.
+        fewshot_seed: of the draw of examples.
 
     Raises:
         NonFiniteError: the model gives NaN.
@@ -62,7 +66,7 @@ def evaluate(
             stack.enter_context(named_scoring(LMMS_EVAL, task))
             model.task_dict[task.task_name] = task.dataset
         stack.enter_context(named_running(LMMS_EVAL, " ".join(settings)))
-        seed_everything(tasks, conditions.seed)
+        seed_evaluation(tasks, generators, fewshot_seed=fewshot_seed, seed=conditions.seed)
         results: dict[str, Any] = evaluator.evaluate(
             lm=model,
             task_dict=loaded,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from harness.evaluation.task import PREFIXED
 from harness.plugin import Conditions, DataFacts, LanguageModel, TaskResult, UsageError
+from harness.plugins.options import AddedLater
 from harness.plugins.ranges import require_in_range
 
 if TYPE_CHECKING:
+    from tasks.eval_libraries.evaluation import Generators
     from tasks.lmms_eval.settings import Settings
 
 
@@ -24,10 +27,12 @@ class LmmsEvalConfig:
             then stands in the metric's name.
         bootstrap_iters: number of resamples for the standard errors that have no closed form; 0
             leaves those out.
+        fewshot_seed: seed of the draw of examples for the prompt; lmms-eval's own by default.
     """
 
     max_new_tokens: Annotated[int, Field(ge=1)] = 128
     bootstrap_iters: Annotated[int, Field(ge=0)] = 1000
+    fewshot_seed: Annotated[int, Field(ge=0), AddedLater()] = 1234
 
     def __post_init__(self) -> None:
         require_in_range(self)
@@ -57,27 +62,38 @@ class LmmsEvalTask:
         LMMS_EVAL.require_no_data(asked, data)
         require_installed()
         with contained():
+            from tasks.eval_libraries.evaluation import (  # noqa: PLC0415
+                Generators,
+                seed_loading,
+            )
             from tasks.eval_libraries.fingerprint import data_facts  # noqa: PLC0415
             from tasks.lmms_eval.fingerprint import content  # noqa: PLC0415
             from tasks.lmms_eval.loading import leaves, load  # noqa: PLC0415
             from tasks.lmms_eval.settings import settings_of  # noqa: PLC0415
 
+            seed_loading()
             loaded = load(asked)
+            generators = Generators.now()
             settings = {
                 task.task_name: settings_of(task, config.max_new_tokens) for task in leaves(loaded)
             }
-            facts = data_facts(LMMS_EVAL, name, leaves(loaded), content)
-        return PreparedLmmsEval(facts, loaded, settings, config.bootstrap_iters)
+            decisive = partial(content, settings=settings, fewshot_seed=config.fewshot_seed)
+            facts = data_facts(LMMS_EVAL, name, leaves(loaded), decisive)
+        return PreparedLmmsEval(facts, loaded, generators, settings, config)
 
 
 @dataclass(frozen=True)
 class PreparedLmmsEval:
-    """lmms-eval tasks with their documents: ``loaded`` is what its ``TaskManager`` gives."""
+    """lmms-eval tasks with their documents.
+
+    ``loaded`` is what its ``TaskManager`` gives, ``generators`` are as loading left them.
+    """
 
     data: DataFacts
     loaded: dict[Any, Any]
+    generators: Generators
     settings: dict[str, Settings]
-    bootstrap_iters: int
+    config: LmmsEvalConfig
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
         """Measure ``subject`` with lmms-eval; see ``harness.evaluation.task.PreparedTask``."""
@@ -90,11 +106,13 @@ class PreparedLmmsEval:
         outcome, batch_size = largest_fitting_batch(
             lambda size: evaluate(
                 self.loaded,
+                self.generators,
                 self.settings,
                 subject,
                 conditions,
                 batch_size=size,
-                bootstrap=self.bootstrap_iters,
+                bootstrap=self.config.bootstrap_iters,
+                fewshot_seed=self.config.fewshot_seed,
             ),
             conditions.batch_size,
         )
