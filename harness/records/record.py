@@ -33,12 +33,17 @@ class ModelFacts(Document):
 
 
 class DataFacts(Document):
-    """A text or data set as it was read."""
+    """A text or data set as it was read.
+
+    ``uncut`` is the fingerprint that the same file has as one document, as which calibration reads
+    it; None where there is no such other reading.
+    """
 
     reference: str
     fingerprint: str
     revision: str | None = None
     tokens: int | None = None
+    uncut: str | None = None
 
 
 class LayerFacts(Document):
