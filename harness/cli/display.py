@@ -20,6 +20,7 @@ from rich.table import Table
 
 from harness.records.record import RunRecord
 from harness.records.spec import DENSE
+from harness.support.markdown import visible
 from harness.support.progress import Tracker, silent
 
 T = TypeVar("T")
@@ -88,6 +89,13 @@ def result_table(records: Sequence[RunRecord], width: int) -> Table:
     for row in rows:
         table.add_row(*(row[heading] for heading in headings))
     return table
+
+
+def cautions(records: Sequence[RunRecord]) -> Iterator[str]:
+    """What was seen during each measurement that a reader of its number must know, a line each."""
+    for record in records:
+        for caution in record.result.cautions if record.result else ():
+            yield visible(f"{record.title}: {caution.effect}: {caution.text}")
 
 
 def _row(record: RunRecord) -> dict[str, str]:

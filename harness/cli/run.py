@@ -82,7 +82,13 @@ def execute(arguments: argparse.Namespace) -> int:
     Raises:
         IncompleteError: some cells failed.
     """
-    from harness.cli.display import console, quiet_libraries, result_table, tracker  # noqa: PLC0415
+    from harness.cli.display import (  # noqa: PLC0415
+        cautions,
+        console,
+        quiet_libraries,
+        result_table,
+        tracker,
+    )
     from harness.cli.limited import detection_limits  # noqa: PLC0415
     from harness.cli.request import request  # noqa: PLC0415
     from harness.experiments.plan import make_plan  # noqa: PLC0415
@@ -98,6 +104,8 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         output = console(200)
         output.print(result_table(records, output.width))
+    for line in cautions(records):
+        sys.stderr.write(f"{line}\n")
     for sentence in detection_limits(records):
         sys.stderr.write(f"limited run: {sentence}\n")
     _require_complete(records)

@@ -93,6 +93,9 @@ def _summary(record: RunRecord) -> Table:
         rows[name] = f"{metric.value:.6g}{spread} (n = {metric.n} {metric.unit})"
     for skipped in record.result.skipped if record.result else ():
         rows[f"skipped {skipped.id}"] = skipped.reason
+    for caution in record.result.cautions if record.result else ():
+        rows.setdefault(caution.effect, "")
+        rows[caution.effect] += f"\n{caution.text}" if rows[caution.effect] else caution.text
     for name, text in rows.items():
         table.add_row(name, text)
     return table

@@ -63,14 +63,15 @@ def seeds(task: Any, fewshot_seed: int, *, sampled: bool) -> dict[str, Any]:
     Empty for a task that draws nothing.
     """
     decide = {}
-    if task.get_config("num_fewshot") and not _takes_the_first(task):
+    if task.get_config("num_fewshot") and not takes_the_first(task):
         decide["fewshot"] = fewshot_seed
     if sampled:
         decide["answers"] = LIBRARY_SEED
     return {"seeds": decide} if decide else {}
 
 
-def _takes_the_first(task: Any) -> bool:
+def takes_the_first(task: Any) -> bool:
+    """Whether its examples are the first there are, whatever the seed."""
     return type(getattr(task, "sampler", None)).__name__ == "FirstNSampler"
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from harness.plugin import Conditions, DataFacts, LanguageModel, TaskResult
+from harness.plugin import Caution, Conditions, DataFacts, LanguageModel, TaskResult
 from harness.plugins.options import AddedLater
 from harness.plugins.ranges import require_in_range
 
 if TYPE_CHECKING:
     from tasks.eval_libraries.evaluation import Generators
+    from tasks.lm_eval.cautions import Places
 
 
 @dataclass(frozen=True)
@@ -51,54 +52,70 @@ class LmEvalTask:
             data: must be None.
             config: the options.
         """
+        from tasks.eval_libraries import classes  # noqa: PLC0415
         from tasks.eval_libraries.evaluation import Generators, seed_loading  # noqa: PLC0415
         from tasks.eval_libraries.fingerprint import data_facts  # noqa: PLC0415
+        from tasks.eval_libraries.heard import listening  # noqa: PLC0415
         from tasks.eval_libraries.library import LM_EVAL  # noqa: PLC0415
         from tasks.eval_libraries.output import quiet  # noqa: PLC0415
+        from tasks.lm_eval.cautions import own_examples  # noqa: PLC0415
         from tasks.lm_eval.fingerprint import content  # noqa: PLC0415
         from tasks.lm_eval.loading import load  # noqa: PLC0415
 
         LM_EVAL.require_no_data(name, data)
-        with quiet():
+        with listening() as heard, quiet():
             seed_loading()
             loaded = load(name, config.num_fewshot)
             generators = Generators.now()
             decisive = partial(content, fewshot_seed=config.fewshot_seed)
-            facts = data_facts(LM_EVAL, name, list(loaded["tasks"].values()), decisive)
-        return PreparedLmEval(facts, loaded, generators, config)
+            tasks = list(loaded["tasks"].values())
+            facts = data_facts(LM_EVAL, name, tasks, decisive)
+            own = own_examples(tasks)
+        return PreparedLmEval(
+            facts, loaded, generators, config, own, tuple(classes.cautions(heard))
+        )
 
 
 @dataclass(frozen=True)
 class PreparedLmEval:
     """lm-eval tasks with their documents.
 
-    ``loaded`` is what its ``TaskManager`` gives, ``generators`` are as loading left them.
+    ``loaded`` is what its ``TaskManager`` gives, ``generators`` are as loading left them, ``own``
+    are the documents that are examples too, and ``cautions`` those of loading.
     """
 
     data: DataFacts
     loaded: Any
     generators: Generators
     config: LmEvalConfig
+    own: Places
+    cautions: tuple[Caution, ...]
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
         """Measure ``subject`` with lm-eval; see ``harness.evaluation.task.PreparedTask``."""
         from harness.evaluation.batch_size import largest_fitting_batch  # noqa: PLC0415
+        from tasks.eval_libraries import classes  # noqa: PLC0415
+        from tasks.eval_libraries.heard import listening  # noqa: PLC0415
+        from tasks.lm_eval.cautions import counted  # noqa: PLC0415
         from tasks.lm_eval.evaluation import evaluate  # noqa: PLC0415
         from tasks.lm_eval.results import task_result  # noqa: PLC0415
 
-        outcome, batch_size = largest_fitting_batch(
-            lambda size: evaluate(
-                self.loaded,
-                self.generators,
-                subject,
-                conditions,
-                batch_size=size,
-                bootstrap=self.config.bootstrap_iters,
-                fewshot_seed=self.config.fewshot_seed,
-            ),
-            conditions.batch_size,
-        )
-        return task_result(outcome, batch_size)
+        with listening() as heard:
+            (outcome, model), batch_size = largest_fitting_batch(
+                lambda size: evaluate(
+                    self.loaded,
+                    self.generators,
+                    subject,
+                    conditions,
+                    batch_size=size,
+                    bootstrap=self.config.bootstrap_iters,
+                    fewshot_seed=self.config.fewshot_seed,
+                ),
+                conditions.batch_size,
+            )
+        seen = counted(list(self.loaded["tasks"].values()), outcome, model, self.own)
+        cautions = (*self.cautions, *seen, *classes.cautions(heard))
+        return task_result(outcome, batch_size).model_copy(update={"cautions": cautions})
 
 
 plugin = LmEvalTask()

@@ -1,0 +1,42 @@
+"""What was seen in prompts and answers, as cautions that read alike for every library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.plugin import Caution, Effect
+
+NO_ANSWER = ("[invalid]", "['invalid']")
+"""What the libraries' filters give where they find nothing in an answer."""
+
+
+def changing(kind: str, count: int, total: int, how: str) -> Iterator[Caution]:
+    """``count`` of ``total`` documents were asked otherwise than their task says."""
+    if count:
+        yield _counted("changes the number", kind, count, f"{count} of {total} {how}")
+
+
+def unended(count: int, total: int) -> Iterator[Caution]:
+    """Answers that the maximum length ended."""
+    if count:
+        text = f"{count} of {total} answers ended by the maximum length, not by themselves"
+        yield _counted("advice", "answers ended by length", count, text)
+
+
+def unread(rows: Mapping[str, list[Any]]) -> Iterator[Caution]:
+    """Answers in which filters found nothing; ``rows`` are filtered answers by filter."""
+    for kept, answers in rows.items():
+        if count := sum(map(_empty, answers)):
+            text = f"{count} of {len(answers)} answers in which filter {kept} found nothing"
+            yield _counted("advice", f"answers not read by {kept}", count, text)
+
+
+def _empty(filtered: Any) -> bool:
+    while isinstance(filtered, list | tuple) and len(filtered) == 1 and filtered != ["invalid"]:
+        (filtered,) = filtered
+    return str(filtered) in NO_ANSWER
+
+
+def _counted(effect: Effect, kind: str, count: int, text: str) -> Caution:
+    return Caution(kind=kind, effect=effect, count=count, text=text)
