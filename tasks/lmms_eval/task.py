@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from harness.evaluation.task import PREFIXED
-from harness.plugin import Conditions, DataFacts, LanguageModel, TaskResult, UsageError
+from harness.plugin import Caution, Conditions, DataFacts, LanguageModel, TaskResult, UsageError
 from harness.plugins.options import AddedLater
 from harness.plugins.ranges import require_in_range
 
@@ -53,6 +53,8 @@ class LmmsEvalTask:
             data: must be None.
             config: the options.
         """
+        from tasks.eval_libraries import classes  # noqa: PLC0415
+        from tasks.eval_libraries.heard import listening  # noqa: PLC0415
         from tasks.eval_libraries.library import LMMS_EVAL  # noqa: PLC0415
         from tasks.lmms_eval.isolation import contained, require_installed  # noqa: PLC0415
 
@@ -61,7 +63,7 @@ class LmmsEvalTask:
             raise UsageError(f"'{name}' names no task; write {LMMS_EVAL.prefix}NAME")
         LMMS_EVAL.require_no_data(asked, data)
         require_installed()
-        with contained():
+        with listening() as heard, contained(heard):
             from tasks.eval_libraries.evaluation import (  # noqa: PLC0415
                 Generators,
                 seed_loading,
@@ -79,14 +81,16 @@ class LmmsEvalTask:
             }
             decisive = partial(content, settings=settings, fewshot_seed=config.fewshot_seed)
             facts = data_facts(LMMS_EVAL, name, leaves(loaded), decisive)
-        return PreparedLmmsEval(facts, loaded, generators, settings, config)
+        said = tuple(classes.cautions(heard))
+        return PreparedLmmsEval(facts, loaded, generators, settings, config, said)
 
 
 @dataclass(frozen=True)
 class PreparedLmmsEval:
     """lmms-eval tasks with their documents.
 
-    ``loaded`` is what its ``TaskManager`` gives, ``generators`` are as loading left them.
+    ``loaded`` is what its ``TaskManager`` gives, ``generators`` are as loading left them, and
+    ``cautions`` are those of loading.
     """
 
     data: DataFacts
@@ -94,29 +98,39 @@ class PreparedLmmsEval:
     generators: Generators
     settings: dict[str, Settings]
     config: LmmsEvalConfig
+    cautions: tuple[Caution, ...]
 
     def evaluate(self, subject: LanguageModel, conditions: Conditions) -> TaskResult:
         """Measure ``subject`` with lmms-eval; see ``harness.evaluation.task.PreparedTask``."""
         from harness.evaluation.batch_size import largest_fitting_batch  # noqa: PLC0415
+        from tasks.eval_libraries import classes  # noqa: PLC0415
+        from tasks.eval_libraries.heard import listening  # noqa: PLC0415
         from tasks.lmms_eval.isolation import contained  # noqa: PLC0415
 
         with contained():
+            from tasks.lmms_eval.cautions import counted  # noqa: PLC0415
             from tasks.lmms_eval.evaluation import evaluate  # noqa: PLC0415
+            from tasks.lmms_eval.loading import leaves  # noqa: PLC0415
             from tasks.lmms_eval.results import task_result  # noqa: PLC0415
-        outcome, batch_size = largest_fitting_batch(
-            lambda size: evaluate(
-                self.loaded,
-                self.generators,
-                self.settings,
-                subject,
-                conditions,
-                batch_size=size,
-                bootstrap=self.config.bootstrap_iters,
-                fewshot_seed=self.config.fewshot_seed,
-            ),
-            conditions.batch_size,
-        )
-        return task_result(outcome, self.loaded, self.settings, batch_size)
+        with listening() as heard:
+            (outcome, model), batch_size = largest_fitting_batch(
+                lambda size: evaluate(
+                    self.loaded,
+                    self.generators,
+                    self.settings,
+                    subject,
+                    conditions,
+                    batch_size=size,
+                    bootstrap=self.config.bootstrap_iters,
+                    fewshot_seed=self.config.fewshot_seed,
+                    heard=heard,
+                ),
+                conditions.batch_size,
+            )
+        seen = counted(leaves(self.loaded), outcome, model)
+        cautions = (*self.cautions, *seen, *classes.cautions(heard))
+        result = task_result(outcome, self.loaded, self.settings, batch_size)
+        return result.model_copy(update={"cautions": cautions})
 
 
 plugin = LmmsEvalTask()

@@ -10,7 +10,7 @@ from harness.records.record import (
     ModelFacts,
     RunRecord,
 )
-from harness.records.results import Metric, Sample, Skipped, TaskResult
+from harness.records.results import Caution, Metric, Sample, Skipped, TaskResult
 from harness.records.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
 
 PERPLEXITY = "perplexity_token@2048"
@@ -56,6 +56,7 @@ def make_record(
     created: str = "2026-01-01T00:00:00Z",
     run_id: str | None = None,
     notes: tuple[str, ...] = (),
+    cautions: tuple[Caution, ...] = (),
 ) -> RunRecord:
     dense = method == "dense"
     data_fingerprint = data_fingerprint or f"d-{task}"
@@ -106,6 +107,7 @@ def make_record(
         samples=(Sample(id="0", values={"nll": 3.0}),),
         batch_size=8,
         skipped=tuple(Skipped(id=f"s{i}", reason="no image") for i in range(skipped)),
+        cautions=cautions,
     )
     calibrated = spec.calibration is not None
     return RunRecord(
