@@ -95,7 +95,7 @@ def cautions(records: Sequence[RunRecord]) -> Iterator[str]:
     """What was seen during each measurement that a reader of its number must know, a line each."""
     for record in records:
         for caution in record.result.cautions if record.result else ():
-            yield visible(f"{record.title}: {caution.effect}: {caution.text}")
+            yield visible(f"{record.title}: {caution}")
 
 
 def _row(record: RunRecord) -> dict[str, str]:

@@ -79,7 +79,7 @@ def answer(
 ) -> tuple[str, ...]:
     """The text of each answer; see ``write``."""
     written = write(subject, prompts, max_new_tokens, stop, **options)
-    return tuple(one.text for one in written)
+    return tuple(answer.text for answer in written)
 
 
 @torch.no_grad()

@@ -61,6 +61,9 @@ class Caution(Document):
     count: int
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.effect}: {self.text}"
+
 
 class TaskResult(Document):
     """Everything one evaluation gave; the first metric is the task's headline.

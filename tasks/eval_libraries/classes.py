@@ -56,5 +56,5 @@ def cautions(heard: Heard) -> Iterator[Caution]:
 
 
 def _changing(message: str) -> str | None:
-    found = (kind for kind, text in CHANGING.items() if re.search(text, message, re.IGNORECASE))
-    return next(found, None)
+    kinds = (kind for kind, text in CHANGING.items() if re.search(text, message, re.IGNORECASE))
+    return next(kinds, None)

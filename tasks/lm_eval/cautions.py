@@ -49,6 +49,9 @@ def counted(
         how = "documents begin with the end-of-text token, as the tokenizer has no BOS"
         yield from changing("no BOS token", len(bare), len(asked), how)
     written = sum(len(i.resps) for t in tasks for i in t.instances if _writes(i))
+    if model.pad is not None and written:
+        how = f"batches of prompts padded with {model.pad}, as the tokenizer has no padding token"
+        yield Caution(kind="no padding token", effect="advice", count=written, text=how)
     yield from unended(model.unended, written)
     yield from unread(_filtered(tasks, rows))
 

@@ -14,10 +14,13 @@ class WatchedLM(HFLM):  # type: ignore[misc]
     Attributes:
         cut: prompts (of written answers), or prompts with given answers, that were too long.
         unended: answers that ended at their greatest length.
+        pad: what pads prompts for want of a padding token; None where the tokenizer has one.
     """
 
     def __init__(self, **options: Any) -> None:
+        padded = options["tokenizer"].pad_token is not None
         super().__init__(**options)
+        self.pad: str | None = None if padded else self.tokenizer.pad_token
         self.cut: set[Any] = set()
         self.unended = 0
 

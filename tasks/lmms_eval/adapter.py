@@ -66,8 +66,8 @@ class InMemory(lmms):  # type: ignore[misc]
                     **settings.options,
                 )
                 self.answers += len(written)
-                self.unended += sum(not one.ended for one in written)
-                answers += [one.text for one in written]
+                self.unended += sum(not answer.ended for answer in written)
+                answers += [answer.text for answer in written]
         return answers
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:

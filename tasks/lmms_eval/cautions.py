@@ -30,8 +30,8 @@ def counted(tasks: Sequence[Any], outcome: dict[str, Any], model: InMemory) -> I
         members = rows[task.task_name]
         each = len(members) // len(filters)
         for place, kept in enumerate(filters):
-            some = members[place * each : (place + 1) * each]
-            by_filter.setdefault(kept, []).extend(row["filtered_resps"] for row in some)
+            kept_rows = members[place * each : (place + 1) * each]
+            by_filter.setdefault(kept, []).extend(row["filtered_resps"] for row in kept_rows)
     yield from unread(by_filter)
 
 

@@ -100,6 +100,15 @@ def test_tokenizer_without_bos_where_it_matters(subject, cautions) -> None:
     assert "no BOS token" not in cautions(without, "choice")
 
 
+def test_tokenizer_without_padding_token_where_it_matters(subject, cautions) -> None:
+    built = subject("llama")
+    tokenizer = copy.deepcopy(built.tokenizer)
+    tokenizer.pad_token = None
+    without = dataclasses.replace(built, tokenizer=tokenizer)
+    assert cautions(without, "answers")["no padding token"] == ("advice", DOCUMENTS)
+    assert "no padding token" not in cautions(without, "choice")
+
+
 def test_messages_of_libraries_are_classed_and_counted(subject, cautions, monkeypatch) -> None:
     built = subject("llama")
     forward, said = built.model.forward, iter(range(100))
