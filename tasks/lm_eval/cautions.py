@@ -53,7 +53,7 @@ def counted(
         how = f"batches of prompts padded with {model.pad}, as the tokenizer has no padding token"
         yield Caution(kind="no padding token", effect="advice", count=written, text=how)
     yield from unended(model.unended, written)
-    yield from unread(_filtered(tasks, rows))
+    yield from unread(_filtered(tasks, rows), tasks)
 
 
 def _cut(instance: Any, model: WatchedLM) -> bool:

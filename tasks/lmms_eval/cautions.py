@@ -32,7 +32,7 @@ def counted(tasks: Sequence[Any], outcome: dict[str, Any], model: InMemory) -> I
         for place, kept in enumerate(filters):
             kept_rows = members[place * each : (place + 1) * each]
             by_filter.setdefault(kept, []).extend(row["filtered_resps"] for row in kept_rows)
-    yield from unread(by_filter)
+    yield from unread(by_filter, tasks)
 
 
 def _takes_examples_from_what_it_evaluates(task: Any) -> bool:
