@@ -6,11 +6,11 @@ import logging
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 SPEAKERS = ("lm_eval", "lmms_eval", "datasets", "transformers", "tokenizers", "huggingface_hub")
 
@@ -28,19 +28,12 @@ class Heard:
         alike = (speaker, re.sub(r"\d+", "#", text))
         self.said[speaker, self._first.setdefault(alike, text)] += 1
 
-    def warned(
-        self,
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        _line: int,
-        _file: TextIO | None = None,
-        _source: str | None = None,
-    ) -> None:
-        """Take in a Python warning; stands in for ``warnings.showwarning``."""
+    def warned(self, message: object, category: type[Warning], filename: str) -> bool:
+        """Take in a Python warning, if it is of one of the libraries; whether it was."""
         speaker = next((name for name in SPEAKERS if name in Path(filename).parts), None)
         if speaker and issubclass(category, (UserWarning, RuntimeWarning)):
             self.hear(speaker, message)
+        return speaker is not None
 
 
 class Ear(logging.Handler):
@@ -57,16 +50,25 @@ class Ear(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[Heard]:
-    """Hear all warnings of the libraries for a while; nothing is kept from anybody else."""
+    """Hear all warnings of the libraries for a while."""
     heard = Heard()
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("always", UserWarning)
-        shown: Any = heard.warned
-        warnings.showwarning = shown
+        # Without this the second warning from a place would not be heard.
+        theirs = rf"({'|'.join(SPEAKERS)})\b"
+        warnings.filterwarnings("always", category=UserWarning, module=theirs)
+        warnings.showwarning = _instead_of(warnings.showwarning, heard)
         for name in SPEAKERS:
             stack.enter_context(_with(logging.getLogger(name), Ear(name, heard)))
         yield heard
+
+
+def _instead_of(show: Callable[..., None], heard: Heard) -> Any:
+    def show_others(message: Any, category: Any, filename: str, *rest: Any, **named: Any) -> None:
+        if not heard.warned(message, category, filename):
+            show(message, category, filename, *rest, **named)
+
+    return show_others
 
 
 @contextmanager

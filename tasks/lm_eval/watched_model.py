@@ -7,6 +7,8 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 from torch import Tensor
 
+from harness.plugin import UsageError
+
 
 class WatchedLM(HFLM):  # type: ignore[misc]
     """Counts inputs that are cut and answers that do not end by themselves.
@@ -26,6 +28,11 @@ class WatchedLM(HFLM):  # type: ignore[misc]
 
     def _loglikelihood_tokens(self, requests: list[Any], **options: Any) -> Any:
         for asked, context, continuation in requests:
+            if len(continuation) > self.max_length:
+                raise UsageError(
+                    f"an answer of {len(continuation)} tokens is longer than the {self.max_length} "
+                    "that the model sees; take it out of the task's data, or pass another --model"
+                )
             # Windows of a long document have no prompt, and are not cut.
             if asked and len(context) + len(continuation) > self.max_length + 1:
                 self.cut.add(tuple(asked))

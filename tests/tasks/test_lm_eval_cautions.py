@@ -5,11 +5,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
+import warnings
 
 import pytest
 import torch
 
+from harness.errors import UsageError
 from harness.evaluation.task import Conditions
+from tasks.eval_libraries import classes
+from tasks.eval_libraries.heard import Heard, listening
 from tasks.lm_eval import plugin
 from tasks.lm_eval.task import LmEvalConfig
 from tests.tasks.test_lm_eval import DOCUMENTS, directly, folder, write_lines
@@ -128,6 +132,37 @@ def test_messages_of_libraries_are_classed_and_counted(subject, cautions, monkey
         "message of a library": ("advice", count),
     }
     assert count
+
+
+def test_python_warnings_of_libraries_are_heard_and_others_are_shown() -> None:
+    with warnings.catch_warnings(record=True) as shown, listening() as heard:
+        for number in range(2):
+            text = f"document {number} is odd"
+            warnings.warn_explicit(text, UserWarning, "/x/datasets/y.py", 1, module="datasets.y")
+        warnings.warn_explicit("old", DeprecationWarning, "/x/datasets/y.py", 1)
+        warnings.warn("mine", stacklevel=1)
+    assert heard.said == {("datasets", "document 0 is odd"): 2}
+    assert [str(warning.message) for warning in shown] == ["mine"]
+
+
+def test_many_messages_are_few_lines() -> None:
+    heard = Heard()
+    for letter in "abcdefgh":
+        heard.hear("transformers", letter * 300)
+    found = list(classes.cautions(heard))
+    assert len(found) == classes.MOST + 1
+    assert max(len(caution.text) for caution in found) < 230
+    assert sum(caution.count for caution in found) == 8
+
+
+def test_an_answer_longer_than_the_model_sees_is_a_usage_error(subject, folder) -> None:
+    row = {"question": "x", "choices": ["a", "the cat " * 200], "answer": 0}
+    write_lines(folder / "endless.jsonl", [row])
+    text = (folder / "choice.yaml").read_text().replace("questions.jsonl", "endless.jsonl")
+    (folder / "endless.yaml").write_text(text)
+    prepared = plugin.prepare(str(folder / "endless.yaml"), None, LmEvalConfig())
+    with pytest.raises(UsageError, match="longer than the 128 that the model sees"):
+        prepared.evaluate(subject("llama"), Conditions())
 
 
 def test_counting_changes_no_number(subject, folder) -> None:
