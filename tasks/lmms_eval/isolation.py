@@ -16,7 +16,7 @@ from tasks.eval_libraries.heard import Heard
 from tasks.eval_libraries.output import quiet
 from tasks.eval_libraries.replacing import replaced
 
-LMMS_EVAL = "lmms_eval"
+PACKAGE = "lmms_eval"
 INSTALL = (
     'pip install --constraint constraints.txt ".[vlm]" && '
     "pip install --constraint constraints.txt --no-deps lmms-eval"
@@ -26,7 +26,7 @@ INSTALL = (
 
 def require_installed() -> None:
     """Raise ``UsageError`` unless lmms-eval and what it always needs are there."""
-    missing = [name for name in (LMMS_EVAL, "loguru", "tenacity") if find_spec(name) is None]
+    missing = [name for name in (PACKAGE, "loguru", "tenacity") if find_spec(name) is None]
     if missing:
         raise UsageError(f"{missing[0]} is not installed; install it with: {INSTALL}")
 
@@ -62,7 +62,7 @@ def _loguru_unchanged(heard: Heard) -> Iterator[None]:
 
     def hear(message: object, *values: Any, **named: Any) -> None:
         text = str(message)
-        heard.hear(LMMS_EVAL, text.format(*values, **named) if values or named else text)
+        heard.hear(PACKAGE, text.format(*values, **named) if values or named else text)
 
     # The modules of its tasks have any name, so only silencing all of them silences them.
     logger.disable("")
