@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from harness.questions.source import HubQuestions, OwnQuestions
     from harness.questions.task import QuestionConfig, QuestionProtocol, QuestionTask
     from harness.records.record import DataFacts, RunRecord
-    from harness.records.results import Metric, Sample, Skipped, TaskResult
+    from harness.records.results import Caution, Effect, Metric, Sample, Skipped, TaskResult
     from harness.statistics.block_statistics import BackwardStatistics, BlockStatistics
     from harness.statistics.moments import Moments
     from harness.sweep.engines.engine import Ended, Engine, Started
@@ -116,7 +116,8 @@ _EXPORTS = {
     "harness.questions.source": ("HubQuestions", "OwnQuestions"),
     "harness.questions.task": ("QuestionConfig", "QuestionProtocol", "QuestionTask"),
     "harness.records.record": ("DataFacts", "RunRecord"),
-    "harness.records.results": ("Metric", "Sample", "Skipped", "TaskResult"),
+    "harness.records.results": ("Caution", "Effect", "Metric", "Sample", "Skipped",
+        "TaskResult"),
     "harness.statistics.block_statistics": ("BackwardStatistics", "BlockStatistics"),
     "harness.statistics.moments": ("Moments",),
     "harness.sweep.engines.engine": ("Ended", "Engine", "Started"),
@@ -126,10 +127,10 @@ _HOMES = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
     "SITE_OF_ROLE", "WRITING_ROLES", "Advice", "AssetError", "AttentionGeometry",
-    "BackwardStatistics", "BiasUpdate", "BlockStatistics", "BlockWeights", "CheckedRow",
-    "ChoiceConfig", "Command", "Compensating", "CompressedLinear", "Compressor",
+    "BackwardStatistics", "BiasUpdate", "BlockStatistics", "BlockWeights", "Caution",
+    "CheckedRow", "ChoiceConfig", "Command", "Compensating", "CompressedLinear", "Compressor",
     "CompressorConfig", "Conditions", "DampedConfig", "DataFacts", "DenseLinear", "Drift",
-    "Ended", "Ending", "Engine", "Family", "HarnessError", "HeadIdentity", "HubQuestions",
+    "Effect", "Ended", "Ending", "Engine", "Family", "HarnessError", "HeadIdentity", "HubQuestions",
     "HubText", "IncompleteError", "InfrastructureError", "InputIdentity", "Junction",
     "KeptColumns", "KeptRows", "LanguageModel", "LayerShape", "LinearWeights", "Local",
     "LocalConfig", "LowRank", "Measure", "Metric", "Moments", "NonFiniteError", "Outcome",

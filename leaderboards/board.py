@@ -8,6 +8,7 @@ from dataclasses import astuple
 
 from harness.plugin import RunRecord
 from harness.records.store import Problem
+from leaderboards.beside import changes, comparable
 from leaderboards.eligibility import eligibility, without_bulk
 from leaderboards.entry import LANGUAGE, BoardEntry, Measurement
 from leaderboards.rows import dense_cells, grouped, ranked_rows
@@ -37,10 +38,12 @@ def board(records: Iterable[RunRecord | Problem]) -> Board:
         else:
             apart.add(entry)
             behind.append(without_bulk(record))
+    entries, unlike = comparable(entries)
+    apart.update(unlike)
     tables = [
         _table(members)
-        for comparable in grouped(entries, lambda entry: entry.protocol).values()
-        for layer in _layers(comparable)
+        for alike in grouped(entries, lambda entry: entry.protocol).values()
+        for layer in _layers(alike)
         for compressed in _split(layer, lambda entry: entry.scope)
         for members in _split(compressed, lambda entry: entry.calibration)
     ]
@@ -90,7 +93,18 @@ def _table(entries: list[BoardEntry]) -> Table:
         dense=tuple(dense),
         columns=tuple(columns),
         rows=ranked_rows(compressed, columns, dense, higher=protocol.higher_is_better),
+        cautions=_cautions(entries),
     )
+
+
+def _cautions(entries: Sequence[BoardEntry]) -> tuple[str, ...]:
+    """What changed every number of a task, by task."""
+    said = {
+        f"Every row of {entry.record.spec.task.name}: {caution.text}"
+        for entry in entries
+        for caution in changes(entry.record)
+    }
+    return tuple(sorted(said))
 
 
 def _subject(entries: Sequence[BoardEntry]) -> TableModel:

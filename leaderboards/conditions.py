@@ -41,7 +41,9 @@ def models(tables: Sequence[Table]) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def caveats(tables: Sequence[Table]) -> Iterator[str]:
-    """What a reader must know before comparing accuracies."""
+    """What a reader must know before comparing numbers."""
+    said = dict.fromkeys(caution for table in tables for caution in table.cautions)
+    yield from (f"{caution}." for caution in said)
     if tables[0].unit != QUESTIONS:
         return
     whole = [table for table in tables if not any(cell.slices for _, _, cell in table.places)]

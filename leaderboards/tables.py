@@ -137,7 +137,8 @@ class Data:
 class Table:
     """Results that differ in method, ratio and task only; accuracies in ratio and method only.
 
-    ``scope`` is the part of the model that is compressed, ``seeds`` are those of the calibration.
+    ``scope`` is the part of the model that is compressed, ``seeds`` are those of the calibration,
+    ``cautions`` say what changed all numbers of a task alike.
     """
 
     model: TableModel
@@ -152,6 +153,7 @@ class Table:
     dense: tuple[DenseReference, ...]
     columns: tuple[Column, ...]
     rows: tuple[BoardRow, ...]
+    cautions: tuple[str, ...] = ()
 
     @property
     def conditions(self) -> tuple[object, ...]:

@@ -5,7 +5,13 @@ Source: Raffel et al., Exploring the Limits of Transfer Learning, https://arxiv.
 
 from __future__ import annotations
 
-from tasks.text_perplexity import PerplexityConfig, TextPerplexity
+from tasks.text_perplexity import PerplexityConfig, TextPerplexity, lines
+
+
+def documents(text: str) -> list[str]:
+    """The documents of a plain text: one on each line, blank lines none."""
+    return [line.rstrip("\n") for line in lines(text) if line.strip()]
+
 
 plugin = TextPerplexity(
     summary="token perplexity of the start of C4's first validation shard",
@@ -14,4 +20,5 @@ plugin = TextPerplexity(
     separator=" ",
     max_documents=1100,
     max_windows=256,
+    cut=documents,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -61,6 +63,7 @@ class TextPerplexity:
         config: the task's options.
         reference: where the text comes from.
         separator: what stands between two documents.
+        cut: the documents of a plain text file; without it the file is one.
         max_documents, max_windows: the protocol reads no more than the first that many.
     """
 
@@ -70,18 +73,27 @@ class TextPerplexity:
     separator: str
     max_documents: int | None = None
     max_windows: int | None = None
+    cut: Callable[[str], Iterable[str]] | None = None
 
     def prepare(self, name: str, data: str | None, config: PerplexityConfig) -> PreparedPerplexity:  # noqa: ARG002
         """Fetch and join the text; see ``harness.evaluation.task.Task``."""
-        asset = resolve_text(data or self.reference, "evaluation")
+        asset = resolve_text(data or self.reference, "evaluation", self.cut)
         return PreparedPerplexity(
             data=DataFacts(
-                reference=asset.reference, fingerprint=asset.fingerprint, revision=asset.revision
+                reference=asset.reference,
+                fingerprint=asset.fingerprint,
+                revision=asset.revision,
+                uncut=asset.uncut,
             ),
             text=self.separator.join(asset.documents[: self.max_documents]),
             window=config.window,
             max_windows=self.max_windows,
         )
+
+
+def lines(text: str) -> Iterator[str]:
+    """The lines of a text file as data sets are made from them, with their ends."""
+    return io.StringIO(text, newline=None)
 
 
 @dataclass(frozen=True)

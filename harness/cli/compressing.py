@@ -46,7 +46,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         action=InRange,
         hint=Seed,
         default=0,
-        help="of calibration sampling and evaluation",
+        help="of the calibration sample and of answers drawn at random; few-shot examples have "
+        "--fewshot-seed",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from logging import ERROR, getLogger
 
 from harness.records.record import RunRecord
@@ -33,6 +33,13 @@ def result_grid(records: Sequence[RunRecord]) -> Grid:
     rows = [[row[heading] for heading in COLUMNS] for row in map(_row, records)]
     title = f"{records[0].spec.model}, {records[0].spec.dtype}" if records else ""
     return Grid(COLUMNS, rows, title, NUMBERS)
+
+
+def cautions(records: Sequence[RunRecord]) -> Iterator[str]:
+    """What was seen during each measurement that a reader of its number must know, a line each."""
+    for record in records:
+        for caution in record.result.cautions if record.result else ():
+            yield f"{record.title}: {caution}"
 
 
 def _row(record: RunRecord) -> dict[str, str]:

@@ -90,7 +90,7 @@ def execute(arguments: argparse.Namespace) -> int:
     Raises:
         IncompleteError: some cells failed.
     """
-    from harness.cli.display import quiet_libraries, result_grid  # noqa: PLC0415
+    from harness.cli.display import cautions, quiet_libraries, result_grid  # noqa: PLC0415
     from harness.cli.limited import detection_limits  # noqa: PLC0415
     from harness.cli.progress import ShownProgress  # noqa: PLC0415
     from harness.cli.request import request  # noqa: PLC0415
@@ -108,6 +108,8 @@ def execute(arguments: argparse.Namespace) -> int:
             sys.stdout.write(record.model_dump_json() + "\n")
     else:
         print_grid(result_grid(records))
+    for line in cautions(records):
+        sys.stderr.write(f"{line}\n")
     for sentence in detection_limits(records):
         sys.stderr.write(f"limited run: {sentence}\n")
     _require_complete(records)

@@ -98,6 +98,9 @@ def _summary(record: RunRecord) -> dict[str, str]:
         rows[name] = f"{metric.value:.6g}{spread} (n = {metric.n} {metric.unit})"
     for skipped in record.result.skipped if record.result else ():
         rows[f"skipped {skipped.id}"] = skipped.reason
+    for caution in record.result.cautions if record.result else ():
+        before = f"{rows[caution.effect]}; " if caution.effect in rows else ""
+        rows[caution.effect] = before + caution.text
     return {one_line(name): one_line(text) for name, text in rows.items()}
 
 

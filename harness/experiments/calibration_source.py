@@ -48,7 +48,7 @@ def require_other_data(
     calibration: TextAsset | PromptSource | DataFacts, evaluation: DataFacts
 ) -> None:
     """Raise ``UsageError`` where both are the same data."""
-    if calibration.fingerprint == evaluation.fingerprint:
+    if calibration.fingerprint in (evaluation.fingerprint, evaluation.uncut):
         raise UsageError(
             f"'{calibration.reference}' is both calibration and evaluation data, so the "
             "result would flatter; pass another --calibration"

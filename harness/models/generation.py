@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,7 +60,13 @@ def require_sight(subject: LanguageModel) -> None:
         )
 
 
-@torch.no_grad()
+class Written(NamedTuple):
+    """An answer, and whether it ended by itself and not by its greatest length."""
+
+    text: str
+    ended: bool
+
+
 def answer(
     subject: LanguageModel,
     prompts: Sequence[Prompt],
@@ -68,6 +74,19 @@ def answer(
     stop: Sequence[str] = (),
     **options: Any,
 ) -> tuple[str, ...]:
+    """The text of each answer; see ``write``."""
+    written = write(subject, prompts, max_new_tokens, stop, **options)
+    return tuple(answer.text for answer in written)
+
+
+@torch.no_grad()
+def write(
+    subject: LanguageModel,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
+    stop: Sequence[str] = (),
+    **options: Any,
+) -> tuple[Written, ...]:
     """Answers to a batch of prompts, without special tokens and outer white space.
 
     Args:
@@ -88,9 +107,18 @@ def answer(
         subject, **{"do_sample": False, "max_new_tokens": max_new_tokens} | options
     ):
         output = model.generate(**inputs, logits_processor=LogitsProcessorList([NoNaN()]))
+        ends = model.generation_config.eos_token_id
     new = output[:, inputs["input_ids"].shape[1] :]
     texts: list[str] = processor.batch_decode(new, skip_special_tokens=True)
-    return tuple(_before(text, stop).strip() for text in texts)
+    stops = torch.tensor([] if ends is None else ends, dtype=new.dtype, device=new.device)
+    ended = torch.isin(new, stops).any(1).tolist()
+    return tuple(
+        Written(
+            _before(text, stop).strip(),
+            by_itself or new.shape[1] < max_new_tokens or any(end in text for end in stop),
+        )
+        for text, by_itself in zip(texts, ended, strict=True)
+    )
 
 
 def _rendered(subject: LanguageModel, prompt: Prompt) -> str:

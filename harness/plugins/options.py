@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -25,6 +25,16 @@ REMEMBERED = 1000
 _CONFIGURED: dict[tuple[type[Any], str, str], Any] = {}
 """By what was asked: the many cells of a recipe ask for the same few options."""
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+@dataclass(frozen=True)
+class AddedLater:
+    """Marks an option that records were written without.
+
+    Its default is what they were measured with, so it is not spelled out and their names stay.
+    """
+
+
 _RECORDED: TypeAdapter[Option] = TypeAdapter(Option, config=ConfigDict(allow_inf_nan=False))
 
 
@@ -108,10 +118,12 @@ def _number(written: Any) -> float:
 def spelled_out(config: Any, owner: str) -> dict[str, Option]:
     """Every option of the dataclass instance ``config`` as records keep it.
 
+    One that was ``AddedLater`` is left out while it has its default.
+
     Raises:
         UsageError: a value that no record can hold, NaN and infinity among them.
     """
-    options = asdict(config)
+    options = {key: value for key, value in asdict(config).items() if not _implied(config, key)}
     for key, value in options.items():
         try:
             _RECORDED.validate_python(value)
@@ -121,6 +133,12 @@ def spelled_out(config: Any, owner: str) -> dict[str, Option]:
                 "text, and tuples of text"
             ) from error
     return options
+
+
+def _implied(config: Any, name: str) -> bool:
+    hint = get_type_hints(type(config), include_extras=True)[name]
+    later = any(isinstance(mark, AddedLater) for mark in getattr(hint, "__metadata__", ()))
+    return later and bool(getattr(config, name) == getattr(type(config)(), name))
 
 
 def label(name: str, config: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import AssetError
-from harness.models.generation import answer
+from harness.models.generation import Written, write
 from harness.models.language_model import LanguageModel
 from harness.models.prompt import Prompt
 from harness.questions.pictures import UnreadableImageError
@@ -14,7 +14,7 @@ from harness.questions.question import Question
 from harness.records.results import Skipped
 from harness.support.progress import Tracker
 
-Answered = list[tuple[Question, str]]
+Answered = list[tuple[Question, Written]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def ask(
     for batch in track(batches, "questions", len(batches)):
         shown, prompts = _open(batch, skipped)
         if prompts:
-            answers = answer(subject, prompts, ending.max_new_tokens, ending.stop)
+            answers = write(subject, prompts, ending.max_new_tokens, ending.stop)
             answered += zip(shown, answers, strict=True)
     if not answered:
         raise AssetError(

@@ -67,11 +67,16 @@ def _pose(row: CheckedRow, parser: str) -> Question:
         answer=letter,
         score=partial(_score, letter=letter, parser=parser),
         slices=_slices(row, hint),
+        reads=partial(_reads, parser=parser),
     )
 
 
 def _score(answer: str, letter: str, parser: str) -> float:
     return float(_PARSERS[parser](answer) == letter.lower())
+
+
+def _reads(answer: str, parser: str) -> bool:
+    return _PARSERS[parser](answer) is not None
 
 
 def _slices(row: CheckedRow, hint: str) -> tuple[str, ...]:

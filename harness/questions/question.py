@@ -21,6 +21,7 @@ class Question:
         answer: what a good model says; shown in training only.
         score: from 0 to 1, of a model's answer.
         slices: the parts of the data that it belongs to.
+        reads: whether the task's rule finds what it looks for in a model's answer.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Question:
     answer: str
     score: Callable[[str], float]
     slices: tuple[str, ...] = ()
+    reads: Callable[[str], bool] = bool
 
     def prompt(self, *, answered: bool) -> Prompt:
         """The prompt with its image opened, and the answer if ``answered``.

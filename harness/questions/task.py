@@ -17,6 +17,7 @@ from harness.models.language_model import LanguageModel
 from harness.models.prompt import Prompt, PromptSource
 from harness.plugins.ranges import Advice, require_in_range
 from harness.questions.asking import Ending, ask
+from harness.questions.cautions import cautions
 from harness.questions.computed_sequence import ComputedSequence
 from harness.questions.pictures import UnreadableImageError
 from harness.questions.question import Question
@@ -142,12 +143,12 @@ class PreparedQuestions:
             lambda size: ask(subject, asked, self.ending, size, conditions.track),
             conditions.batch_size,
         )
-        scores = [question.score(answer) for question, answer in answered]
+        scores = [question.score(answer.text) for question, answer in answered]
         samples = tuple(
             Sample(
                 id=question.id,
                 values={self.measure.value: score},
-                answer=answer,
+                answer=answer.text,
                 slices=tuple(part for part in self.measure.slices if part in question.slices),
             )
             for (question, answer), score in zip(answered, scores, strict=True)
@@ -157,6 +158,7 @@ class PreparedQuestions:
             samples=samples,
             batch_size=batch_size,
             skipped=tuple(skipped),
+            cautions=tuple(cautions(answered)),
         )
 
 

@@ -52,7 +52,8 @@ class DataFacts(Document):
     """A text or data set as it was read.
 
     ``code`` names the files of the user's own code that a task runs, and of what this code reads;
-    the fingerprint covers them.
+    the fingerprint covers them. ``uncut`` is the fingerprint that the same file has as one
+    document, as which calibration reads it; None where there is no such other reading.
     """
 
     reference: str
@@ -60,6 +61,7 @@ class DataFacts(Document):
     revision: str | None = None
     tokens: int | None = None
     code: tuple[str, ...] = ()
+    uncut: str | None = None
 
 
 class LayerFacts(Document):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from harness.records.document import Document
+
+Effect = Literal["changes the number", "advice"]
+"""What something seen during a measurement means to who reads its number."""
 
 
 class Metric(Document):
@@ -45,13 +50,32 @@ class Skipped(Document):
     reason: str
 
 
+class Caution(Document):
+    """Something seen during a measurement that a reader of its number must know.
+
+    ``kind`` names it alike in all records, ``count`` says how often it was seen, and ``text`` is
+    the whole in one line. A number that was changed is compared only with others that were changed
+    by the same kinds as often.
+    """
+
+    kind: str
+    effect: Effect
+    count: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.effect}: {self.text}"
+
+
 class TaskResult(Document):
     """Everything one evaluation gave; the first metric is the task's headline.
 
-    Where something was skipped the result is incomplete, and so is its record.
+    Where something was skipped the result is incomplete, and so is its record. ``cautions`` are
+    empty where nothing was seen, or nobody looked.
     """
 
     metrics: tuple[Metric, ...]
     samples: tuple[Sample, ...]
     batch_size: int
     skipped: tuple[Skipped, ...] = ()
+    cautions: tuple[Caution, ...] = ()

@@ -138,7 +138,9 @@ def _update(event: Started | Ended, at: int, status: CellStatus, output: Path) -
         )
         return CellUpdate(at, "failed", error, notices=answer.notices)
     _keep(record, status, output)
-    return CellUpdate(at, record.status, record.error, headline(record), answer.notices)
+    seen = map(str, record.result.cautions) if record.result else ()
+    notices = (*answer.notices, *seen)
+    return CellUpdate(at, record.status, record.error, headline(record), notices)
 
 
 def _keep(record: RunRecord, status: CellStatus, output: Path) -> None:

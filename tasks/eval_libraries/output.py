@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-TALKATIVE = ("lm_eval", "datasets", "huggingface_hub", "transformers")
+from tasks.eval_libraries.heard import SPEAKERS, Ear
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence log messages below errors, prints and progress bars.
+    """Silence log messages, prints and progress bars; who listens to messages still hears them.
 
     The libraries have no switch for bars and prints, so both streams are closed to them.
     """
     with ExitStack() as stack:
-        for name in TALKATIVE:
-            stack.enter_context(_errors_only(logging.getLogger(name)))
+        for name in SPEAKERS:
+            stack.enter_context(_only_heard(logging.getLogger(name)))
         nowhere = stack.enter_context(Path(os.devnull).open("w"))
         stack.enter_context(redirect_stdout(nowhere))
         stack.enter_context(redirect_stderr(nowhere))
@@ -35,10 +35,12 @@ def on_stderr() -> Iterator[None]:
 
 
 @contextmanager
-def _errors_only(logger: logging.Logger) -> Iterator[None]:
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def _only_heard(logger: logging.Logger) -> Iterator[None]:
+    handlers, propagate = logger.handlers, logger.propagate
+    # Without any handler at all Python would print what is logged.
+    logger.handlers = [ear for ear in handlers if isinstance(ear, Ear)] or [logging.NullHandler()]
+    logger.propagate = False
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.handlers, logger.propagate = handlers, propagate

@@ -9,32 +9,41 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import lm_eval
-from lm_eval.models.huggingface import HFLM
 from torch import nn
 from transformers import PreTrainedModel
 
 from harness.plugin import Conditions, LanguageModel, NonFiniteError
 from harness.support.progress import silent
-from tasks.eval_libraries.evaluation import seed_everything, whole_limit
+from tasks.eval_libraries.evaluation import Generators, seed_evaluation, whole_limit
 from tasks.eval_libraries.failures import named_running, named_scoring
 from tasks.eval_libraries.library import LM_EVAL
 from tasks.eval_libraries.output import on_stderr, quiet
+from tasks.lm_eval.watched_model import WatchedLM
 
 
 def evaluate(
-    loaded: Any, subject: LanguageModel, conditions: Conditions, *, batch_size: int, bootstrap: int
-) -> dict[str, Any]:
-    """Evaluate ``subject`` on the tasks of ``loaded`` and return lm-eval's results.
+    loaded: Any,
+    generators: Generators,
+    subject: LanguageModel,
+    conditions: Conditions,
+    *,
+    batch_size: int,
+    bootstrap: int,
+    fewshot_seed: int,
+) -> tuple[dict[str, Any], WatchedLM]:
+    """Evaluate ``subject`` on the tasks of ``loaded``: lm-eval's results, and what was counted.
 
     ``lm_eval.evaluate`` and not ``simple_evaluate``: the latter starts git and system programs
     for facts that the run's record holds already, and their errors reach the terminal.
 
     Args:
         loaded: lm-eval's ``TaskDict``.
+        generators: as loading left them.
         subject: the model and its tokenizer; both are left as they are.
         conditions: limit (documents per task), seed and tracker.
         batch_size: sequences per forward pass.
         bootstrap: resamples for standard errors without a closed form.
+        fewshot_seed: of the draw of examples.
 
     Raises:
         NonFiniteError: the model gives NaN.
@@ -50,21 +59,22 @@ def evaluate(
         for task in tasks:
             stack.enter_context(named_scoring(LM_EVAL, task))
         stack.enter_context(named_running(LM_EVAL, " ".join(loaded["tasks"])))
-        seed_everything(tasks, conditions.seed)
+        seed_evaluation(tasks, generators, fewshot_seed=fewshot_seed, seed=conditions.seed)
+        model = WatchedLM(
+            pretrained=subject.model,
+            # It gives a tokenizer without a padding token one.
+            tokenizer=copy.deepcopy(subject.tokenizer),
+            batch_size=batch_size,
+            softmax_dtype="float32",
+        )
         results: dict[str, Any] = lm_eval.evaluate(
-            lm=HFLM(
-                pretrained=subject.model,
-                # HFLM gives a tokenizer without a padding token one.
-                tokenizer=copy.deepcopy(subject.tokenizer),
-                batch_size=batch_size,
-                softmax_dtype="float32",
-            ),
+            lm=model,
             task_dict=loaded,
             limit=limit,
             bootstrap_iters=bootstrap,
             log_samples=True,
         )
-    return results
+    return results, model
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from tasks.eval_libraries.evaluation import seeds
 from tasks.eval_libraries.fingerprint import canonical, configuration
 from tasks.eval_libraries.library import LM_EVAL
 from tasks.eval_libraries.posing import named_posing
@@ -14,11 +15,13 @@ PLACES = ("dataset_kwargs", "metadata")
 """Configuration that names places on this machine; what lies there is hashed itself."""
 
 
-def content(task: Any) -> Iterator[bytes]:
+def content(task: Any, fewshot_seed: int) -> Iterator[bytes]:
     """All that decides the results of ``task``, the same on every machine."""
+    drawn = seeds(task, fewshot_seed, sampled=_samples(task))
     yield canonical(
         configuration(task, PLACES)
         | {"documents": list(task.eval_docs), "examples": _examples(task)}
+        | drawn
     )
 
 
@@ -46,3 +49,9 @@ def _rehearse(task: Any, document: Any) -> None:
 
 def _examples(task: Any) -> list[Any]:
     return list(task.fewshot_docs()) if task.get_config("num_fewshot") else []
+
+
+def _samples(task: Any) -> bool:
+    """Whether answers are drawn at random."""
+    given = task.get_config("generation_kwargs") or {}
+    return bool(given.get("do_sample") or given.get("temperature"))

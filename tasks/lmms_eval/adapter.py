@@ -12,7 +12,8 @@ from typing import Any
 from lmms_eval.api.model import lmms
 from PIL import Image
 
-from harness.plugin import AssetError, HarnessError, LanguageModel, Prompt, UsageError, answer
+from harness.models.generation import write
+from harness.plugin import AssetError, HarnessError, LanguageModel, Prompt, UsageError
 from harness.support.out_of_memory import out_of_memory
 from harness.support.progress import Tracker
 from tasks.lmms_eval.settings import Settings
@@ -21,7 +22,12 @@ IMAGE_FILES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"
 
 
 class InMemory(lmms):  # type: ignore[misc]
-    """Answers by ``models.generation``: every question with its own images and no other's."""
+    """Answers by ``models.generation``: every question with its own images and no other's.
+
+    Attributes:
+        answers, unended: how many were written, and how many their greatest length ended.
+        imageless: task and document of prompts that mark more images than are shown.
+    """
 
     is_simple = True
     accelerator = None
@@ -39,6 +45,8 @@ class InMemory(lmms):  # type: ignore[misc]
         self.batch_size = batch_size
         self.track = track
         self.terminal = sys.stderr
+        self.unended = self.answers = 0
+        self.imageless: set[tuple[str, int]] = set()
 
     def clean(self) -> None:
         """Keep the model; lmms-eval would drop every module after the answers."""
@@ -50,13 +58,16 @@ class InMemory(lmms):  # type: ignore[misc]
         with redirect_stderr(self.terminal):
             for batch in self.track(batches, "answers", len(batches)):
                 settings = self.settings[batch[0].task_name]
-                answers += answer(
+                written = write(
                     self.subject,
                     [self._prompt(request) for request in batch],
                     settings.max_new_tokens,
                     settings.stop,
                     **settings.options,
                 )
+                self.answers += len(written)
+                self.unended += sum(not answer.ended for answer in written)
+                answers += [answer.text for answer in written]
         return answers
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
@@ -88,6 +99,8 @@ class InMemory(lmms):  # type: ignore[misc]
                 f"document {document} of lmms-eval task '{task}' cannot be shown: "
                 f"{type(error).__name__}: {error}; fetch or copy its data again"
             ) from error
+        if len(images) < text.count("<image>"):
+            self.imageless.add((task, document))
         # Where a task marks the places of its images; ours come before the text.
         return Prompt(text.replace("<image>", ""), images)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,20 @@ from datasets import Audio, Dataset, Features, Video
 from datasets import Image as ImageFeature
 from PIL import Image
 
+from tasks.eval_libraries.evaluation import seeds
 from tasks.eval_libraries.fingerprint import canonical, configuration
 from tasks.eval_libraries.library import LMMS_EVAL
 from tasks.eval_libraries.posing import named_posing
+from tasks.lmms_eval.settings import Settings
 
 PLACES = ("dataset_kwargs", "dataset_name", "dataset_path", "metadata")
 """Configuration that names places; what lies there is hashed itself."""
 
 
-def content(task: Any) -> Iterator[bytes]:
+def content(task: Any, settings: Mapping[str, Settings], fewshot_seed: int) -> Iterator[bytes]:
     """All that decides the results of ``task``, the same on every machine."""
-    yield canonical(_hashed(configuration(task, PLACES)))
+    drawn = seeds(task, fewshot_seed, sampled=settings[task.task_name].sampled)
+    yield canonical(_hashed(configuration(task, PLACES)) | drawn)
     yield from sorted(_sources(task))
     for document in _documents(task):
         yield canonical(_hashed(document))

@@ -13,7 +13,7 @@ from harness.records.record import (
     ModelFacts,
     RunRecord,
 )
-from harness.records.results import Metric, Sample, Skipped, TaskResult
+from harness.records.results import Caution, Metric, Sample, Skipped, TaskResult
 from harness.records.spec import CalibrationSpec, MethodSpec, RunSpec, TaskSpec
 
 PERPLEXITY = "perplexity_token@2048"
@@ -59,6 +59,7 @@ def make_record(
     created: str = "2026-01-01T00:00:00Z",
     run_id: str | None = None,
     notes: tuple[str, ...] = (),
+    cautions: tuple[Caution, ...] = (),
 ) -> RunRecord:
     dense = method == "dense"
     data_fingerprint = data_fingerprint or f"d-{task}"
@@ -109,6 +110,7 @@ def make_record(
         samples=equal_samples(metric, value, n),
         batch_size=8,
         skipped=tuple(Skipped(id=f"s{i}", reason="no image") for i in range(skipped)),
+        cautions=cautions,
     )
     calibrated = spec.calibration is not None
     return RunRecord(

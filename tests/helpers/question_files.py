@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import datasets
 from PIL import Image
 
+from harness.models.generation import Written
+
 RED, BLUE = (200, 10, 10), (10, 10, 200)
 
 
@@ -70,14 +72,14 @@ def table(folder: Path, rows: Sequence[dict[str, object]]) -> datasets.Dataset:
 
 
 def answering(*answers: str):
-    """A fake of ``generation.answer`` that says ``answers`` in turn and keeps the prompts."""
+    """A fake of ``generation.write`` that says ``answers`` in turn and keeps the prompts."""
     left = list(answers)
     seen: list[list] = []
 
     def answer(subject, prompts, max_new_tokens, stop=()):
         assert prompts
         seen.append(list(prompts))
-        return tuple(left.pop(0) for _ in prompts)
+        return tuple(Written(left.pop(0), ended=True) for _ in prompts)
 
     answer.seen = seen
     return answer

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.plugins.options import configure, label, spelled_out
+from harness.plugins.options import AddedLater, configure, label, spelled_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,3 +132,15 @@ def test_checks_of_the_plugin_itself_keep_their_words():
 
     with pytest.raises(UsageError, match="a window of 1 tokens predicts nothing"):
         configure(PerplexityConfig, {"window": "1"}, "wikitext2")
+
+
+@dataclass(frozen=True)
+class Grown:
+    old: int = 1
+    new: Annotated[int, AddedLater()] = 2
+
+
+def test_option_added_later_is_spelled_out_only_where_it_is_not_its_default() -> None:
+    assert spelled_out(Grown(), "grown") == {"old": 1}
+    assert spelled_out(Grown(old=2, new=2), "grown") == {"old": 2}
+    assert spelled_out(Grown(new=3), "grown") == {"old": 1, "new": 3}

@@ -10,6 +10,7 @@ from PIL import Image
 
 from harness.errors import AssetError, InfrastructureError, UsageError
 from harness.evaluation.task import Conditions
+from harness.models.generation import Written
 from harness.questions import asking
 from tasks import scienceqa
 from tasks.scienceqa import ScienceQAConfig
@@ -42,7 +43,7 @@ def mixed(tmp_path):
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 8, 100])
 def test_each_question_has_its_own_picture(batch_size, mixed, monkeypatch):
     fake = files.answering(*"AABA")
-    monkeypatch.setattr(asking, "answer", fake)
+    monkeypatch.setattr(asking, "write", fake)
     result = prepare(mixed).evaluate(files.seeing(), Conditions(batch_size=batch_size))
     asked = [prompt for batch in fake.seen for prompt in batch]
     assert [prompt.text.partition("\n")[0] for prompt in asked] == ["q0", "q1", "q4", "q5"]
@@ -56,7 +57,7 @@ def test_each_question_has_its_own_picture(batch_size, mixed, monkeypatch):
 
 
 def test_what_cannot_be_shown_is_skipped_by_name(mixed, monkeypatch):
-    monkeypatch.setattr(asking, "answer", files.answering(*"AAAA"))
+    monkeypatch.setattr(asking, "write", files.answering(*"AAAA"))
     result = prepare(mixed).evaluate(files.seeing(), Conditions())
     assert [one.id for one in result.skipped] == ["2", "3", "6", "7"]
     for one, name in zip(result.skipped, ["page", "gone", "empty", "half"], strict=True):
@@ -64,7 +65,7 @@ def test_what_cannot_be_shown_is_skipped_by_name(mixed, monkeypatch):
 
 
 def test_nothing_to_show(tmp_path, monkeypatch):
-    monkeypatch.setattr(asking, "answer", files.answering())
+    monkeypatch.setattr(asking, "write", files.answering())
     (tmp_path / "page.png").write_bytes(b"<html>")
     prepared = prepare(save(tmp_path, ["page.png", "page.png"]))
     with pytest.raises(AssetError, match="none of the 2 questions can be shown; question 0 of"):
@@ -72,14 +73,14 @@ def test_nothing_to_show(tmp_path, monkeypatch):
 
 
 def test_a_limit_keeps_the_first(mixed, monkeypatch):
-    monkeypatch.setattr(asking, "answer", files.answering(*"AAA"))
+    monkeypatch.setattr(asking, "write", files.answering(*"AAA"))
     result = prepare(mixed).evaluate(files.seeing(), Conditions(limit=3))
     assert [sample.id for sample in result.samples] == ["0", "1"]
     assert [one.id for one in result.skipped] == ["2"]
 
 
 def test_a_model_that_reads_text_only_is_refused_at_once(mixed, monkeypatch):
-    monkeypatch.setattr(asking, "answer", files.answering())
+    monkeypatch.setattr(asking, "write", files.answering())
     blind = files.seeing()
     blind.processor = None
     monkeypatch.setattr(Image, "open", None)
@@ -95,9 +96,9 @@ def test_only_one_batch_of_images_is_held(tmp_path, monkeypatch):
     def answer(subject, prompts, max_new_tokens, stop):
         living.update(prompts)
         most.append(len(living))
-        return ("A",) * len(prompts)
+        return (Written("A", ended=True),) * len(prompts)
 
-    monkeypatch.setattr(asking, "answer", answer)
+    monkeypatch.setattr(asking, "write", answer)
     monkeypatch.setattr("harness.questions.question.Prompt", weakly_referable())
     prepared.evaluate(files.seeing(), Conditions(batch_size=2))
     assert max(most) <= 4
@@ -118,9 +119,9 @@ def test_the_batch_is_halved_until_it_fits(mixed, monkeypatch):
         sizes.append(len(prompts))
         if len(prompts) > 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
-        return ("A",)
+        return (Written("A", ended=True),)
 
-    monkeypatch.setattr(asking, "answer", answer)
+    monkeypatch.setattr(asking, "write", answer)
     result = prepare(mixed).evaluate(files.seeing(), Conditions(batch_size=4))
     assert result.batch_size == 1
     assert len(result.skipped) == 4
@@ -131,7 +132,7 @@ def test_even_one_question_may_not_fit(mixed, monkeypatch):
     def answer(subject, prompts, max_new_tokens, stop):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
 
-    monkeypatch.setattr(asking, "answer", answer)
+    monkeypatch.setattr(asking, "write", answer)
     with pytest.raises(InfrastructureError, match="out of memory"):
         prepare(mixed).evaluate(files.seeing(), Conditions(batch_size=2))
 
@@ -144,7 +145,7 @@ def test_progress_is_told(mixed, monkeypatch):
             told.append((description, total))
             yield item
 
-    monkeypatch.setattr(asking, "answer", files.answering(*"AAAA"))
+    monkeypatch.setattr(asking, "write", files.answering(*"AAAA"))
     prepare(mixed).evaluate(files.seeing(), Conditions(batch_size=3, track=track))
     assert told == [("questions", 3)] * 3
 

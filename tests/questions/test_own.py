@@ -65,7 +65,7 @@ def test_questions_are_put_as_the_models_were_trained(name):
 def test_the_right_answers_score(name, monkeypatch):
     prepared = prepared_task(name)
     answers = [question.answer for question in prepared.questions[:200]]
-    monkeypatch.setattr(asking, "answer", files.answering(*answers))
+    monkeypatch.setattr(asking, "write", files.answering(*answers))
     result = prepared.evaluate(files.seeing(), Conditions(limit=200))
     assert result.metrics[0].value == 1
     slices = [metric.slice for metric in result.metrics]
@@ -138,7 +138,7 @@ def test_easy_vqa_scores_processed_answers(shapes, monkeypatch):
     prepared = shapes(questions=4)
     right = [question.answer for question in prepared.questions]
     answers = [right[0].upper(), f"The {right[1]}.", f"{right[2]} shape", ""]
-    monkeypatch.setattr(asking, "answer", files.answering(*answers))
+    monkeypatch.setattr(asking, "write", files.answering(*answers))
     result = prepared.evaluate(files.seeing(), Conditions())
     assert [sample.values["correct"] for sample in result.samples] == [1, 1, 0, 0]
     (metric,) = result.metrics

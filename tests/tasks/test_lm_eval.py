@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import dataclasses
+import hashlib
 import json
 import math
 import random
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
@@ -20,6 +22,7 @@ from torch import nn
 
 from harness.errors import AssetError, NonFiniteError, UsageError
 from harness.evaluation.task import Conditions, Task
+from harness.plugins.options import spelled_out
 from tasks import lm_eval as package
 from tasks.lm_eval import loading, plugin, task
 from tasks.lm_eval.task import LmEvalConfig
@@ -91,6 +94,15 @@ metric_list:
   - {{metric: perplexity, aggregation: perplexity, higher_is_better: false}}
 """
 
+SHUFFLING = """
+import random
+
+def shuffled(documents):
+    order = list(range(len(documents)))
+    random.shuffle(order)
+    return documents.select(order)
+"""
+
 GROUP = """
 group: both
 task: [choice, other-choice]
@@ -123,8 +135,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_lines(path / "train.jsonl", questions(3, 8))
     write_lines(path / "pages.jsonl", [{"page": sentence(i, 40 + 40 * i)} for i in range(5)])
     (path / "scoring.py").write_text(SCORING)
+    (path / "shuffling.py").write_text(SHUFFLING)
+    choice = CHOICE.format(name="choice", data="questions.jsonl", folder=path)
     for name, text in {
-        "choice": CHOICE.format(name="choice", data="questions.jsonl", folder=path),
+        "choice": choice,
+        "first": choice + "fewshot_config: {sampler: first_n}\n",
+        "shuffled": choice + "process_docs: !function shuffling.shuffled\n",
         "other-choice": CHOICE.format(name="other-choice", data="few.jsonl", folder=path),
         "missing": CHOICE.format(name="missing", data="nowhere.jsonl", folder=path),
         "pages": ROLLING.format(folder=path),
@@ -155,10 +171,6 @@ def directly(subject, folder: Path, task: str, **options):
         ),
         tasks=[task],
         task_manager=TaskManager(include_path=folder, include_defaults=False),
-        random_seed=0,
-        numpy_random_seed=0,
-        torch_random_seed=0,
-        fewshot_random_seed=0,
         **options,
     )
 
@@ -174,6 +186,7 @@ def test_listing_it_does_not_import_the_library() -> None:
         assert imported <= {
             "__future__",
             "dataclasses",
+            "functools",
             "pathlib",
             "typing",
             "tasks.lm_eval.task",
@@ -183,6 +196,7 @@ def test_listing_it_does_not_import_the_library() -> None:
             "harness.records.results",
             "harness.evaluation.task",
             "harness.plugin",
+            "harness.plugins.options",
             "harness.plugins.ranges",
             "pydantic",
         }
@@ -279,7 +293,7 @@ def test_same_twice_from_one_preparation(subject, folder) -> None:
     assert prepared.evaluate(model, conditions) == prepared.evaluate(model, conditions)
 
 
-def test_seed_draws_the_examples(subject, measure, monkeypatch) -> None:
+def test_a_seed_of_its_own_draws_the_examples(subject, measure, monkeypatch) -> None:
     model, prompts = subject("opt"), []
     forward = model.model.forward
 
@@ -289,11 +303,69 @@ def test_seed_draws_the_examples(subject, measure, monkeypatch) -> None:
 
     monkeypatch.setattr(model.model, "forward", remember)
     seen = []
-    for seed in (0, 0, 1):
+    for seed, fewshot_seed in ((0, 1234), (1, 1234), (0, 1)):
         prompts.clear()
-        measure(model, "choice", Conditions(batch_size=4, seed=seed), num_fewshot=2)
+        conditions = Conditions(batch_size=4, seed=seed)
+        measure(model, "choice", conditions, num_fewshot=2, fewshot_seed=fewshot_seed)
         seen.append(tuple(prompts))
     assert seen[0] == seen[1] != seen[2]
+
+
+def test_fewshot_seed_is_part_of_the_identity_where_examples_are_drawn(folder) -> None:
+    def fingerprint(task: str, **options: int) -> str:
+        return plugin.prepare(
+            str(folder / f"{task}.yaml"), None, LmEvalConfig(**options)
+        ).data.fingerprint
+
+    assert fingerprint("choice", fewshot_seed=7) == fingerprint("choice")
+    shots = fingerprint("choice", num_fewshot=2)
+    assert fingerprint("choice", num_fewshot=2, fewshot_seed=7) != shots
+    first = (fingerprint("first", num_fewshot=2, fewshot_seed=seed) for seed in (7, 1234))
+    assert len(set(first)) == 1
+
+
+def test_zero_shots_keep_the_identity_they_had_before_there_was_a_seed(folder, tmp_path) -> None:
+    task = yaml.safe_load((folder / "choice.yaml").read_text())
+    rows = [json.loads(line) for line in (folder / "questions.jsonl").read_text().splitlines()]
+    prepared = plugin.prepare(str(folder / "choice.yaml"), None, LmEvalConfig())
+    (loaded,) = prepared.loaded["tasks"].values()
+    config = loaded.dump_config()
+    expected = {
+        "version": task["metadata"]["version"],
+        "config": {key: config[key] for key in config if key not in ("dataset_kwargs", "metadata")},
+        "documents": rows,
+        "examples": [],
+    }
+    text = json.dumps(expected, sort_keys=True, default=str)
+    assert prepared.data.fingerprint == hashlib.sha256(text.encode()).hexdigest()
+    assert spelled_out(LmEvalConfig(), "choice") == {"num_fewshot": None, "bootstrap_iters": 1000}
+    assert spelled_out(LmEvalConfig(fewshot_seed=7), "choice")["fewshot_seed"] == 7
+
+
+def test_documents_that_shuffle_themselves_are_the_same_each_time(folder, subject) -> None:
+    seen = set()
+    for state in (1, 2):
+        random.seed(state)
+        prepared = plugin.prepare(str(folder / "shuffled.yaml"), None, LmEvalConfig())
+        random.seed(state + 2)
+        samples = prepared.evaluate(subject("opt"), Conditions(batch_size=4)).samples
+        seen.add((prepared.data.fingerprint, tuple(row.values["acc"] for row in samples)))
+    assert len(seen) == 1
+
+
+def test_answers_drawn_at_random_follow_the_seed(folder, subject) -> None:
+    text = (folder / "answers.yaml").read_text()
+    path = folder / "drawn.yaml"
+    path.write_text(text.replace("do_sample: false", "do_sample: true, temperature: 2.0"))
+    prepared = plugin.prepare(str(path), None, LmEvalConfig())
+    greedy = plugin.prepare(str(folder / "answers.yaml"), None, LmEvalConfig())
+    assert prepared.data.fingerprint != greedy.data.fingerprint
+    model = subject("llama")
+    zero, again, one = (
+        [row.answer for row in prepared.evaluate(model, Conditions(4, seed=seed)).samples]
+        for seed in (0, 0, 1)
+    )
+    assert zero == again != one
 
 
 def test_limit_keeps_the_first_documents(subject, measure) -> None:

@@ -39,7 +39,7 @@ def prepare(tmp_path, rows: Sequence[object], **options):
 
 def evaluate(prepared, answers: Sequence[str], **conditions) -> TaskResult:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asking, "answer", files.answering(*answers))
+        patch.setattr(asking, "write", files.answering(*answers))
         return prepared.evaluate(files.seeing(), Conditions(**conditions))
 
 

@@ -67,7 +67,7 @@ def test_protocol(name) -> None:
 def test_own_text_is_asked_for_by_its_name(name, monkeypatch) -> None:
     plugin, separator, _, _ = TASKS[name]
 
-    def resolve(reference: str, purpose: str) -> TextAsset:
+    def resolve(reference: str, purpose: str, _cut: object) -> TextAsset:
         assert (reference, purpose) == (name, "evaluation")
         return TextAsset(reference, tuple(ROWS), "f" * 64, "revision")
 
@@ -90,11 +90,80 @@ def test_files_as_the_hub_has_them(tmp_path) -> None:
         assert plugin.prepare("task", str(path), CONFIG).text == separator.join(ROWS)
 
 
-@every_task
+@pytest.mark.parametrize("name", ["wiki-excerpt", "c4-excerpt"])
 def test_plain_file_is_used_as_it_stands(name, tmp_path) -> None:
     path = write_text(tmp_path / "text.txt", ROWS)
     plugin = TASKS[name][0]
-    assert plugin.prepare(name, str(path), plugin.config()).text == "\n".join(ROWS)
+    prepared = plugin.prepare(name, str(path), plugin.config())
+    assert prepared.text == "\n".join(ROWS)
+    assert prepared.data.uncut is None
+
+
+# As the hub has them: lines with their ends, blank ones empty; lines stripped; documents.
+WIKI_ROWS = [
+    "",
+    " = Title = \n",
+    "",
+    f" {sentence(1, 60)} \n",
+    f" {sentence(2, 60)} \n",
+    "",
+    " end",
+]
+TREE_ROWS = [sentence(i, 20) for i in range(8)]
+WEB_ROWS = [sentence(i, 20) for i in range(8)]
+FILES = {
+    "wikitext2": (WIKI_ROWS, "text", "".join(row or " \n" for row in WIKI_ROWS)),
+    "ptb": (TREE_ROWS, "sentence", "".join(f" {row} \n" for row in TREE_ROWS)),
+    "c4": (WEB_ROWS, "text", "\n".join(WEB_ROWS)),
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", FILES)
+def test_every_form_of_a_data_set_gives_what_a_plain_loop_over_its_rows_gives(
+    name, end, tmp_path, subject
+) -> None:
+    plugin, separator, _, _ = TASKS[name]
+    rows, column, raw = FILES[name]
+    raw_file = tmp_path / "rows.raw"
+    raw_file.write_bytes(raw.replace("\n", end).encode())
+    parquet = write_parquet(tmp_path / "rows.parquet", column, rows)
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text("".join(json.dumps({column: row}) + "\n" for row in rows))
+    model = subject("llama")
+    tokens = model.tokenizer(separator.join(rows), return_tensors="pt").input_ids[0]
+    losses = [
+        model.model(ids[None], labels=ids[None]).loss.item()
+        for ids in tokens[: len(tokens) // WINDOW * WINDOW].split(WINDOW)
+    ]
+    expected = math.exp(sum(losses) / len(losses))
+    for path in (raw_file, parquet, lines):
+        prepared = plugin.prepare(name, str(path), CONFIG)
+        assert prepared.text == separator.join(rows)
+        value = prepared.evaluate(model, Conditions()).metrics[0].value
+        assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_rows_of_wikitext_that_are_joined_already_are_left_as_they_are(tmp_path) -> None:
+    rows = [*WIKI_ROWS[:-1], " end \n", ""]
+    path = tmp_path / "joined.txt"
+    path.write_text("\n\n".join(rows))
+    prepared = wikitext2.plugin.prepare("wikitext2", str(path), CONFIG)
+    assert prepared.text == "\n\n".join(rows)
+    assert prepared.data.fingerprint == prepared.data.uncut
+
+
+def test_only_plain_text_has_lines(tmp_path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("a\nb", "c\nd")))
+    assert c4.plugin.prepare("c4", str(path), CONFIG).text == "a\nb c\nd"
+
+
+def test_cut_text_has_an_identity_of_its_own_and_that_of_the_file(tmp_path) -> None:
+    path = write_text(tmp_path / "text.txt", ROWS)
+    facts = wikitext2.plugin.prepare("wikitext2", str(path), CONFIG).data
+    whole = wiki_excerpt.plugin.prepare("wiki-excerpt", str(path), ExcerptConfig()).data
+    assert facts.fingerprint != facts.uncut == whole.fingerprint
 
 
 def test_c4_reads_no_more_than_its_protocol(tmp_path, subject) -> None:

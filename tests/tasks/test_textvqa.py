@@ -6,6 +6,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.evaluation.task import Conditions, Task, Trained
+from harness.models.generation import Written
 from harness.questions import asking
 from harness.questions.rows import QuestionRows
 from harness.questions.short_answer import ReadingConfig, reading
@@ -57,7 +58,7 @@ def test_ocr_tokens_are_needed_only_where_they_are_shown(tmp_path):
 def test_result(tmp_path, monkeypatch):
     rows = [files.reading(question_id=name) for name in (11, 4)]
     fake = files.answering("The STOP!", "stop sign")
-    monkeypatch.setattr(asking, "answer", fake)
+    monkeypatch.setattr(asking, "write", fake)
     result = prepare(tmp_path, rows).evaluate(files.seeing(), Conditions())
     (metric,) = result.metrics
     assert metric.name == "vqa_accuracy[prompt=short,ocr=off,max_new_tokens=16]"
@@ -72,7 +73,7 @@ def test_result(tmp_path, monkeypatch):
 
 
 def test_ocr_and_length_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(asking, "answer", files.answering("stop"))
+    monkeypatch.setattr(asking, "write", files.answering("stop"))
     prepared = prepare(tmp_path, [files.reading()], ocr=True, max_new_tokens=5)
     (metric,) = prepared.evaluate(files.seeing(), Conditions()).metrics
     assert metric.name == "vqa_accuracy[prompt=short,ocr=on,max_new_tokens=5]"
@@ -84,9 +85,9 @@ def test_answers_end_where_those_of_lmms_eval_do(tmp_path, monkeypatch):
 
     def answer(subject, prompts, max_new_tokens, stop):
         ends.append((max_new_tokens, stop))
-        return ("stop",) * len(prompts)
+        return (Written("stop", ended=True),) * len(prompts)
 
-    monkeypatch.setattr(asking, "answer", answer)
+    monkeypatch.setattr(asking, "write", answer)
     prepare(tmp_path, [files.reading()]).evaluate(files.seeing(), Conditions())
     assert ends == [(16, ("ASSISTANT:",))]
 
@@ -99,7 +100,7 @@ def test_answers_that_are_none(answers, tmp_path):
 
 def test_a_question_without_its_image_is_skipped(tmp_path, monkeypatch):
     rows = [files.reading(question_id=1, image=None), files.reading(question_id=2)]
-    monkeypatch.setattr(asking, "answer", files.answering("stop"))
+    monkeypatch.setattr(asking, "write", files.answering("stop"))
     result = prepare(tmp_path, rows).evaluate(files.seeing(), Conditions())
     assert [one.id for one in result.skipped] == ["1"]
     assert "question 1 of" in result.skipped[0].reason

@@ -18,6 +18,7 @@ from PIL import ImageFile
 
 from harness.errors import AssetError, NonFiniteError, UsageError
 from harness.evaluation.task import Conditions, Task, find_task
+from harness.models.generation import Written
 from tasks.lmms_eval import plugin
 from tasks.lmms_eval.isolation import contained
 from tasks.lmms_eval.settings import settings_of
@@ -160,9 +161,9 @@ def test_every_question_is_shown_its_own_images_in_order(folder, subject, monkey
 
     def answer(subject, prompts, *rest, **options):
         asked.extend(prompts)
-        return [""] * len(prompts)
+        return [Written("", ended=True)] * len(prompts)
 
-    monkeypatch.setattr(adapter, "answer", answer)
+    monkeypatch.setattr(adapter, "write", answer)
     prepared.evaluate(subject, Conditions(batch_size=4))
     assert [prompt.text for prompt in asked] == [row["question"] for row in rows()]
     for prompt, row in zip(asked, rows(), strict=True):
@@ -457,7 +458,8 @@ def test_repeats_are_scored_once(folder, subject) -> None:
     once = measure(write(folder), subject)
     with (folder / "own.yaml").open("a") as file:
         file.write("repeats: 2\n")
-    assert measure(f"lmms-eval:{folder}/own.yaml", subject) == once
+    twice = measure(f"lmms-eval:{folder}/own.yaml", subject)
+    assert (twice.metrics, twice.samples) == (once.metrics, once.samples)
 
 
 def test_submission_files_stay_away(tmp_path, subject, monkeypatch) -> None:
@@ -609,3 +611,20 @@ def test_fingerprint_follows_the_helpers_of_its_code(folder, subject, monkeypatc
     assert (first[1], second[1]) == (2, 3)
     assert first == again
     assert first[0] != second[0]
+
+
+def test_what_a_reader_must_know_is_counted(folder, subject) -> None:
+    warning = '\n    __import__("loguru").logger.warning("number {} is odd", doc["number"])\n'
+    own = OWN.replace('return doc["question"]', 'return "<image>" + doc["question"]')
+    (folder / "own.py").write_text(
+        own.replace("score(doc, results):\n", "score(doc, results):" + warning)
+    )
+    result = measure(write(folder), subject)
+    found = {caution.kind: (caution.effect, caution.count) for caution in result.cautions}
+    assert found["images missing"] == ("changes the number", 2)
+    assert found["message of a library"] == ("advice", 6)
+    ended = found.get("answers ended by length", ("advice", 0))
+    assert ended[0] == "advice"
+    more = write(folder, generation_kwargs="{max_new_tokens: 1}")
+    (cut,) = (c for c in measure(more, subject).cautions if c.kind == "answers ended by length")
+    assert cut.text == f"{cut.count} of 6 answers ended by the maximum length, not by themselves"
