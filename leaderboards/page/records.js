@@ -125,16 +125,16 @@
   // All records, a page at a time.
   const COLUMNS = [
     ["Record", (record) => record.run_id],
+    ["Status", (record) => record.status],
     ["Model", (record) => record.spec.model],
     ["Method", label],
     ["Removed", (record) => record.spec.ratio, removed],
     ["Task", (record) => record.spec.task.name],
-    ["Metric", (record) => headline(record)?.name ?? null],
     ["Value", (record) => headline(record)?.value ?? null],
     ["Std. error", (record) => headline(record)?.stderr ?? null],
+    ["Metric", (record) => headline(record)?.name ?? null],
     ["n", (record) => headline(record)?.n ?? null],
     ["Seed", (record) => record.spec.calibration?.seed ?? null],
-    ["Status", (record) => record.status],
     ["Device", (record) => record.environment.device_name],
     ["Created", (record) => record.created],
   ];

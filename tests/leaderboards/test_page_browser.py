@@ -229,6 +229,15 @@ def test_all_records_are_there_a_page_at_a_time(opened, tmp_path):
     assert section.locator("tbody th").all_inner_texts() == ["r077"]
 
 
+def test_what_a_record_came_to_is_seen_without_scrolling_sideways(opened, file):
+    page = opened(file, viewport={"width": 1280, "height": 800})
+    headings = page.locator("#records thead th")
+    names = [name.rstrip(" \u2195") for name in headings.all_inner_texts()]
+    for name in ("Status", "Model", "Method", "Task", "Value"):
+        place = headings.nth(names.index(name)).bounding_box()
+        assert place["x"] + place["width"] <= 1280
+
+
 def brightness(colour):
     return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
 
