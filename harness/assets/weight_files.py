@@ -49,7 +49,7 @@ def _listed(index: Path) -> tuple[Path, ...]:
     try:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         files = [index.parent / shard for shard in shards]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise AssetError(
             f"{index} is truncated or damaged (it is no list of weights); fetch or copy it again"
         ) from error
@@ -71,7 +71,7 @@ def _require_inside(folder: Path, name: str, source: Path) -> None:
 def _named_in_config(folder: Path) -> str | None:
     try:
         config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     named = config.get(NAMED) if isinstance(config, dict) else None
     return named if isinstance(named, str) else None

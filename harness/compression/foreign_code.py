@@ -27,5 +27,5 @@ def model_type_of(folder: Path) -> str:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         layout = config.get("quantization_config") or {}
         return str(layout.get("model_type") or config.get("model_type"))
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return ""

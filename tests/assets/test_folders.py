@@ -113,6 +113,16 @@ def test_an_index_that_leaves_the_folder_is_refused(folder: Path, name: str) -> 
         resolve_model(str(folder))
 
 
+@pytest.mark.parametrize(
+    "index", ["[" * 100_000, '{"weight_map": [1]}', '{"weight_map": {"a": 1}}']
+)
+def test_an_index_that_lists_no_files_is_damaged(folder: Path, index: str) -> None:
+    (folder / SINGLE).unlink()
+    (folder / INDEX).write_text(index)
+    with pytest.raises(AssetError, match="it is no list of weights"):
+        resolve_model(str(folder))
+
+
 def test_an_adapter_is_refused_with_the_way_to_merge_it(folder: Path) -> None:
     (folder / "adapter_config.json").write_text("{}")
     (folder / "adapter_model.safetensors").write_bytes(b"")
