@@ -68,7 +68,7 @@ def test_tokens_come_as_often_as_they_are_predicted(one_thread):
 def test_a_prediction_that_is_no_number_says_so():
     model = random_model("llama")
     model.lm_head.register_forward_hook(lambda _, __, output: output * float("nan"))
-    with pytest.raises(NonFiniteError, match=r"while it writes is NaN .* --dtype bfloat16"):
+    with pytest.raises(NonFiniteError, match=r"while it writes is NaN or infinite"):
         generate(model, torch.tensor([5]), 3, seeded(), **OPTIONS)
 
 

@@ -73,7 +73,7 @@ def test_a_run_records_them(model_folder, texts, tmp_path, capsys, method):
     assert main(["show", found["run_id"], "--results", str(tmp_path / "results")]) == 0
     assert "3 x 16 tokens of its own" in " ".join(capsys.readouterr().out.split())
     assert main([*arguments, "--self-samples", "-1"]) == 2
-    assert "--self-samples must be at least 0" in capsys.readouterr().err
+    assert "--self-samples: -1 is outside its range: 0 to" in capsys.readouterr().err
 
 
 def test_a_recipe_asks_for_them(tmp_path):
