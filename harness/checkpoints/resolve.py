@@ -68,10 +68,9 @@ def _local(path: Path, reference: str) -> ModelAsset:
 
 def _check(folder: Path) -> tuple[str, ...]:
     """Notes for the record; see ``check_folder``, ``check_saved`` and ``check_configuration``."""
-    if is_saved(folder):
-        check_saved(folder)
-        notes = read_saved_record(folder).origin.model.notes
-    else:
-        notes = check_folder(folder)
+    if not is_saved(folder):
+        check_configuration(folder)
+        return check_folder(folder)
+    check_saved(folder)
     check_configuration(folder)
-    return notes
+    return read_saved_record(folder).origin.model.notes
