@@ -145,7 +145,6 @@ def _report(verdict: Verdict, arguments: argparse.Namespace) -> None:
     table = Table(*reports.HEAD, title=f"Regression gate: {verdict.summary()}")
     for cell in verdict.cells:
         table.add_row(cell.title, *reports.numbers(cell), f"{cell.outcome}: {cell.reason}")
-    console(200).print(table)
     summary = reports.markdown(verdict)
     files = {}
     if arguments.markdown:
@@ -163,6 +162,7 @@ def _report(verdict: Verdict, arguments: argparse.Namespace) -> None:
                 file.write(summary + "\n")
         except OSError as error:
             raise cannot_write(job_summary, error) from error
+    console(200).print(table)  # last: the reader of a pipe may have gone
 
 
 def _print_changes(old: Baseline, new: Baseline) -> None:
