@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.errors import IncompleteError
 from harness.plugin import Command, UsageError
 from harness.support.files import write_failures_explained, write_files
 
@@ -98,7 +99,7 @@ def _check(folder: Path, files: Mapping[str, bytes]) -> int:
         *(f"{path}: no figure of these records; delete it" for path in _left_over(folder, files)),
     ]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 1 if lines else 0
+    return IncompleteError.exit_code if lines else 0
 
 
 def _difference(path: Path, content: bytes) -> Iterable[str]:

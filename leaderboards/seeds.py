@@ -40,8 +40,8 @@ def mean_cell(cells: Sequence[BoardCell]) -> BoardCell:
 
 def _mean_evidence(evidence: Sequence[Observations | None]) -> Observations | None:
     """Each sample's mean over the runs; None where they were not on the same samples."""
-    known = [one.by_id() for one in evidence if one]
-    if len(known) < len(evidence) or any(one.ids != known[0].ids for one in known):
+    known = [observations.by_id() for observations in evidence if observations]
+    if len(known) < len(evidence) or len({observations.ids for observations in known}) > 1:
         return None
-    values = np.mean([one.values for one in known], axis=0)
+    values = np.mean([observations.values for observations in known], axis=0)
     return replace(known[0], values=values)

@@ -90,11 +90,10 @@ def _checked(reference: str, folder: Path, fingerprint: str) -> ModelAsset:
 
     See ``check_folder``, ``check_saved`` and ``check_configuration``.
     """
-    if is_saved(folder):
-        check_saved(folder)
-        dense = read_saved_record(folder).origin.model
-        asset = ModelAsset(reference, folder, fingerprint, dense.notes, dense.precision)
-    else:
-        asset = ModelAsset(reference, folder, fingerprint, check_folder(folder))
+    if not is_saved(folder):
+        check_configuration(folder)
+        return ModelAsset(reference, folder, fingerprint, check_folder(folder))
+    check_saved(folder)
     check_configuration(folder)
-    return asset
+    dense = read_saved_record(folder).origin.model
+    return ModelAsset(reference, folder, fingerprint, dense.notes, dense.precision)

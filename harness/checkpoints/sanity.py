@@ -47,8 +47,9 @@ def check_configuration(folder: Path) -> None:
 
     Raises:
         AssetError: it is damaged, names code, kernels or a quantisation that is not read, or
-            says more than the weights hold.
+            says more than the weights hold; or weights are named that lie elsewhere.
     """
+    _check_index(folder)
     path = folder / "config.json"
     held = weights_held(folder)
     for name, value in _entries(_content(path), ""):
@@ -77,6 +78,14 @@ def weights_held(folder: Path) -> Held | None:
         except (SafetensorError, OSError) as error:
             raise AssetError(f"{file} is truncated or damaged ({error}); {_AGAIN}") from error
     return Held(tensors, elements) if files else None
+
+
+def _check_index(folder: Path) -> None:
+    for path in sorted(folder.glob("*.index.json")):
+        shards = _content(path).get("weight_map")
+        for shard in shards.values() if isinstance(shards, dict) else ():
+            if not isinstance(shard, str) or Path(shard).name != shard:
+                raise AssetError(f"{path} names {shard!r}, which is no file beside it; {_AGAIN}")
 
 
 def _content(path: Path) -> Mapping[str, Any]:

@@ -143,8 +143,6 @@ def _report(verdict: Verdict, arguments: argparse.Namespace) -> None:
         (cell.title, *reports.numbers(cell), f"{cell.outcome}: {cell.reason}")
         for cell in verdict.cells
     ]
-    title = f"Regression gate: {verdict.summary()}"
-    print_grid(Grid(reports.HEAD, rows, title, reports.HEAD[1:-1]))
     summary = reports.markdown(verdict)
     files = {}
     if arguments.markdown:
@@ -162,6 +160,9 @@ def _report(verdict: Verdict, arguments: argparse.Namespace) -> None:
                 file.write(summary + "\n")
         except OSError as error:
             raise cannot_write(job_summary, error) from error
+    title = f"Regression gate: {verdict.summary()}"
+    # Last: the reader of a pipe may have gone.
+    print_grid(Grid(reports.HEAD, rows, title, reports.HEAD[1:-1]))
 
 
 def _print_changes(old: Baseline, new: Baseline) -> None:

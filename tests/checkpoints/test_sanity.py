@@ -72,6 +72,15 @@ def test_no_json_object(changed, content):
         resolve_model(str(folder))
 
 
+@pytest.mark.parametrize("shard", ["../model.safetensors", "/model.safetensors", 7, ["x"]])
+def test_weights_that_lie_elsewhere(changed, shard):
+    folder = changed()
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"lm_head.weight": shard}}))
+    with pytest.raises(AssetError, match=r"index\.json (names|.*no list of weights)"):
+        resolve_model(str(folder))
+
+
 def test_more_than_the_weights_hold_is_refused_before_memory_is_taken(changed):
     with pytest.raises(AssetError, match="more than 768000 parameters, the weights hold 2"):
         load_model(str(changed(vocab_size=24000)))

@@ -68,6 +68,7 @@ def text_changed(chance: random.Random, content: bytes) -> bytes:
         return bytes_changed(chance, content)
     lines = content.split(b"\n")
     for _ in range(chance.choice((1, 1, 2, 4))):
+        lines = lines or [b""]
         at = chance.randrange(len(lines))
         word = str(chance.choice(HOSTILE)).encode("utf-8", "surrogatepass")
         before, colon, _ = lines[at].partition(b":")

@@ -95,7 +95,7 @@ def test_a_check_names_what_is_stale_missing_and_left_over(leaderboard, results,
     (board / "figures" / "old.svg").write_text("<svg/>")
     (board / "figures" / "mine.png").write_text("not of the formats that are checked")
     code, out, _ = leaderboard("--format", "md", "csv", "svg", "--check")
-    assert code == 1
+    assert code == 4
     lines = out.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith(f"{board / 'leaderboard.md'}: stale; write it again")
