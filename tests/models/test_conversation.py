@@ -171,8 +171,8 @@ def test_the_command_runs_quicker_forms_unless_told_not_to(piped, saved, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--temperature", "-1"], "--temperature must be at least 0"),
-        (["--max-new-tokens", "0"], "--max-new-tokens must be at least 1"),
+        (["--temperature", "-1"], "--temperature: -1.0 is outside its range: 0 to"),
+        (["--max-new-tokens", "0"], "--max-new-tokens: 0 is outside its range: 1 to"),
         (["--image", "absent.png"], "there is no image absent.png"),
         (["--device", "abacus"], "device 'abacus' cannot be used"),
     ],

@@ -146,7 +146,7 @@ def needs(library: str) -> tuple[pytest.MarkDecorator, ...]:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--workers", "0"], "--workers must be at least 1"),
+        (["--workers", "0"], "--workers: 0 is outside its range: 1 to"),
         (["--devices", "gpu"], "'gpu' is no torch device"),
         (["--engine", "locale"], "did you mean local"),
         (["--engine-option", "cpus"], "'cpus' is no NAME=VALUE"),
