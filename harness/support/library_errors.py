@@ -10,7 +10,6 @@ LONGEST = 600
 _IN_OUR_WORDS = {
     "trust_remote_code": "it needs program code that came with it, which is never run",
     "weights_only": "it is a pickle of more than tensors, which could run code and is not opened",
-    "does not recognize this architecture": "transformers knows no such model_type",
     "custom code": "it needs program code that came with it, which is never run",
     "install `kernels`": "it asks for a kernel of the hub, which is never fetched",
     "allow_all_kernels": "it asks for a kernel of the hub, which is never fetched",

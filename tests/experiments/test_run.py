@@ -578,7 +578,7 @@ def cut(name):
     ("change", "message"),
     [
         (cut("model.safetensors"), r"model\.safetensors is truncated or damaged"),
-        (cut("config.json"), "config file"),
+        (cut("config.json"), r"config\.json is damaged"),
         (cut("tokenizer.json"), "tokenizer"),
         (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights"),
         (lambda folder: [f.unlink() for f in folder.glob("token*")], "no tokenizer"),
