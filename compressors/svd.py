@@ -13,4 +13,4 @@ def precondition(moments: Moments, C: Tensor, config: RankedConfig) -> Precondit
     return preconditioners.identity(len(C), C)
 
 
-plugin = Local("plain SVD of each weight", RankedConfig, precondition)
+plugin = Local("plain SVD of each weight", RankedConfig, precondition, blind=True)

@@ -11,16 +11,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from harness.calibration.presets import TEXT_CALIBRATION
 from harness.calibration.sources import draw, resolve_calibration
+from harness.calibration.undrawn import Undrawn, undrawn_facts
 from harness.checkpoints.load import load, load_model
 from harness.checkpoints.save import save
 from harness.compression.compressor import compressors
 from harness.compression.job import CompressionJob
-from harness.compression.pipeline import compress_model
+from harness.compression.pipeline import compress_model, reads_data
 from harness.errors import unknown
 from harness.evaluation.task import Conditions, find_task
 from harness.latent.install import with_latent_cache
@@ -76,12 +78,21 @@ def compress(
     config = configure(compressor.config, options, method)
     source = resolve_calibration(calibration)
     with non_finite_explained(subject, ratio):
-        drawn = draw(source, subject, calibration, batch_size=batch_size, track=track)
+        job = CompressionJob(
+            method,
+            compressor,
+            config,
+            ratio,
+            Undrawn(undrawn_facts(source), calibration),
+            scope=scope,
+            batch_size=batch_size,
+        )
+        if reads_data(subject, job):
+            drawn = draw(source, subject, calibration, batch_size=batch_size, track=track)
+            job = replace(job, calibration=drawn)
         small = compress_model(
             subject,
-            CompressionJob(
-                method, compressor, config, ratio, drawn, scope=scope, batch_size=batch_size
-            ),
+            job,
             block_checkpoints=block_checkpoints,
             track=track,
         )

@@ -96,7 +96,8 @@ class BoardEntry:
     def calibration(self) -> TableCalibration | None:
         """None where the result depends on no calibration."""
         spec, facts = self.record.spec.calibration, self.record.calibration
-        if self.dense or spec is None:
+        done = self.record.compression
+        if self.dense or spec is None or (done and not done.calibrated):
             return None
         fingerprint = facts.fingerprint if facts else ""
         return TableCalibration(**spec.model_dump(exclude={"seed"}), fingerprint=fingerprint)
@@ -104,7 +105,7 @@ class BoardEntry:
     @property
     def seeds(self) -> tuple[int, int]:
         """Of the calibration (0 without one) and of the evaluation."""
-        calibration = self.record.spec.calibration
+        calibration = self.calibration and self.record.spec.calibration
         return (calibration.seed if calibration else 0, self.record.spec.seed)
 
     @property

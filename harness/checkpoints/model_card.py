@@ -61,7 +61,9 @@ def model_card(saved: SavedRecord) -> str:
         sizes=_sizes(saved),
         scope=origin.scope,
         dtype=origin.dtype,
-        calibration=f"{samples}`{origin.data.reference}`",
+        calibration=f"{samples}`{origin.data.reference}`"
+        if done.calibrated
+        else "nothing: the method read no data",
         results=_results(saved.records),
         auto="AutoModelForImageTextToText"
         if origin.model.image_processor

@@ -112,7 +112,7 @@ def _layers(done: CompressionFacts) -> Grid:
             f"{layer.shape[0]} x {layer.shape[1]}",
             str(layer.rank),
             f"{layer.parameters:,}",
-            f"{layer.relative_loss:.3e}",
+            "" if layer.relative_loss is None else f"{layer.relative_loss:.3e}",
             "" if layer.interpolation_bound is None else f"{layer.interpolation_bound:.2f}",
         )
         for layer in done.layers

@@ -12,13 +12,14 @@ from harness.algebra.blocked_products import energy
 from harness.compression.compressor import Compensating, Ranking
 from harness.compression.drift import BlockDrift
 from harness.compression.job import CompressionJob
+from harness.compression.local import dense
 from harness.errors import HarnessError
 from harness.families.stack import Block
 from harness.layers.factors import CompressedLinear, DenseLinear
 from harness.layers.roles import SITE_OF_ROLE, Role
 from harness.layers.weights import BlockWeights, LinearWeights
 from harness.records.record import LayerFacts
-from harness.statistics.block_statistics import BlockStatistics
+from harness.statistics.block_statistics import BlockStatistics, unit_statistics
 from harness.statistics.moments import Moments
 
 Budget = Mapping[Role, int] | float
@@ -28,12 +29,14 @@ Budget = Mapping[Role, int] | float
 def compress_block(
     model: PreTrainedModel,
     block: Block,
-    statistics: BlockStatistics,
+    statistics: BlockStatistics | None,
     drift: BlockDrift | None,
     budget: Budget,
     job: CompressionJob,
 ) -> list[LayerFacts]:
     """Put factors in the place of the block's layers.
+
+    ``statistics`` are None where the job reads no data.
 
     Raises:
         HarnessError: as the method raises it; names the block.
@@ -41,7 +44,11 @@ def compress_block(
     weights = block.weights(model)
     replaced = _Replaced(block, weights, statistics)
     try:
-        if drift is None:
+        if not job.ratio:
+            replaced.put({role: dense(layer) for role, layer in weights.layers.items()})
+        elif statistics is None:
+            replaced.put(_factors(weights, unit_statistics(weights), budget, job))
+        elif drift is None:
             replaced.put(_factors(weights, statistics, budget, job))
         else:
             _compensate(replaced, drift, budget, job)
@@ -65,6 +72,7 @@ def _compensate(
     """Fit layers that write to the residual stream last, to what really enters them then."""
     compressor, weights, statistics = job.compressor, replaced.weights, replaced.statistics
     assert isinstance(compressor, Compensating)
+    assert statistics is not None
     if isinstance(budget, Mapping):
         ranks = budget
     else:
@@ -86,7 +94,7 @@ class _Replaced:
 
     block: Block
     weights: BlockWeights
-    statistics: BlockStatistics
+    statistics: BlockStatistics | None
     facts: dict[Role, LayerFacts] = field(default_factory=dict)
     factors: dict[Role, CompressedLinear] = field(default_factory=dict)
 
@@ -94,7 +102,8 @@ class _Replaced:
         """Install ``factors``, in the dtype of the layers, and keep their facts."""
         for role, factor in factors.items():
             layer = self.weights.layers[role]
-            moments = self.statistics.moments[SITE_OF_ROLE[role]]
+            seen = self.statistics
+            moments = seen.moments[SITE_OF_ROLE[role]] if seen else None
             self.facts[role] = _layer_facts(self.block.layer_name(role), layer, factor, moments)
             factor.equivalent = None
             self.factors[role] = factor.to(layer.weight.dtype)
@@ -107,7 +116,7 @@ class _Replaced:
 
 
 def _layer_facts(
-    name: str, layer: LinearWeights, factor: CompressedLinear, moments: Moments
+    name: str, layer: LinearWeights, factor: CompressedLinear, moments: Moments | None
 ) -> LayerFacts:
     d_out, d_in = layer.weight.shape
     approximation = factor.equivalent or LinearWeights(factor.dense(), factor.dense_bias())
@@ -117,7 +126,7 @@ def _layer_facts(
         shape=(d_out, d_in),
         rank=factor.rank,
         parameters=factor.weight_parameters(),
-        relative_loss=relative_output_error(layer, approximation, moments),
+        relative_loss=relative_output_error(layer, approximation, moments) if moments else None,
         interpolation_bound=factor.interpolation_bound(),
     )
 

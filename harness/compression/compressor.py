@@ -99,6 +99,7 @@ class RankedConfig(CompressorConfig):
 
 
 C = TypeVar("C", bound=CompressorConfig)
+C_contra = TypeVar("C_contra", bound=CompressorConfig, contravariant=True)
 R_contra = TypeVar("R_contra", bound=RankedConfig, contravariant=True)
 
 
@@ -212,6 +213,21 @@ class Compensating(Ranking[R_contra], Protocol[R_contra]):
 
         Raises:
             NonFiniteError: statistics hold NaN or infinity.
+        """
+
+
+@runtime_checkable
+class DataFree(Protocol[C_contra]):
+    """A compressor that may do without calibration."""
+
+    def ignores_data(self, config: C_contra, *, biased: bool) -> bool:
+        """Whether no statistics change what ``compress`` returns.
+
+        Those that it is given then are of inputs of mean 0 and unit covariance.
+
+        Args:
+            config: an instance of ``self.config``.
+            biased: whether a layer to be compressed has a bias.
         """
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.calibration.text import Calibration
-from harness.compression.compressor import Compressor, CompressorConfig
+from harness.compression.compressor import Compressor, CompressorConfig, DataFree
 from harness.plugins.options import label, spelled_out
 from harness.records.spec import MethodSpec, Scope, require_ratio
 
@@ -19,7 +19,8 @@ class CompressionJob:
         method: registered name of ``compressor``, for the label.
         compressor: the method.
         config: its options.
-        ratio: share of the compressed layers' parameters to remove, ``0 <= ratio < 1``.
+        ratio: share of the compressed layers' parameters to remove, ``0 <= ratio < 1``; at 0 all
+            layers stay as they are.
         calibration: what the statistics are taken over.
         scope: which of the model's linear layers are compressed.
         batch_size: sequences per forward pass.
@@ -48,6 +49,14 @@ class CompressionJob:
     def keeps_mlp_tokens(self) -> bool:
         """Whether statistics hold sampled inputs of the MLP."""
         return self.compressor.needs_mlp_tokens(self.config)
+
+    def reads_data(self, *, biased: bool) -> bool:
+        """Whether the result depends on the calibration; ``biased`` as for ``DataFree``."""
+        if not self.ratio:
+            return False
+        if isinstance(self.compressor, DataFree):
+            return not self.compressor.ignores_data(self.config, biased=biased)
+        return True
 
     @property
     def label(self) -> str:

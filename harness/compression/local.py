@@ -52,11 +52,17 @@ the mean."""
 
 @dataclass(frozen=True)
 class Local(Generic[R]):
-    """A method defined by its preconditioner alone."""
+    """A method defined by its preconditioner alone, which is ``blind`` if it reads no moments."""
 
     summary: str
     config: type[R]
     precondition: Precondition[R]
+    blind: bool = False
+
+    def ignores_data(self, config: R, *, biased: bool) -> bool:
+        """See ``DataFree``: neither ranks nor biases read data either."""
+        updates = {"always": True, "auto": biased, "never": False}[config.bias_update]
+        return self.blind and not updates and config.ranks == "uniform"
 
     def needs_mlp_tokens(self, config: R) -> bool:  # noqa: ARG002
         """Moments suffice."""

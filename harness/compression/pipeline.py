@@ -13,11 +13,11 @@ from transformers import PreTrainedModel
 from harness.compression.block_checkpoints import open_checkpoints
 from harness.compression.compress_block import compress_block
 from harness.compression.compressor import RankedConfig, Ranking
-from harness.compression.drift import open_drift
+from harness.compression.drift import NoDrift, open_drift
 from harness.compression.foreign_code import foreign_code
 from harness.compression.job import CompressionJob
 from harness.compression.rank_allocation import fisher_ranks
-from harness.compression.sources import open_source
+from harness.compression.sources import NoData, open_source
 from harness.errors import UsageError
 from harness.families.stack import Block
 from harness.layers.factors import stored_bytes
@@ -70,10 +70,16 @@ def compress_model(
     checkpoints = open_checkpoints(
         block_checkpoints, origin.compression_digest, blocks, job.batch_size, model.device
     )
-    original = [] if block_checkpoints else _collected(model, blocks, statistics, job, track)
-    ranks = _ranks(model, blocks, original, job, track)
-    source = open_source(model, blocks, original, checkpoints.pending, job)
-    drift = open_drift(subject, model, job)
+    if not block_checkpoints:
+        for block in blocks:
+            block.require_finite()
+    if reads := reads_data(subject, job):
+        original = [] if block_checkpoints else _collected(model, blocks, statistics, job, track)
+        ranks = _ranks(model, blocks, original, job, track)
+        source = open_source(model, blocks, original, checkpoints.pending, job)
+        drift = open_drift(subject, model, job)
+    else:
+        ranks, source, drift = [job.keep] * len(blocks), NoData(), NoDrift()
     layers: list[LayerFacts] = []
     for block, budget in track(
         zip(blocks, ranks, strict=True), f"compressing with {job.method}", len(blocks)
@@ -92,8 +98,14 @@ def compress_model(
             source.advance(block)
             drift.leave(block)
     return_gaps()
-    made = _facts(origin.model, model, job, layers)
+    made = _facts(origin.model, model, job, layers, calibrated=reads)
     return replace(subject, model=model, compression=made, origin=origin)
+
+
+def reads_data(subject: LanguageModel, job: CompressionJob) -> bool:
+    """Whether what ``job`` makes of ``subject`` depends on the calibration."""
+    blocks = subject.family.blocks(subject.model, job.scope)
+    return job.reads_data(biased=any(block.biased for block in blocks))
 
 
 def _require_suitable(
@@ -135,8 +147,6 @@ def _collected(
     track: Tracker,
 ) -> list[BlockStatistics]:
     """Those of the untouched model, as far as the method reads them."""
-    for block in blocks:
-        block.require_finite()
     if not job.config.reads_original:
         return []
     return statistics or collect(
@@ -165,7 +175,12 @@ def _ranks(
 
 
 def _facts(
-    dense: ModelFacts, model: PreTrainedModel, job: CompressionJob, layers: list[LayerFacts]
+    dense: ModelFacts,
+    model: PreTrainedModel,
+    job: CompressionJob,
+    layers: list[LayerFacts],
+    *,
+    calibrated: bool,
 ) -> CompressionFacts:
     before = sum(layer.shape[0] * layer.shape[1] for layer in layers)
     after = sum(layer.parameters for layer in layers)
@@ -179,4 +194,5 @@ def _facts(
         bytes=stored_bytes(model),
         macs=macs_per_token(model),
         layers=tuple(layers),
+        calibrated=calibrated,
     )

@@ -24,8 +24,8 @@ from harness.support.malloc import return_gaps
 class StatisticsSource(Protocol):
     """Hands out the statistics of one block after the other, in the model's order."""
 
-    def statistics(self, block: Block) -> BlockStatistics:
-        """Of ``block``, which is still dense.
+    def statistics(self, block: Block) -> BlockStatistics | None:
+        """Of ``block``, which is still dense; None where the job reads none.
 
         Raises:
             NonFiniteError: an activation is NaN or infinite; names the layer.
@@ -61,6 +61,19 @@ def open_source(
         return CollectedOnce(original)
     streams = BlockByBlock(model, blocks, pending, job, dense=dense)
     return WithBackward(streams, original) if job.config.reads_gradients else streams
+
+
+class NoData:
+    """For jobs that read none."""
+
+    def statistics(self, block: Block) -> None:
+        """There are none."""
+
+    def skip(self, block: Block) -> None:
+        """Nothing streams."""
+
+    def advance(self, block: Block) -> None:
+        """Nothing streams."""
 
 
 class CollectedOnce:
@@ -162,6 +175,7 @@ class WithBackward:
     def statistics(self, block: Block) -> BlockStatistics:
         """See ``StatisticsSource``."""
         seen = self._forward.statistics(block)
+        assert seen is not None
         return_gaps()  # of the block before
         return unpacked(replace(seen, backward=self._waiting.pop()))
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.assets.kinds import TextAsset
+from harness.calibration.undrawn import undrawn_facts
 from harness.errors import UsageError
 from harness.experiments.request import Request
 from harness.experiments.resolve import NamedTask, Resolver
@@ -20,6 +21,11 @@ class CalibrationSource:
 
     spec: CalibrationSpec
     data: TextAsset | PromptSource
+
+    @property
+    def facts(self) -> DataFacts:
+        """What is known before anything is drawn."""
+        return undrawn_facts(self.data)
 
 
 def calibration_sources(

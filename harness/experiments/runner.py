@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.calibration.undrawn import Undrawn
 from harness.checkpoints.load import load_model
 from harness.checkpoints.save import save
 from harness.compression.block_checkpoints import block_checkpoints_beside
 from harness.compression.job import CompressionJob
-from harness.compression.pipeline import compress_model
+from harness.compression.pipeline import compress_model, reads_data
 from harness.errors import AssetError, HarnessError
 from harness.evaluation.task import Conditions
 from harness.experiments.plan import Cell, Plan, Variant, make_plan
@@ -92,9 +93,8 @@ class _PlanRun:
         self.facts = self.dense.facts()
         self.waiting = [variant for variant in self.plan.variants if variant.to_do]
         with failures_explained("calibration"), non_finite_explained(self.dense):
-            self.drawn = draw_calibrations(
-                self.plan, self.waiting, self.dense, self.timings, self.track
-            )
+            reading = [variant for variant in self.waiting if self._reads_data(variant)]
+            self.drawn = draw_calibrations(self.plan, reading, self.dense, self.timings, self.track)
         self.statistics = SharedStatistics(
             self.plan, self.dense, self.timings, self.track, self.shared
         )
@@ -157,17 +157,19 @@ class _PlanRun:
             return self.dense
         source = variant.source
         assert source is not None
-        drawn = self.drawn[source.spec]
-        calibration, self.timings["draw"] = drawn.value, drawn.seconds
-        self.statistics.calibrate_on(source.spec)
         dense, checkpoints, statistics = self.dense, None, None
+        job, reads = self._job(variant), self._reads_data(variant)
+        if reads:
+            drawn = self.drawn[source.spec]
+            job, self.timings["draw"] = replace(job, calibration=drawn.value), drawn.seconds
+            self.statistics.calibrate_on(source.spec)
         if request.offload:
             destination = variant.save or request.output.resolve() / variant.cells[0].run_id
             checkpoints = stack.enter_context(block_checkpoints_beside(destination))
             dense = self._load()  # is compressed in place
-        elif method.config.reads_original:
+        elif reads and method.config.reads_original:
             with non_finite_explained(dense, variant.ratio):
-                statistics = self.statistics.read(variant, source, calibration, self.waiting)
+                statistics = self.statistics.read(variant, source, job.calibration, self.waiting)
         with (
             self.timings.stage("compress"),
             failures_explained(f"method '{method.spec.name}'"),
@@ -175,19 +177,30 @@ class _PlanRun:
         ):
             return compress_model(
                 dense,
-                CompressionJob(
-                    method.spec.name,
-                    method.compressor,
-                    method.config,
-                    variant.ratio,
-                    calibration,
-                    scope=request.scope,
-                    batch_size=request.batch_size,
-                ),
+                job,
                 statistics=statistics,
                 block_checkpoints=checkpoints,
                 track=self.track,
             )
+
+    def _job(self, variant: Variant) -> CompressionJob:
+        """On a calibration that is not drawn yet."""
+        method, source, request = variant.method, variant.source, self.plan.request
+        assert method.compressor is not None
+        assert source is not None
+        return CompressionJob(
+            method.spec.name,
+            method.compressor,
+            method.config,
+            variant.ratio,
+            Undrawn(source.facts, source.spec),
+            scope=request.scope,
+            batch_size=request.batch_size,
+        )
+
+    def _reads_data(self, variant: Variant) -> bool:
+        compresses = variant.method.compressor is not None
+        return compresses and reads_data(self.dense, self._job(variant))
 
     def _evaluate(self, subject: LanguageModel, cell: Cell) -> TaskResult:
         request = self.plan.request
@@ -216,6 +229,9 @@ class _PlanRun:
         request = self.plan.request
         drawn, origin = self.drawn.get(cell.spec.calibration), self.dense.origin
         made_on = origin.data if origin else None
+        compression = subject.compression if subject else None
+        if compression and not compression.calibrated:
+            drawn = made_on = None
         record = RunRecord(
             run_id=cell.run_id,
             status=_status(result),
@@ -223,7 +239,7 @@ class _PlanRun:
             spec=cell.spec,
             model=self.facts,
             calibration=drawn.value.facts if drawn else made_on,
-            compression=subject.compression if subject else None,
+            compression=compression,
             data=cell.task.data,
             result=result,
             reference=cell.reference,

@@ -141,6 +141,12 @@ class Block:
         for path, together in fused.items():
             self.module.set_submodule(path, together)
 
+    @property
+    def biased(self) -> bool:
+        """Whether a linear layer has a bias."""
+        paths = {self.stack.path(role) for role in self.stack.layers}
+        return any(self.module.get_submodule(path).bias is not None for path in paths)
+
     def require_finite(self) -> None:
         """Check the weights of all linear layers.
 

@@ -68,8 +68,8 @@ class LayerFacts(Document):
     """One compressed linear layer.
 
     ``relative_loss`` is ``||(W - W_hat) C^1/2||^2 / ||W C^1/2||^2`` on the calibration
-    statistics; ``interpolation_bound`` the largest absolute entry of ``T`` in block-identity
-    form, None in plain form.
+    statistics, None where the method read none; ``interpolation_bound`` the largest absolute
+    entry of ``T`` in block-identity form, None in plain form.
     """
 
     name: str
@@ -77,7 +77,7 @@ class LayerFacts(Document):
     shape: tuple[int, int]
     rank: int
     parameters: int
-    relative_loss: float
+    relative_loss: float | None
     interpolation_bound: float | None
 
 
@@ -99,7 +99,7 @@ class CompressionFacts(Document):
     """What the compression did. Ratios are shares of parameters removed; bytes as saved.
 
     ``macs`` are as in ``ModelFacts``, of the compressed model; ``cache`` is None where keys and
-    values are cached as ever.
+    values are cached as ever; ``calibrated`` says whether the result depends on the calibration.
     """
 
     label: str
@@ -111,6 +111,7 @@ class CompressionFacts(Document):
     macs: int | None = None
     layers: tuple[LayerFacts, ...]
     cache: CacheFacts | None = None
+    calibrated: bool = True
 
 
 class Environment(Document):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from harness.layers.roles import Role, Site
+from harness.layers.roles import SITE_OF_ROLE, Role, Site
+from harness.layers.weights import BlockWeights
 from harness.statistics.moments import Moments
 
 
@@ -45,3 +47,14 @@ class BlockStatistics:
     mlp_tokens: Tensor | None = None
     inverse_norms: tuple[Tensor, Tensor] | None = None
     backward: BackwardStatistics | None = None
+
+
+def unit_statistics(block: BlockWeights) -> BlockStatistics:
+    """Of inputs of mean 0 and unit covariance, for methods that read no data."""
+    moments: dict[Site, Moments] = {}
+    for role, layer in block.layers.items():
+        width, device = layer.weight.shape[1], layer.weight.device
+        zero = torch.zeros(width, dtype=torch.float64, device=device)
+        unit = torch.eye(width, dtype=torch.float64, device=device)
+        moments[SITE_OF_ROLE[role]] = Moments(0, unit, zero, zero)
+    return BlockStatistics(moments)

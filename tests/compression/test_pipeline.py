@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -14,6 +15,7 @@ import harness
 from harness.algebra.ranks import Junction
 from harness.assets.kinds import TextAsset
 from harness.calibration.text import draw_text as draw
+from harness.calibration.undrawn import Undrawn
 from harness.compression.compressor import compressors
 from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
@@ -29,6 +31,8 @@ JUNCTIONS = get_args(Junction)
 PAIRS = [pairs for n in range(4) for pairs in itertools.combinations(("qk", "vo", "ud"), n)]
 METHODS = compressors.names()
 CALIBRATION = random_calibration()
+NEARLY_0 = 1e-300
+"""A ratio at which every rank is full, and yet all factors are computed; at 0 none are."""
 TRIALS = [("svd", {}), ("latentllm", {}), ("asvd-rootcov", {"bias_update": "always"})]
 
 
@@ -71,7 +75,7 @@ def test_nothing_removed_changes_nothing(name, junction, tiny):
     for method, options in variants:
         gradients = compressors.get(method).config().reads_gradients
         seen = statistics_of(name, gradients=gradients)
-        same = small(subject, method, 0.0, statistics=seen, junction=junction, **options)
+        same = small(subject, method, NEARLY_0, statistics=seen, junction=junction, **options)
         assert deviation(logits(same), expected) < 1e-9, (method, options)
         # Identity blocks in heads save parameters even at full rank.
         assert same.compression.ratio_layers >= 0
@@ -80,7 +84,7 @@ def test_nothing_removed_changes_nothing(name, junction, tiny):
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_removed_block_by_block_changes_nothing(name, method, tiny):
     subject = tiny(name)
-    same = small(subject, method, 0.0, propagation="sequential", junction="block-identity")
+    same = small(subject, method, NEARLY_0, propagation="sequential", junction="block-identity")
     assert deviation(logits(same), logits(subject)) < 1e-9
 
 
@@ -88,8 +92,56 @@ def test_nothing_removed_block_by_block_changes_nothing(name, method, tiny):
 def test_nothing_removed_changes_nothing_whatever_becomes_of_biases(name, bias_update, tiny):
     subject = tiny(name)
     for method in ("asvd-rootcov", "latentllm"):
-        same = small(subject, method, 0.0, junction="block-identity", bias_update=bias_update)
+        same = small(subject, method, NEARLY_0, junction="block-identity", bias_update=bias_update)
         assert deviation(logits(same), logits(subject)) < 1e-9
+
+
+class Unreadable(Undrawn):
+    """A calibration that nobody may read."""
+
+    def batches(self, *_):
+        raise AssertionError
+
+    graded = batches
+
+
+def without_data(subject, method, ratio, **options):
+    compressor = compressors.get(method)
+    config = configure(compressor.config, options, method)
+    calibration = Unreadable(CALIBRATION.facts)
+    return compress_model(subject, CompressionJob(method, compressor, config, ratio, calibration))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_at_ratio_0_nothing_is_read_and_nothing_changes(name, method, tiny):
+    subject = tiny(name)
+    same = without_data(subject, method, 0.0)
+    assert torch.equal(logits(same), logits(subject))
+    facts = same.compression
+    assert (facts.calibrated, facts.ratio_layers, facts.ratio_model) == (False, 0, 0)
+    assert {layer.form for layer in facts.layers} == {"dense"}
+
+
+@pytest.mark.parametrize("junction", JUNCTIONS)
+def test_svd_without_biases_reads_no_data_and_gives_what_it_gave(name, junction, tiny):
+    subject = tiny(name)
+    options = {"junction": junction, "bias_update": "never"}
+    blind = without_data(subject, "svd", 0.4, **options)
+    assert not blind.compression.calibrated
+    assert {layer.relative_loss for layer in blind.compression.layers} == {None}
+    # The same factors as from a method that is handed moments and reads none of them.
+    seeing = replace(compressors.get("svd"), blind=False)
+    config = configure(seeing.config, options, "svd")
+    read = compress_model(subject, CompressionJob("svd", seeing, config, 0.4, CALIBRATION))
+    assert read.compression.calibrated
+    for (place, ours), (_, theirs) in zip(factors(blind), factors(read), strict=True):
+        for key, tensor in ours.state_dict().items():
+            assert torch.equal(tensor, theirs.state_dict()[key]), (place, key)
+
+
+def test_svd_that_mends_biases_reads_data(tiny):
+    assert small(tiny("opt"), "svd").compression.calibrated
+    assert small(tiny("llama"), "svd", bias_update="always").compression.calibrated
 
 
 @pytest.mark.parametrize(("method", "options"), TRIALS)
@@ -327,7 +379,8 @@ def test_a_layer_of_zeros_is_compressed_to_zeros(method, junction, tiny):
     options = {"compensation": False} if method == "twinroot" else {}
     compressed = small(subject, method, junction=junction, **options)
     assert compressed.model.get_submodule(path).dense().norm() == 0
-    assert [one.relative_loss for one in compressed.compression.layers if one.name == path] == [0]
+    (lost,) = (f.relative_loss for f in compressed.compression.layers if f.name == path)
+    assert lost == (None if method == "svd" else 0)
 
 
 def asset(*documents):

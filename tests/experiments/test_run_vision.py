@@ -189,7 +189,7 @@ def test_a_text_model_cannot_be_asked_about_images(model_folder, tmp_path):
     assert record.status == "failed"
     assert "reads text only" in record.error
     with pytest.raises(UsageError, match="reads text only"):
-        run(replace(request, methods={"svd": {}}, ratios=[0.3]))
+        run(replace(request, methods={"asvd-l2": {}}, ratios=[0.3]))
 
 
 def test_a_model_without_its_processor_says_so(folders, tmp_path):

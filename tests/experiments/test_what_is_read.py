@@ -65,7 +65,7 @@ def with_everything(folder: Path) -> str:
     (folder / "chat_template.jinja").write_text("{{ messages }}")
     (folder / "additional_chat_templates").mkdir()
     (folder / "additional_chat_templates" / "tools.jinja").write_text("x")
-    (folder / "added_tokens.json").write_text('{"<new>": 2}')
+    (folder / "added_tokens.json").write_text("{}")
     (folder / "special_tokens_map.json").write_text("{}")
     for name in ("modeling_own.py", "README.md", "tokenization_own.py", "model.pt", "notes.txt"):
         (folder / name).write_text("raise SystemExit")
@@ -93,7 +93,7 @@ def test_all_that_is_opened_of_a_saved_model_makes_its_fingerprint(saved):
 
 def test_of_a_gguf_file_nothing_else_is_opened(plain, tmp_path):
     with_everything(plain)
-    file = write_gguf(plain / "own.gguf", random_model("qwen2", tied=True))
+    file = write_gguf(plain / "own.gguf", random_model("llama", tied=True))
     with spied(plain) as opened:
         made = convert_gguf(file, "own").folder
     assert opened == {file}
