@@ -177,10 +177,17 @@ def _require_held(model: PreTrainedModel, folder: Path) -> None:
 
 
 def _require_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer that writes tokens which the model has no embedding of."""
+    """Refuse a tokenizer that writes tokens which the model has no embedding of.
+
+    Special tokens that nothing writes count for nothing: transformers gives the tokenizers of many
+    GGUF files an end of text that the model never had.
+    """
     embedding: Any = model.get_input_embeddings()
     rows = embedding.weight.shape[0]
-    last = max(tokenizer.get_vocab().values())
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    written = {number for number in tokenizer.get_vocab().values() if number not in special}
+    written |= {*tokenizer("a").input_ids, tokenizer.pad_token_id or 0}
+    last = max(written)
     if last >= rows:
         raise ValueError(
             f"its tokenizer has tokens up to number {last}, its embedding rows up to {rows - 1}: "
