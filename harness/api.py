@@ -78,24 +78,12 @@ def compress(
     config = configure(compressor.config, options, method)
     source = resolve_calibration(calibration)
     with non_finite_explained(subject, ratio):
-        job = CompressionJob(
-            method,
-            compressor,
-            config,
-            ratio,
-            Undrawn(undrawn_facts(source), calibration),
-            scope=scope,
-            batch_size=batch_size,
-        )
+        undrawn = Undrawn(undrawn_facts(source), calibration)
+        job = CompressionJob(method, compressor, config, ratio, undrawn, scope, batch_size)
         if reads_data(subject, job):
             drawn = draw(source, subject, calibration, batch_size=batch_size, track=track)
             job = replace(job, calibration=drawn)
-        small = compress_model(
-            subject,
-            job,
-            block_checkpoints=block_checkpoints,
-            track=track,
-        )
+        small = compress_model(subject, job, block_checkpoints=block_checkpoints, track=track)
     return with_latent_cache(small) if cache == "latent" else small
 
 

@@ -49,11 +49,14 @@ def execute(arguments: argparse.Namespace) -> int:
     A terminal shows it in columns; what is no terminal, or asked for markdown, gets markdown.
     """
     from harness.records import store  # noqa: PLC0415
+
+    records = store.scan(arguments.results, layers=False)
+    # Heavy, and not needed to say that there is no such folder.
     from leaderboards.board import board  # noqa: PLC0415
     from leaderboards.formats import rendered  # noqa: PLC0415
 
     with _no_garbage():
-        ranked = board(store.scan(arguments.results, layers=False))
+        ranked = board(records)
     if not ranked.tables and not ranked.unranked:
         raise UsageError(f"{arguments.results} holds no records; 'harness run' writes them")
     asked = vars(arguments).get("format")

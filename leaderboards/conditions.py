@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from leaderboards.marks import LEVEL
 from leaderboards.numbers import QUESTIONS
 from leaderboards.published import UNCERTAIN
 from leaderboards.tables import Data, Table, TableCalibration
+
+LEVEL = 0.05
+"""A difference counts where its two-sided p-value is below."""
 
 LEGEND = (
     "Bold: beats every other row of its model and column",

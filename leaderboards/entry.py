@@ -6,14 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.plugin import Metric, RunRecord
-from harness.records.observations import Observations
 from harness.records.spec import DENSE
 from leaderboards.numbers import QUESTIONS
 from leaderboards.published import beside
 from leaderboards.tables import BoardCell, Column, TableCalibration
+
+if TYPE_CHECKING:
+    from harness.records.observations import Observations
 
 LANGUAGE = "language"
 """The scope that a label does not name."""

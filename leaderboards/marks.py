@@ -9,11 +9,9 @@ from scipy import stats
 
 from harness.records.observations import Unpaired
 from harness.records.paired_tests import paired_differences
+from leaderboards.conditions import LEVEL
 from leaderboards.slices import position
 from leaderboards.tables import BoardCell, BoardRow, Column
-
-LEVEL = 0.05
-"""A difference counts where its two-sided p-value is below."""
 
 Cells = list[BoardCell | None]
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
 from leaderboards.entry import BoardEntry, Values
 from leaderboards.marks import marked
+from leaderboards.methods import method_order
 from leaderboards.seeds import mean_cell
 from leaderboards.tables import BoardCell, BoardRow, Column, DenseReference
-
-ORDER = ("svd", "asvd-hessian", "asvd-l1", "asvd-l2", "asvd-cov", "asvd-rootcov", "latentllm")
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -37,7 +35,7 @@ def ranked_rows(
     by_label = grouped(entries, lambda entry: entry.label)
     rows = [
         row
-        for label in sorted(by_label, key=_method_order)
+        for label in sorted(by_label, key=method_order)
         for row in _rows(label, by_label[label], columns)
     ]
     dense_by_task = {reference.task: reference.cells for reference in dense}
@@ -48,16 +46,6 @@ def dense_cells(entries: Iterable[BoardEntry]) -> tuple[BoardCell, ...]:
     """One cell per distinct value, smallest first."""
     by_value = grouped(entries, lambda entry: entry.values)
     return tuple(_newest(by_value[value]).cell for value in sorted(by_value))
-
-
-def method_of(label: str) -> str:
-    """The method's own name, without its options and its scope."""
-    return re.split(r"[\[(]", label, maxsplit=1)[0].strip()
-
-
-def _method_order(label: str) -> tuple[int, str]:
-    method = method_of(label)
-    return (ORDER.index(method) if method in ORDER else len(ORDER), label)
 
 
 def _rows(label: str, entries: list[BoardEntry], columns: Sequence[Column]) -> list[BoardRow]:

@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from harness.plugin import RunRecord
-from harness.records.observations import Observations
 from harness.records.spec import DENSE
+
+if TYPE_CHECKING:
+    from harness.records.observations import Observations
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from harness.compression.block_checkpoints import open_checkpoints
-from harness.compression.compress_block import compress_block
+from harness.compression.compress_block import Budget, compress_block
 from harness.compression.compressor import RankedConfig, Ranking
 from harness.compression.drift import NoDrift, open_drift
 from harness.compression.foreign_code import foreign_code
@@ -22,7 +22,6 @@ from harness.errors import UsageError
 from harness.families.stack import Block
 from harness.layers.factors import stored_bytes
 from harness.layers.macs import macs_per_token
-from harness.layers.roles import Role
 from harness.models.language_model import LanguageModel, share_copy
 from harness.offload.hooks import is_offloaded
 from harness.records.provenance import Origin
@@ -70,20 +69,14 @@ def compress_model(
     checkpoints = open_checkpoints(
         block_checkpoints, origin.compression_digest, blocks, job.batch_size, model.device
     )
-    if not block_checkpoints:
-        for block in blocks:
-            block.require_finite()
-    if reads := reads_data(subject, job):
-        original = [] if block_checkpoints else _collected(model, blocks, statistics, job, track)
-        ranks = _ranks(model, blocks, original, job, track)
-        source = open_source(model, blocks, original, checkpoints.pending, job)
-        drift = open_drift(subject, model, job)
-    else:
-        ranks, source, drift = [job.keep] * len(blocks), NoData(), NoDrift()
+    reads = reads_data(subject, job)
+    original = _collected(model, blocks, statistics, job, track) if reads else []
+    ranks = _ranks(model, blocks, original, job, track) if reads else [job.keep] * len(blocks)
+    source = open_source(model, blocks, original, checkpoints.pending, job) if reads else NoData()
+    drift = open_drift(subject, model, job) if reads else NoDrift()
     layers: list[LayerFacts] = []
-    for block, budget in track(
-        zip(blocks, ranks, strict=True), f"compressing with {job.method}", len(blocks)
-    ):
+    budgets = zip(blocks, ranks, strict=True)
+    for block, budget in track(budgets, f"compressing with {job.method}", len(blocks)):
         with checkpoints.visit(block) as finished:
             if finished:
                 source.skip(block)
@@ -124,6 +117,9 @@ def _require_suitable(
             "this method differentiates the whole model, of which --offload keeps one block in "
             "memory; leave out --offload, or choose a method or ranks without gradients"
         )
+    if not block_checkpoints:
+        for block in subject.family.blocks(subject.model, job.scope):
+            block.require_finite()
 
 
 def _origin(subject: LanguageModel, job: CompressionJob) -> Origin:
@@ -147,7 +143,7 @@ def _collected(
     track: Tracker,
 ) -> list[BlockStatistics]:
     """Those of the untouched model, as far as the method reads them."""
-    if not job.config.reads_original:
+    if is_offloaded(model) or not job.config.reads_original:
         return []
     return statistics or collect(
         model,
@@ -166,7 +162,7 @@ def _ranks(
     original: Sequence[BlockStatistics],
     job: CompressionJob,
     track: Tracker,
-) -> Sequence[Mapping[Role, int] | float]:
+) -> Sequence[Budget]:
     """The ranks of every block, or the share of its parameters that it keeps."""
     if isinstance(job.config, RankedConfig) and job.config.ranks == "fisher":
         assert isinstance(job.compressor, Ranking)

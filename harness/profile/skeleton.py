@@ -25,7 +25,7 @@ from harness.errors import UsageError
 from harness.families.family import Family
 from harness.families.stack import Block
 from harness.layers.roles import Role
-from harness.layers.shapes import LayerShape, PredictsShapes
+from harness.layers.shapes import LayerShape, PredictsShapes, dense_shape
 from harness.layers.weights import BlockWeights
 from harness.profile.unlisted import ENCODERS, profiled_family
 from harness.records.spec import Dtype, Scope
@@ -107,6 +107,8 @@ def shapes_of(
         )
     return {
         block.name: compressor.shapes(weights, 1 - ratio, config)
+        if ratio
+        else {role: dense_shape(layer) for role, layer in weights.layers.items()}
         for block, weights in subject.blocks(scope)
     }
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.support.markdown import visible
+from leaderboards.methods import method_of
 from leaderboards.numbers import QUESTIONS
-from leaderboards.rows import method_of
 from leaderboards.tables import BoardCell, Table
 
 Spec = dict[str, Any]

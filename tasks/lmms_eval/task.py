@@ -33,7 +33,7 @@ class LmmsEvalConfig:
 
     max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     bootstrap_iters: Annotated[int, Field(ge=0, le=10_000_000)] = 1000
-    fewshot_seed: Annotated[int, Field(ge=0, lt=2**32), AddedLater()] = 1234
+    fewshot_seed: Annotated[int, Field(ge=0, le=4_294_967_295), AddedLater()] = 1234
 
     def __post_init__(self) -> None:
         require_in_range(self)

@@ -130,7 +130,7 @@ def test_the_question_task(cli, examples, tmp_path):
         save_lines(tmp_path / f"{split}.jsonl", rows)
     dense, compressed = records(
         cli(
-            *("run", "--model", "builtin:llava-tiny", "--method", "svd", "--ratio", "0.5"),
+            *("run", "--model", "builtin:llava-tiny", "--method", "asvd-l2", "--ratio", "0.5"),
             *("--tasks", f"counting={tmp_path / 'test.jsonl'}"),
             *("--calibration", f"counting={tmp_path / 'train.jsonl'}", "--samples", "2"),
             *("--output", str(tmp_path / "results"), "--json"),

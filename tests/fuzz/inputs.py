@@ -159,7 +159,7 @@ def _sealed(chance: random.Random, content: bytes) -> bytes:
 
 
 def _rank(path: Path) -> None:
-    list(rendered(board(store.scan(path.parent, bulk=False)), ["md", "json"]))
+    list(rendered(board(store.scan(path.parent, layers=False)), ["md", "json"]))
     store.load(path)
 
 

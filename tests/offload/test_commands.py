@@ -42,7 +42,7 @@ def test_a_run_gives_the_same_records_and_the_same_model(cli, asked, tasks, tmp_
             *("--output", tmp_path / "results" / name, "--save", tmp_path / name),
         )
         assert code == 0
-        assert errors == f"saved to {tmp_path / name}\n"
+        assert f"\nsaved to {tmp_path / name}\n" in errors
     one, two = results(tmp_path / "results" / "one"), results(tmp_path / "results" / "two")
     assert one.keys() == two.keys()
     for run_id, record in one.items():

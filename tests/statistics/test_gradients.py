@@ -337,7 +337,7 @@ def test_gradients_that_overflow_in_float16_name_the_layer():
     model.lm_head.weight = nn.Parameter(6e4 * torch.ones_like(model.lm_head.weight))
     model.lm_head.weight.data[::2] *= -1
     model.model.norm.weight.data.fill_(1e-6)
-    expected = r"gradient at model\.layers\.1\.\S+ is NaN or infinite; pass --dtype bfloat16"
+    expected = r"gradient at model\.layers\.1\.\S+ is NaN or infinite"
     with pytest.raises(NonFiniteError, match=expected):
         gather(model, random_calibration(2, 8))
 
@@ -399,12 +399,12 @@ def test_room_changes_no_digit(name, monkeypatch):
     assert_same(found[2], found[0])
 
 
-def test_a_gradient_that_is_no_number_names_the_layer_and_the_fix():
+def test_a_gradient_that_is_no_number_names_the_layer():
     model = random_model("llama")
     model.model.layers[0].mlp.down_proj.register_full_backward_pre_hook(
         lambda _, gradients: (gradients[0] * float("inf"),)
     )
-    expected = r"gradient at model\.layers\.0\.\S+ is NaN or infinite; pass --dtype bfloat16"
+    expected = r"gradient at model\.layers\.0\.\S+ is NaN or infinite"
     with pytest.raises(NonFiniteError, match=expected):
         gather(model, random_calibration())
 

@@ -25,7 +25,9 @@ def processor(request):
 @pytest.mark.parametrize("asked", [ASKED, ASKED[:1], [p for p in ASKED if not p.images]])
 def test_what_is_trained_on_is_what_the_processor_gives(processor, asked):
     subject = SimpleNamespace(
-        processor=processor, model=SimpleNamespace(device="cpu", dtype=torch.float32)
+        processor=processor,
+        model=SimpleNamespace(device="cpu", dtype=torch.float32),
+        asset=SimpleNamespace(reference="tiny"),
     )
     expected, found = chat.encode(subject, asked), encode(processor, asked)
     assert set(found) == set(expected)
