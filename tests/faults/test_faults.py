@@ -58,6 +58,7 @@ def test_a_full_disk_in_the_middle(name, known, cli, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("name", NAMES)
 def test_every_point(name, known, cli, tmp_path):
     points = _points(known[name], cli, tmp_path)

@@ -93,6 +93,7 @@ def test_a_few(name, known, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("name", NAMES)
 def test_many(name, known, tmp_path):
     _try(name, known[name], tmp_path, MANY)
