@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.plugin import Caution, RunRecord
-from leaderboards.entry import BoardEntry
+from leaderboards.entry import BoardEntry, set_apart
 from leaderboards.rows import grouped
 from leaderboards.tables import Unranked
 
 
-def comparable(
-    entries: Sequence[BoardEntry],
-) -> tuple[list[BoardEntry], list[Unranked]]:
+def comparable(entries: Sequence[BoardEntry]) -> tuple[list[BoardEntry], list[Unranked]]:
     """Those whose numbers may be compared, and the others with the reason.
 
     Numbers of one model on one task that something has changed (a prompt that was cut, say) are
@@ -43,14 +41,6 @@ def _signature(record: RunRecord) -> frozenset[tuple[str, int]]:
 
 
 def _unlike_others(entry: BoardEntry) -> Unranked:
-    spec = entry.record.spec
     said = "; ".join(caution.text for caution in changes(entry.record))
-    return Unranked(
-        spec.model,
-        entry.label,
-        spec.ratio,
-        spec.task.name,
-        entry.record.run_id,
-        "measured unlike the others",
-        f"not so for every row: {said}",
-    )
+    reason = f"not so for every row: {said}"
+    return set_apart(entry.record, entry.label, "measured unlike the others", reason)

@@ -11,16 +11,18 @@ from leaderboards.tables import Data, Table, TableCalibration
 LEVEL = 0.05
 """A difference counts where its two-sided p-value is below."""
 
-LEGEND = (
-    "Bold: beats every other row of its model and column",
-    "Italic: at the top, where none beats the other",
-    "*: beats the dense model under the same conditions",
-    f"What beats is found by a paired test over the same samples, p < {LEVEL}",
-)
-"""What the marks of a value stand for."""
-
 SHORT = 12
 """Digits of a fingerprint that are shown."""
+
+
+def legend(best: str = "Bold", tied: str = "Italic") -> tuple[str, ...]:
+    """What the marks of a value stand for; ``best`` and ``tied`` are how two of them look."""
+    return (
+        f"{best}: beats every other row of its model and column",
+        f"{tied}: at the top, where none beats the other",
+        "*: beats the dense model under the same conditions",
+        f"What beats is found by a paired test over the same samples, p < {LEVEL}",
+    )
 
 
 def conditions(tables: Sequence[Table]) -> Iterator[tuple[str, str]]:

@@ -9,24 +9,23 @@ from functools import lru_cache
 from harness.plugin import Metric, RunRecord, TaskResult
 from harness.records.observations import Observations, Unpaired, observe
 from harness.records.spec import DENSE
-from leaderboards.entry import LANGUAGE, BoardEntry
+from leaderboards.entry import LANGUAGE, BoardEntry, set_apart
 from leaderboards.slices import position
 from leaderboards.tables import Unranked
 
 
 def eligibility(record: RunRecord) -> BoardEntry | Unranked:
     """An entry for the tables, or why ``record`` cannot be compared."""
-    spec, result = record.spec, record.result
+    result = record.result
     metric, slices = _headline(result.metrics if result else ())
     label = _label(record)
     if obstacle := _obstacle(record, metric):
-        return Unranked(spec.model, label, spec.ratio, spec.task.name, record.run_id, *obstacle)
+        return set_apart(record, label, *obstacle)
     assert result is not None
     assert metric is not None
     evidence = _evidence(result, (metric, *slices))
     if isinstance(evidence, Unpaired):
-        why = ("not what its samples give", evidence.reason)
-        return Unranked(spec.model, label, spec.ratio, spec.task.name, record.run_id, *why)
+        return set_apart(record, label, "not what its samples give", evidence.reason)
     return BoardEntry(without_bulk(record), metric, slices, label, evidence)
 
 

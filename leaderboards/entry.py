@@ -12,7 +12,7 @@ from harness.plugin import Metric, RunRecord
 from harness.records.spec import DENSE
 from leaderboards.numbers import QUESTIONS
 from leaderboards.published import beside
-from leaderboards.tables import BoardCell, Column, TableCalibration
+from leaderboards.tables import BoardCell, Column, TableCalibration, Unranked
 
 if TYPE_CHECKING:
     from harness.records.observations import Observations
@@ -22,6 +22,12 @@ LANGUAGE = "language"
 
 Values = tuple[float, tuple[tuple[str, float], ...]]
 """The value of the whole and of each slice."""
+
+
+def set_apart(record: RunRecord, label: str, cause: str, reason: str) -> Unranked:
+    """``record``, which does not rank."""
+    spec = record.spec
+    return Unranked(spec.model, label, spec.ratio, spec.task.name, record.run_id, cause, reason)
 
 
 class TableProtocol(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from harness.support.markdown import visible
 from leaderboards.breakdown import ABSENT, Breakdown, breakdowns
-from leaderboards.conditions import LEGEND, caveats, conditions, models
+from leaderboards.conditions import caveats, conditions, legend, models
 from leaderboards.numbers import percent, rounded
 from leaderboards.published import source
 from leaderboards.tables import (
@@ -92,7 +92,7 @@ def _caption(number: int, tables: Sequence[Table]) -> Iterator[str]:
     for model, notes in models(tables):
         yield from map(escape, (f"Model: {model}.", *(f"{note}." for note in notes)))
     yield from map(escape, caveats(tables))
-    yield from (escape(f"{text}.") for text in LEGEND)
+    yield from (escape(f"{text}.") for text in legend())
     yield escape(f"In brackets as printed in {source()}.")
 
 

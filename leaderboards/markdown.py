@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.support.markdown import escape
-from leaderboards.conditions import LEGEND
+from leaderboards.conditions import legend
 from leaderboards.details import details, unranked
 from leaderboards.published import source
 from leaderboards.section import section
@@ -26,7 +26,7 @@ def render(board: Board) -> str:
 
 
 def _legend() -> str:
-    marks = map(escape, LEGEND)
+    marks = map(escape, legend())
     return ". ".join(
         [
             "Columns: share of parameters removed, by task",

@@ -59,6 +59,11 @@ class BoardCell:
         """The runs behind the value."""
         return tuple(cell.run_id for cell in self.members or (self,))
 
+    @property
+    def uncertainty(self) -> float | None:
+        """What stands behind ±: the deviation over seeds, else the standard error."""
+        return self.stderr if self.spread is None else self.spread
+
     def part(self, name: str) -> BoardCell | None:
         """The slice of that name, if it was measured."""
         return next((cell for cell in self.slices if cell.slice == name), None)

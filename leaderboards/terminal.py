@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.support.tables import Grid
-from leaderboards.conditions import LEGEND, conditions
+from leaderboards.conditions import conditions, legend
 from leaderboards.numbers import percent, rounded
-from leaderboards.tables import Board, BoardCell, Table, columns_of, left_out
+from leaderboards.tables import Board, BoardCell, Column, Table, columns_of, left_out
 
 
 def grids(board: Board) -> Iterator[Grid]:
@@ -19,16 +19,16 @@ def grids(board: Board) -> Iterator[Grid]:
             f"{percent(column.ratio)} {column.task}" if several else percent(column.ratio)
             for column in columns
         ]
-        rows = [row for table in tables for row in _rows(table, tables)]
+        rows = [row for table in tables for row in _rows(table, columns)]
         about = "; ".join(f"{term.lower()}: {text}" for term, text in conditions(tables))
         yield Grid(("method", *names), rows, f"{number}. {tables[0].tasks} ({about})", names)
 
 
 def closing(board: Board) -> Iterator[str]:
     """The legend, and what does not rank."""
-    bold, italic, better, test = LEGEND
     if board.tables:
-        yield f"{bold.replace('Bold', '+')}; {italic.replace('Italic', '=')}; {better}. {test}."
+        *marks, test = legend("+", "=")
+        yield f"{'; '.join(marks)}. {test}."
     if board.unranked:
         yield f"{left_out(board.unranked)}:"
         for result in board.unranked:
@@ -36,8 +36,7 @@ def closing(board: Board) -> Iterator[str]:
             yield f"  {what}: {result.reason}"
 
 
-def _rows(table: Table, tables: Sequence[Table]) -> Iterator[list[str]]:
-    columns = columns_of(tables)
+def _rows(table: Table, columns: Sequence[Column]) -> Iterator[list[str]]:
     dense = ", ".join(
         f"{task} {_value(cell)}" if len(table.data) > 1 else _value(cell)
         for task, cell in table.dense_values
@@ -52,5 +51,5 @@ def _value(cell: BoardCell) -> str:
     mark = "+" if cell.best else "=" if cell.tied else ""
     star = "*" if cell.better_than_dense else ""
     text = f"{mark}{star}{rounded(cell.value, cell.metric, cell.unit)}"
-    spread = cell.stderr if cell.spread is None else cell.spread
-    return text if spread is None else f"{text} ± {rounded(spread, cell.metric, cell.unit)}"
+    error = cell.uncertainty
+    return text if error is None else f"{text} ± {rounded(error, cell.metric, cell.unit)}"

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from harness.support.markdown import visible
 from leaderboards.breakdown import ABSENT, breakdowns
-from leaderboards.conditions import LEGEND, caveats, conditions, models
+from leaderboards.conditions import caveats, conditions, legend, models
 from leaderboards.figures.figure import INK
 from leaderboards.numbers import percent, rounded
 from leaderboards.page.markup import link
@@ -27,7 +27,7 @@ GLOBALS = {
     "conditions": conditions,
     "explanations": explanations,
     "left_out": left_out,
-    "legend": LEGEND,
+    "legend": legend(),
     "method_colours": method_colours,
     "models": models,
     "ratio_spans": ratio_spans,

@@ -11,7 +11,7 @@ from leaderboards.tables import BoardCell, Table
 
 def asides(cell: BoardCell) -> list[str]:
     """What stands beside a value: its uncertainty and the paper's value."""
-    error = cell.stderr if cell.spread is None else cell.spread
+    error = cell.uncertainty
     notes = []
     if error is not None:
         over = f" over {cell.seeds} seeds" if cell.spread is not None else ""

@@ -116,7 +116,12 @@ def _get_data(library: Library) -> str:
 
 
 def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {_one_line(error)}{place_of(error)}"
+    return f"{typed(error)}{place_of(error)}"
+
+
+def typed(error: Exception) -> str:
+    """Type and message of ``error``, on one line."""
+    return f"{type(error).__name__}: {_one_line(error)}".rstrip()
 
 
 def place_of(error: Exception) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 
 from harness.assets.hashing import file_sha256
 from harness.plugin import DataFacts
+from tasks.eval_libraries.evaluation import Generators
 from tasks.eval_libraries.failures import named_reading
 from tasks.eval_libraries.following import remember_imports
 from tasks.eval_libraries.library import Library
@@ -133,14 +134,13 @@ def _home(code: Any) -> Iterator[Path]:
 @contextmanager
 def _random_numbers_repeated() -> Iterator[None]:
     """Draw from the same start, and leave the generators as they were."""
-    before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
+    before = Generators.now()
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     try:
         yield
     finally:
-        random.setstate(before)
-        np.random.set_state(numpy_before)  # noqa: NPY002
+        before.restore()
 
 
 def configuration(task: Any, places: Sequence[str]) -> dict[str, Any]:

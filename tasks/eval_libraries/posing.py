@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.plugin import HarnessError, UsageError
-from tasks.eval_libraries.failures import place_of
+from tasks.eval_libraries.failures import place_of, typed
 from tasks.eval_libraries.library import Library
 
 
@@ -18,8 +18,7 @@ def named_posing(library: Library, name: str, document: int) -> Iterator[None]:
     except (HarnessError, MemoryError):
         raise
     except Exception as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())
         raise UsageError(
-            f"{library.label(name)} cannot pose document {document}{place_of(error)}: {why}; "
-            "correct its file or its data"
+            f"{library.label(name)} cannot pose document {document}{place_of(error)}: "
+            f"{typed(error)}; correct its file or its data"
         ) from error
