@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from harness.assets.folders import WEIGHTS
-from harness.checkpoints.format import NAME
+from harness.checkpoints.format import is_layout
 from harness.errors import AssetError
 
 BYTES = 1 << 26
@@ -105,15 +105,11 @@ def _content(path: Path) -> Mapping[str, Any]:
 def _entries(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     """Dotted names and values, those of nested configurations too."""
     for key, value in content.items():
-        if key == "quantization_config" and _is_ours(value):
+        if key == "quantization_config" and is_layout(value):
             continue
         yield f"{prefix}{key}", value
         if isinstance(value, dict):
             yield from _entries(value, f"{prefix}{key}.")
-
-
-def _is_ours(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("quant_method") == NAME
 
 
 def _trouble(key: str, value: Any, held: Held | None) -> str | None:

@@ -13,8 +13,9 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from harness.assets.weight_files import NAMED, NO_WEIGHTS
 from harness.checkpoints.atomic_folder import filled_aside
-from harness.checkpoints.format import NAME, Layout
+from harness.checkpoints.format import Layout
 from harness.checkpoints.layer_formats import saved_layers
 from harness.checkpoints.manifest import CARD, write_manifest
 from harness.checkpoints.model_card import model_card
@@ -112,16 +113,15 @@ def plain_configuration(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def configuration(subject: LanguageModel) -> dict[str, Any]:
-    """The same with the layout of the factors, under our model type."""
+    """The same with the layout of the factors."""
     latent = subject.compression is not None and subject.compression.cache is not None
     layout = Layout(
-        model_type=subject.model.config.model_type,
         cache="latent" if latent else "expanded",
         layers=saved_layers(subject.model),
     )
     return plain_configuration(subject.model) | {
-        "model_type": NAME,
         "quantization_config": layout.model_dump(mode="json"),
+        NAMED: NO_WEIGHTS,
     }
 
 

@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from harness.checkpoints.format import NAME, read_layout
+from harness.checkpoints.format import is_layout, read_layout
 from harness.checkpoints.layer_formats import shape_in
 from harness.compression.compressor import Compressor, RankedConfig
 from harness.errors import UsageError
@@ -121,7 +121,7 @@ def saved_forms(subject: Skeleton) -> LayerShapes:
         AssetError: its configuration is damaged.
     """
     content = getattr(subject.model.config, "quantization_config", None)
-    if not isinstance(content, Mapping) or content.get("quant_method") != NAME:
+    if not is_layout(content):
         return {}
     forms = {layer.path: shape_in(layer) for layer in read_layout(content).layers}
     return {
