@@ -50,9 +50,10 @@ if TYPE_CHECKING:
     )
     from harness.layers.fused import Part
     from harness.layers.junction import join
+    from harness.layers.predicted import PredictsShapes
     from harness.layers.pruned import KeptColumns, KeptRows
     from harness.layers.roles import SITE_OF_ROLE, WRITING_ROLES, Role, Site
-    from harness.layers.shapes import LayerShape, PredictsShapes
+    from harness.layers.shapes import LayerShape
     from harness.layers.weights import AttentionGeometry, BlockWeights, LinearWeights
     from harness.models.generation import answer
     from harness.models.language_model import LanguageModel

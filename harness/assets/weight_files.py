@@ -15,7 +15,7 @@ ORDER = (SINGLE, INDEX, PICKLE, PICKLE_INDEX)
 """The first of these that is there is opened; tested against transformers."""
 NAMED = "transformers_weights"
 """Entry of config.json that names another file or index instead."""
-NO_WEIGHTS = "import-harness-first.safetensors"
+NO_WEIGHTS = "import-harness-or-pass-trust_remote_code=True.safetensors"
 """What a saved model names there: no file, so that transformers opens none without our layers."""
 
 

@@ -16,10 +16,10 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from harness.assets.weight_files import NAMED
-from harness.checkpoints.finalize import make_runnable
-from harness.checkpoints.format import NAME, SavedLayer, read_layout
-from harness.checkpoints.layer_formats import install_layers
+from harness.checkpoints.format import NAME, read_layout
+from harness.checkpoints.layer_formats import shapes_in
 from harness.errors import AssetError, UsageError
+from harness.layers.install import inner_prefix, install_layers, make_runnable
 
 
 class LayoutConfig(QuantizationConfigMixin):
@@ -56,7 +56,7 @@ class LayoutQuantizer(HfQuantizer):
             if Path(file).suffix != ".safetensors":
                 raise AssetError(f"{file} is no safetensors file; copy the saved model again")
         layout = self.quantization_config.layout
-        install_layers(model, [_placed(layer, model) for layer in layout.layers])
+        install_layers(model, shapes_in(layout.layers), inner_prefix(model))
         if layout.cache == "latent":
             # Only now: this module is imported while transformers still is.
             from harness.families.family import family_of  # noqa: PLC0415
@@ -81,14 +81,6 @@ class LayoutQuantizer(HfQuantizer):
             "save_pretrained cannot write a compressed model; use harness.save, or "
             "'harness export' for an ordinary checkpoint"
         )
-
-
-def _placed(layer: SavedLayer, model: PreTrainedModel) -> SavedLayer:
-    """Where ``layer`` is in ``model``, which may be the inner one of what was saved."""
-    prefix = model.base_model_prefix
-    if hasattr(model, prefix):
-        return layer
-    return layer.model_copy(update={"path": layer.path.removeprefix(f"{prefix}.")})
 
 
 def register() -> None:

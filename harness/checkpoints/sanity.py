@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from harness.assets.folders import WEIGHTS
 from harness.checkpoints.format import is_layout
+from harness.checkpoints.standalone import AUTO_MAP
 from harness.errors import AssetError
 
 BYTES = 1 << 26
@@ -24,6 +25,8 @@ ATTENTION = frozenset({"eager", "sdpa", "flex_attention", "flash_attention_2", "
 MOST_LAYERS = 4096
 LARGEST = 1 << 28
 """Of a width or a vocabulary, where there are no weights to tell."""
+OUR_CODE = ("auto_map", AUTO_MAP)
+"""What a saved model says of code that is for others and never run here."""
 _COUNT = re.compile(
     r"(^|_)(size|dim|rank|heads?|layers?|channels|depth|experts|embeddings|groups)$|^(num|n)_"
 )
@@ -105,7 +108,7 @@ def _content(path: Path) -> Mapping[str, Any]:
 def _entries(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     """Dotted names and values, those of nested configurations too."""
     for key, value in content.items():
-        if key == "quantization_config" and is_layout(value):
+        if (key == "quantization_config" and is_layout(value)) or (key, value) == OUR_CODE:
             continue
         yield f"{prefix}{key}", value
         if isinstance(value, dict):

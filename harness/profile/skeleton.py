@@ -19,13 +19,14 @@ from transformers import (
 from transformers.utils import logging
 
 from harness.checkpoints.format import is_layout, read_layout
-from harness.checkpoints.layer_formats import shape_in
+from harness.checkpoints.layer_formats import shapes_in
 from harness.compression.compressor import Compressor, RankedConfig
 from harness.errors import UsageError
 from harness.families.family import Family
 from harness.families.stack import Block
+from harness.layers.predicted import PredictsShapes, dense_shape
 from harness.layers.roles import Role
-from harness.layers.shapes import LayerShape, PredictsShapes, dense_shape
+from harness.layers.shapes import LayerShape
 from harness.layers.weights import BlockWeights
 from harness.profile.unlisted import ENCODERS, profiled_family
 from harness.records.spec import Dtype, Scope
@@ -123,7 +124,7 @@ def saved_forms(subject: Skeleton) -> LayerShapes:
     content = getattr(subject.model.config, "quantization_config", None)
     if not is_layout(content):
         return {}
-    forms = {layer.path: shape_in(layer) for layer in read_layout(content).layers}
+    forms = shapes_in(read_layout(content).layers)
     return {
         block.name: {
             role: forms[path]

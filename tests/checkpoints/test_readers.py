@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -21,8 +25,16 @@ from transformers import (
 import harness
 from harness.assets.weight_files import NO_WEIGHTS
 from harness.checkpoints.manifest import write_manifest
+from harness.checkpoints.standalone import FILE
 from harness.errors import AssetError
-from harness.layers.factors import CompressedLinear
+from harness.layers.factors import (
+    CompressedLinear,
+    HeadIdentity,
+    InputIdentity,
+    LowRank,
+    OutputIdentity,
+)
+from harness.layers.pruned import KeptColumns, KeptRows
 from tests.helpers.saved_models import CASES, Case, compressed, inputs_of, logits
 from tests.helpers.tiny_models import MODELS
 from tests.helpers.tiny_vision_models import VISION_MODELS
@@ -160,4 +172,72 @@ def test_folders_of_format_1_open(small, tmp_path):
 def test_format_1_without_an_architecture_is_refused(name, small, tmp_path):
     folder = in_format_1(harness.save(small, tmp_path / "saved"), name)
     with pytest.raises(AssetError, match="architecture"):
+        harness.load(folder)
+
+
+ALONE = """
+import json, sys
+for name in ("harness", "compressors", "pydantic"):
+    sys.modules[name] = None
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+torch.set_num_threads(1)
+for folder, sees in json.loads(sys.argv[1]):
+    opener = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    model = opener.from_pretrained(folder, trust_remote_code=True)
+    with torch.no_grad():
+        logits = model(**load_file(folder + ".inputs")).logits
+    save_file({"logits": logits.contiguous()}, folder + ".logits")
+    print(type(model).__module__)
+"""
+
+
+def test_transformers_alone_opens_it_by_the_code_that_it_brings(one_thread, tmp_path):
+    """Every form, and a model that sees, without harness and what it needs."""
+    cases = {case.junction: case for case in CASES if case.method == "latentllm"}
+    cases |= {case.family: case for case in CASES if case.family in VISION_MODELS}
+    cases |= {"neurons": next(case for case in CASES if case.method == "twinroot")}
+    expected, jobs = {}, []
+    for case in dict.fromkeys(cases.values()):
+        subject = compressed(case)
+        path = str(harness.save(subject, tmp_path / str(case)))
+        expected[path] = logits(subject)
+        save_file(inputs_of(subject), path + ".inputs")
+        jobs.append((path, case.family in VISION_MODELS))
+    environment = os.environ | {"HF_HOME": str(tmp_path / "hub")}  # where the code is copied to
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, json.dumps(jobs)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert all(name.startswith("transformers.models.") for name in done.stdout.split())
+    for path, wanted in expected.items():
+        assert torch.equal(load_file(path + ".logits")["logits"], wanted), path
+
+
+def test_the_code_is_that_of_the_package(folder):
+    brought = ast.parse((folder / FILE).read_text())
+    defined = {node.name: ast.dump(node) for node in brought.body if hasattr(node, "name")}
+    for kind in (LowRank, InputIdentity, OutputIdentity, HeadIdentity, KeptRows, KeptColumns):
+        (own,) = ast.parse(inspect.getsource(kind)).body
+        assert defined[kind.__name__] == ast.dump(own)
+
+
+def test_no_name_of_the_code_stands_for_two_things(folder):
+    brought = ast.parse((folder / FILE).read_text())
+    names = [node.name for node in brought.body if hasattr(node, "name")]
+    assert len(names) == len(set(names))
+
+
+def test_code_of_others_is_still_refused(small, tmp_path):
+    folder = harness.save(small, tmp_path / "saved")
+    path = folder / "config.json"
+    content = json.loads(path.read_text()) | {"auto_map": {"AutoModel": "other.AutoModel"}}
+    path.write_text(json.dumps(content))
+    (folder / "harness.json").unlink()
+    write_manifest(folder)
+    with pytest.raises(AssetError, match="program code of the model's own"):
         harness.load(folder)
