@@ -99,7 +99,7 @@ def shapes_of(
     if not isinstance(compressor, PredictsShapes):
         raise UsageError(
             f"method '{method}' does not tell its ranks from shapes alone; "
-            "give it a 'shapes' method (see harness.layers.shapes.PredictsShapes)"
+            "give it a 'shapes' method (see harness.layers.predicted.PredictsShapes)"
         )
     if isinstance(config, RankedConfig) and config.ranks == "fisher":
         raise UsageError(
