@@ -1,0 +1,1 @@
+"""vLLM serves models that harness has compressed, in factor form."""
