@@ -16,7 +16,7 @@ class Matrix(nn.Module):
         self.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
         self.method = UnquantizedLinearMethod()
-        self.bytes = sum(p.numel() * p.element_size() for p in self.parameters())
+        self.bytes = self.weight.numel() * self.weight.element_size()
         self.method.process_weights_after_loading(self)
 
     def forward(self, x: Tensor) -> Tensor:

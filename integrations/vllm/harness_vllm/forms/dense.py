@@ -16,7 +16,7 @@ class Dense(Form):
 
     def __init__(self, tensors: Tensors) -> None:
         super().__init__(tensors)
-        self.weight = Matrix(tensors["weight"], tensors.get("bias"))
+        self.matrix = Matrix(tensors["weight"], tensors.get("bias"))
 
     @staticmethod
     def rows(tensors: Tensors, kept: Coordinates) -> Tensors:
@@ -30,4 +30,4 @@ class Dense(Form):
 
     def forward(self, x: Tensor) -> Tensor:
         """``W x + bias``."""
-        return self.weight(x)
+        return self.matrix(x)

@@ -18,11 +18,11 @@ class _Pruned(Form):
 
     def __init__(self, tensors: Tensors) -> None:
         super().__init__(tensors)
-        self.weight = Matrix(tensors["weight"], tensors.get("bias"))
+        self.matrix = Matrix(tensors["weight"], tensors.get("bias"))
 
     def forward(self, x: Tensor) -> Tensor:
         """``W x + bias``, on or to the neurons that are there."""
-        return self.weight(x)
+        return self.matrix(x)
 
 
 class KeptRows(_Pruned):

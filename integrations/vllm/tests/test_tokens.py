@@ -1,0 +1,46 @@
+"""vLLM writes the tokens that transformers writes, from as many bytes as are stored."""
+
+from __future__ import annotations
+
+import pytest
+from serving import REFERENCES, cases, disagreements, served
+
+CASES = cases("")
+
+
+def test_there_are_references():
+    assert CASES, f"no references in {REFERENCES}; write them with references.py"
+
+
+def resident_bytes(model):
+    """Of all weights, each once; packed ones count as what they were packed from."""
+    from harness_vllm.matrix import Matrix
+
+    tensors = {t.untyped_storage().data_ptr(): t for t in model.state_dict(keep_vars=True).values()}
+    held = sum(t.numel() * t.element_size() for t in tensors.values())
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if weight is None or weight.numel():
+            continue
+        if isinstance(module, Matrix):
+            held += module.bytes
+        else:
+            itemsize = weight.element_size()
+            held += sum(module.output_partition_sizes) * module.input_size_per_partition * itemsize
+    return held
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_greedy_tokens_and_bytes(name):
+    with served(name) as llm:
+        assert disagreements(llm, name) == []
+        (held,) = llm.apply_model(resident_bytes)
+        stored = sum(file.stat().st_size for file in (REFERENCES / name).glob("*.safetensors"))
+        assert held <= 1.02 * stored
+
+
+@pytest.mark.parametrize("name", cases("every-form"))
+def test_two_ranks(name, monkeypatch):
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    with served(name, tensor_parallel_size=2) as llm:
+        assert disagreements(llm, name) == []
