@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import regex as re
 import torch
 from vllm import __version__
 from vllm.model_executor.layers.linear import LinearBase, UnquantizedLinearMethod
@@ -16,6 +17,13 @@ from vllm.model_executor.models.utils import WeightsMapper
 
 from harness_vllm.layout import StoredLayer, read_layers
 from harness_vllm.version import require_supported
+
+RENAMED = WeightsMapper(
+    orig_to_new_regex={
+        re.compile(r"^model\.vision_tower\.(?!vision_model\.)"): "model.vision_tower.vision_model."
+    }
+)
+"""Where transformers has moved modules that vLLM has left in their places: LLaVA's CLIP."""
 
 
 class HarnessConfig(QuantizationConfig):
@@ -69,7 +77,12 @@ class HarnessConfig(QuantizationConfig):
 
     def apply_vllm_mapper(self, hf_to_vllm_mapper: WeightsMapper) -> None:
         """Call layers as the model class of vLLM does."""
-        self.layers = hf_to_vllm_mapper.apply_dict(self.layers)
+        self.layers = hf_to_vllm_mapper.apply_dict(RENAMED.apply_dict(self.layers))
+
+    @staticmethod
+    def get_checkpoint_weight_mapper() -> WeightsMapper:
+        """How tensors are renamed before the model class of vLLM renames them."""
+        return RENAMED
 
     def get_quant_method(self, layer: torch.nn.Module, prefix: str) -> QuantizeMethodBase | None:
         """How the linear ``layer`` called ``prefix`` runs; None for what is not linear."""

@@ -7,6 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 # The workers are asked to run a function of these tests.
@@ -31,6 +35,19 @@ def served(name: str, **options: object) -> Iterator[object]:
     llm.llm_engine.engine_core.shutdown()
 
 
+def asked(prompt: list[int] | dict[str, Any]) -> dict[str, Any]:
+    """Tokens, or a text with the noise that ``references.py`` showed."""
+    if isinstance(prompt, list):
+        return {"prompt_token_ids": prompt}
+    return {"prompt": prompt["text"], "multi_modal_data": {"image": noise(prompt["seed"])}}
+
+
+def noise(seed: int, side: int = 64) -> Image.Image:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (side, side, 3), generator=generator, dtype=torch.uint8)
+    return Image.fromarray(pixels.numpy())
+
+
 def disagreements(llm: object, name: str) -> list[str]:
     """Prompts after which vLLM writes other tokens than transformers."""
     from vllm import SamplingParams
@@ -38,7 +55,7 @@ def disagreements(llm: object, name: str) -> list[str]:
     reference = json.loads((REFERENCES / f"{name}.json").read_text())
     wanted = reference["answers"]
     greedy = SamplingParams(temperature=0, max_tokens=len(wanted[0]), ignore_eos=True)
-    prompts = [{"prompt_token_ids": ids} for ids in reference["prompts"]]
+    prompts = [asked(prompt) for prompt in reference["prompts"]]
     written = [list(o.outputs[0].token_ids) for o in llm.generate(prompts, greedy, use_tqdm=False)]
     return [
         f"{number}: {one} instead of {other}"

@@ -13,20 +13,17 @@ def test_there_are_references():
 
 
 def resident_bytes(model):
-    """Of all weights, each once; packed ones count as what they were packed from."""
+    """Of all weights, each once; those that vLLM has packed count as what they were packed from."""
     from harness_vllm.matrix import Matrix
 
     tensors = {t.untyped_storage().data_ptr(): t for t in model.state_dict(keep_vars=True).values()}
     held = sum(t.numel() * t.element_size() for t in tensors.values())
     for module in model.modules():
-        weight = getattr(module, "weight", None)
-        if weight is None or weight.numel():
-            continue
-        if isinstance(module, Matrix):
+        if isinstance(module, Matrix) and not module.weight.numel():
             held += module.bytes
-        else:
-            itemsize = weight.element_size()
-            held += sum(module.output_partition_sizes) * module.input_size_per_partition * itemsize
+        elif hasattr(module, "output_partition_sizes") and not hasattr(module, "parts"):
+            width = getattr(module, "input_size_per_partition", module.input_size)
+            held += sum(module.output_partition_sizes) * width * module.weight.element_size()
     return held
 
 
