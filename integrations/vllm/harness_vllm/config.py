@@ -32,6 +32,7 @@ class HarnessConfig(QuantizationConfig):
     def __init__(self, layers: Mapping[str, StoredLayer]) -> None:
         super().__init__()
         self.layers = dict(layers)
+        self.made: dict[str, torch.nn.Module] = {}
 
     @classmethod
     def override_quantization_method(
@@ -93,7 +94,7 @@ class HarnessConfig(QuantizationConfig):
             return UnquantizedLinearMethod()
         from harness_vllm.method import FactorMethod  # noqa: PLC0415 - vLLM imports models late
 
-        return FactorMethod(parts)
+        return FactorMethod(parts, self.made)
 
     def parts(self, prefix: str) -> dict[str, StoredLayer | None]:
         """What is stored of each matrix that the layer ``prefix`` merges, by its own name.

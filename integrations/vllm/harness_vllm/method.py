@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vllm.model_executor.layers.linear import LinearMethodBase
 
 from harness_vllm.layout import StoredLayer
+from harness_vllm.neurons import behind, exchange
 from harness_vllm.part import Part
 from harness_vllm.shares import adds_bias, input_share, output_share
 
@@ -18,10 +19,16 @@ SHARDS = {"q": 0, "k": 1, "v": 2}
 
 
 class FactorMethod(LinearMethodBase):
-    """Runs each part and joins their outputs."""
+    """Runs each part and joins their outputs.
 
-    def __init__(self, stored: Mapping[str, StoredLayer | None]) -> None:
+    ``made`` are all layers of the model whose parts are collected, by their names.
+    """
+
+    def __init__(
+        self, stored: Mapping[str, StoredLayer | None], made: dict[str, nn.Module]
+    ) -> None:
         self.stored = stored
+        self.made = made
 
     def create_weights(
         self,
@@ -51,13 +58,17 @@ class FactorMethod(LinearMethodBase):
                 adds_bias=adds_bias(layer),
             )
         layer.incoming = parts
+        self.made[layer.prefix] = layer
         layer.load_weights = lambda weights: _load(layer, weights)
 
     def process_weights_after_loading(self, layer: nn.Module) -> None:
         """Make what runs of what has arrived."""
+        reader = self.made.get(behind(layer.prefix) or "")
+        if reader is not None:
+            exchange(layer.incoming.values(), *reader.incoming.values())
         layer.parts = nn.ModuleList(part.finished() for part in layer.incoming.values())
         layer.bias = None
-        del layer.incoming, layer.load_weights
+        del layer.incoming, layer.load_weights, self.made[layer.prefix]
 
     def apply(self, layer: nn.Module, x: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Map ``x: [..., d_in]`` to the parts' outputs side by side; biases are theirs."""

@@ -31,7 +31,7 @@ class Part:
                 "model again"
             )
         self.path = path
-        self.form = form_named(stored.form)
+        self.form_name, self.form = stored.form, form_named(stored.form)
         self.inputs, self.outputs, self.dtype = inputs, outputs, dtype
         self.adds_bias = adds_bias
         self.missing = {*self.form.names, *(("bias",) if stored.bias else ())}

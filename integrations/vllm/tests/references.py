@@ -98,7 +98,7 @@ def sees(folder: Path, family: str) -> None:
         inputs = subject.processor(text=text, images=[noise(number, 64, 64)], return_tensors="pt")
         questions.append({"text": text, "seed": number})
         answers.append(greedy(model, inputs))
-    folder.with_suffix(".json").write_text(json.dumps({"prompts": questions, "answers": answers}))
+    write_answers(folder, questions, answers)
 
 
 def put_forms(model: PreTrainedModel, blocks: Sequence[Block], forms: Sequence[str]) -> None:
@@ -191,8 +191,12 @@ def write_reference(folder: Path, model: PreTrainedModel, prompts: list[list[int
     answers = [
         greedy(model, {"input_ids": one, "attention_mask": torch.ones_like(one)}) for one in ids
     ]
+    write_answers(folder, prompts, answers)
+
+
+def write_answers(folder: Path, prompts: list[Any], answers: list[list[int]]) -> None:
     content = {"prompts": prompts, "answers": answers}
-    folder.with_suffix(".json").write_text(json.dumps(content))
+    (folder.parent / f"{folder.name}.json").write_text(json.dumps(content))
 
 
 @torch.no_grad()

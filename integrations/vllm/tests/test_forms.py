@@ -6,6 +6,9 @@ import pytest
 import torch
 from harness_vllm.coordinates import Coordinates
 from harness_vllm.forms import FORMS
+from harness_vllm.layout import StoredLayer
+from harness_vllm.neurons import exchange
+from harness_vllm.part import Part
 
 D_IN, D_OUT, RANK, HEADS = 12, 8, 6, 2
 
@@ -113,3 +116,27 @@ def test_no_part_of_a_head():
     tensors, _ = stored("head-identity")
     with pytest.raises(ValueError, match="no whole heads of 4"):
         FORMS["head-identity"].rows(tensors, Coordinates.span(0, 3, D_OUT))
+
+
+@pytest.mark.parametrize("form", SPLIT)
+def test_neurons_stand_in_the_order_in_which_they_are_read(form):
+    before, dense = stored(form)
+    torch.manual_seed(1)
+    kept, rest = permutation(D_OUT, 3)
+    tensors = {"F": torch.randn(D_IN, 3), "T": torch.randn(3, D_OUT - 3), "kept": kept, "rest": rest}
+    x = torch.randn(5, D_IN)
+    y = FORMS["block-identity"](tensors)((x @ dense.T + before["bias"]).relu())
+    up, down = arrived(form, before, D_IN, D_OUT), arrived("block-identity", tensors, D_OUT, D_IN)
+    exchange([up], down)
+    up, down = up.finished(), down.finished()
+    assert down.latent.order is None
+    torch.testing.assert_close(down(up(x).relu()), y)
+
+
+def arrived(form, tensors, d_in, d_out):
+    layer = StoredLayer(form, d_in, d_out, 1, bias="bias" in tensors)
+    spans = (Coordinates.span(0, size, size) for size in (d_in, d_out))
+    part = Part("layer", layer, *spans, torch.float32, adds_bias=True)
+    for name, tensor in tensors.items():
+        part.put(name, tensor)
+    return part

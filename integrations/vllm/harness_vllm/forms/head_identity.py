@@ -28,7 +28,7 @@ class HeadIdentity(Form):
         self.U = torch.nn.Parameter(tensors["U"].mT.contiguous(), requires_grad=False)
         heads = [tensors["head_kept"].flatten(), tensors["head_rest"].flatten()]
         self.d_out = len(heads[0])
-        self.register_buffer("order", torch.cat(heads).int())
+        self.register_buffer("order", torch.cat(heads).long())
         self.register_buffer("bias", tensors.get("bias"))
 
     @staticmethod

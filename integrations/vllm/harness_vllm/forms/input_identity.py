@@ -56,7 +56,7 @@ class Latent(torch.nn.Module):
         super().__init__()
         kept, rest = tensors["kept"], tensors["rest"]
         self.rank, self.identity, self.others = len(tensors["T"]), len(kept), len(rest)
-        order = torch.cat([kept, rest]).int()
+        order = torch.cat([kept, rest]).long()
         ordered = bool((order == torch.arange(len(order))).all())
         self.register_buffer("order", None if ordered else order)
         self.T = Matrix(tensors["T"]) if tensors["T"].numel() else None

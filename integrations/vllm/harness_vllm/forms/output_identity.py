@@ -21,7 +21,7 @@ class OutputIdentity(Form):
         super().__init__(tensors)
         self.F = Matrix(tensors["F"])
         self.T = Matrix(tensors["T"]) if tensors["T"].numel() else None
-        self.register_buffer("order", _order(tensors).int())
+        self.register_buffer("order", _order(tensors).long())
         self.register_buffer("bias", tensors.get("bias"))
 
     @staticmethod
