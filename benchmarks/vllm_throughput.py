@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
@@ -41,7 +40,9 @@ def main() -> None:
     print("| model | " + " | ".join(dense) + " |")
     print("|---|" + "--:|" * len(dense))
     for model, seconds in zip(models, results, strict=True):
-        cells = (f"{seconds[name] * 1e3:.0f} ms ({dense[name] / seconds[name]:.2f})" for name in dense)
+        cells = (
+            f"{seconds[name] * 1e3:.0f} ms ({dense[name] / seconds[name]:.2f})" for name in dense
+        )
         print(f"| {model} | " + " | ".join(cells) + " |", flush=True)
 
 
@@ -67,12 +68,11 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
         max_num_batched_tokens=PREFILL[0] * PREFILL[1],
         enable_prefix_caching=False,
     )
-    chance = random.Random(0)
 
     def seconds(sequences: int, length: int, new: int) -> float:
         prompts = [
-            {"prompt_token_ids": [chance.randrange(100, 2000) for _ in range(length)]}
-            for _ in range(sequences)
+            {"prompt_token_ids": [100 + (17 * i + 31 * j) % 1900 for j in range(length)]}
+            for i in range(sequences)
         ]
         greedy = SamplingParams(temperature=0, max_tokens=new, ignore_eos=True)
         start = time.perf_counter()

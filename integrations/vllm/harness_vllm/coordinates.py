@@ -22,9 +22,7 @@ class Coordinates:
 
     def whole(self) -> bool:
         """Whether they are all, in order."""
-        return len(self.index) == self.size and bool(
-            (self.index == torch.arange(self.size)).all()
-        )
+        return len(self.index) == self.size and bool((self.index == torch.arange(self.size)).all())
 
     def places(self) -> Tensor:
         """Where each coordinate of the dense layer went, ``[size]``; -1 where it is not here."""

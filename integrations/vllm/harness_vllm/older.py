@@ -21,6 +21,7 @@ class OlderConfig(PretrainedConfig):
         Raises:
             ValueError: always.
         """
+        del config_dict
         refuse_older()
 
 

@@ -23,7 +23,7 @@ def input_share(layer: LinearBase) -> Coordinates:
 
 
 def output_share(layer: Any, index: int, stored: int, here: int) -> Coordinates:
-    """Of the output of the ``index``-th matrix, which stores ``stored`` of which ``here`` run here."""
+    """Of the output of the ``index``-th matrix, ``here`` of ``stored`` coordinates."""
     if isinstance(layer, ReplicatedLinear | RowParallelLinear):
         return Coordinates.span(0, stored, stored)
     rank = layer.tp_rank

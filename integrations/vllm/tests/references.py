@@ -24,11 +24,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 import harness
+from harness.assets.texts import resolve_text
 from harness.checkpoints.format import Layout
 from harness.checkpoints.layer_formats import saved_layers
 from harness.checkpoints.save import plain_configuration, stored_tensors
 from harness.checkpoints.shards import write_shards
-from harness.assets.texts import resolve_text
 from harness.families.family import family_of
 from harness.families.stack import Block
 from harness.layers.factors import CompressedLinear, OutputIdentity
@@ -126,9 +126,7 @@ def random_layers(family: str) -> PreTrainedModel:
     return type(made)(config).eval()
 
 
-def shapes_of(
-    model: PreTrainedModel, block: Block, form: str
-) -> Iterator[tuple[Role, LayerShape]]:
+def shapes_of(model: PreTrainedModel, block: Block, form: str) -> Iterator[tuple[Role, LayerShape]]:
     """How the layers of ``block`` are to be stored."""
     for role, layer in block.weights(model).layers.items():
         d_out, d_in = layer.weight.shape

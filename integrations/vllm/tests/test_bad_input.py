@@ -13,8 +13,15 @@ from harness_vllm.part import Part
 from harness_vllm.version import require_supported
 
 LAYER = {"path": "model.layers.0.mlp.up_proj", "form": "plain", "d_in": 4, "d_out": 4, "rank": 2}
-LAYOUT = {"quant_method": "harness", "format": 2, "layers": [LAYER | {"bias": False, "heads": None}]}
-OLDER = {"model_type": "harness", "quantization_config": LAYOUT | {"format": 1, "model_type": "opt"}}
+LAYOUT = {
+    "quant_method": "harness",
+    "format": 2,
+    "layers": [LAYER | {"bias": False, "heads": None}],
+}
+OLDER = {
+    "model_type": "harness",
+    "quantization_config": LAYOUT | {"format": 1, "model_type": "opt"},
+}
 
 
 @pytest.mark.parametrize("version", ["0.31.9", "0.33.0", "1.0", "dev"])
@@ -49,7 +56,7 @@ def test_other_methods_are_none_of_ours():
 
 @pytest.mark.parametrize("layers", [None, [{}], [LAYER], ["x"]])
 def test_a_damaged_layout(layers):
-    with pytest.raises(ValueError, match="config.json of the saved model is damaged"):
+    with pytest.raises(ValueError, match=r"config\.json of the saved model is damaged"):
         read_layers(LAYOUT | {"layers": layers})
 
 
@@ -77,7 +84,7 @@ def test_tensors_that_are_missing():
 
 
 def test_tensors_of_no_use():
-    with pytest.raises(ValueError, match="no use for up.weight"):
+    with pytest.raises(ValueError, match=r"no use for up\.weight"):
         part().put("weight", torch.zeros(4, 4))
 
 

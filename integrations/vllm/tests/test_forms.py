@@ -46,7 +46,9 @@ def stored(form):
     size = D_OUT // HEADS
     U = torch.randn(HEADS, size, RANK - size)
     columns = [permutation(RANK, size) for _ in range(HEADS)]
-    heads = [eye[one.long()] + u @ eye[two.long()] for u, (one, two) in zip(U, columns, strict=True)]
+    heads = [
+        eye[one.long()] + u @ eye[two.long()] for u, (one, two) in zip(U, columns, strict=True)
+    ]
     names = {
         "head_kept": torch.stack([one for one, _ in columns]),
         "head_rest": torch.stack([two for _, two in columns]),
@@ -123,7 +125,12 @@ def test_neurons_stand_in_the_order_in_which_they_are_read(form):
     before, dense = stored(form)
     torch.manual_seed(1)
     kept, rest = permutation(D_OUT, 3)
-    tensors = {"F": torch.randn(D_IN, 3), "T": torch.randn(3, D_OUT - 3), "kept": kept, "rest": rest}
+    tensors = {
+        "F": torch.randn(D_IN, 3),
+        "T": torch.randn(3, D_OUT - 3),
+        "kept": kept,
+        "rest": rest,
+    }
     x = torch.randn(5, D_IN)
     y = FORMS["block-identity"](tensors)((x @ dense.T + before["bias"]).relu())
     up, down = arrived(form, before, D_IN, D_OUT), arrived("block-identity", tensors, D_OUT, D_IN)

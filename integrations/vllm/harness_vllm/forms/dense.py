@@ -21,7 +21,9 @@ class Dense(Form):
     @staticmethod
     def rows(tensors: Tensors, kept: Coordinates) -> Tensors:
         """Rows of ``W``."""
-        return tensors | {"weight": tensors["weight"][kept.index]} | picked_bias(tensors, kept.index)
+        return (
+            tensors | {"weight": tensors["weight"][kept.index]} | picked_bias(tensors, kept.index)
+        )
 
     @staticmethod
     def columns(tensors: Tensors, kept: Coordinates) -> Tensors:

@@ -53,6 +53,7 @@ class HeadIdentity(Form):
         Raises:
             ValueError: always.
         """
+        del tensors, kept
         raise ValueError("head-identity cannot be split by its input")
 
     def forward(self, x: Tensor) -> Tensor:

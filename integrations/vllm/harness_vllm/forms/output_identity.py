@@ -34,7 +34,10 @@ class OutputIdentity(Form):
         places[used] = rank + torch.arange(len(used))
         return (
             tensors
-            | {"T": tensors["T"][used - rank], "order": torch.where(order < rank, order, places[order])}
+            | {
+                "T": tensors["T"][used - rank],
+                "order": torch.where(order < rank, order, places[order]),
+            }
             | picked_bias(tensors, kept.index)
         )
 
