@@ -18,7 +18,6 @@ from harness.latent.install import install
 from harness.latent.size import cache_bytes
 
 BATCH = 8
-BLOCKS = 4
 FORM = "block identity"
 Held = dict[tuple[str, str], int]
 
@@ -26,20 +25,19 @@ Held = dict[tuple[str, str], int]
 def units(chosen: Sequence[Subject], device: torch.device, *, prompt: int) -> Iterator[Unit]:
     dense: Held = {}
     for subject in chosen:
-        cut = subject.cut(BLOCKS)
         yield Unit(
             "cache",
-            partial(cut.dense, device),
-            [(f"{subject.name}, dense", partial(_row, cut, "dense", 0.0, prompt, dense))],
+            partial(subject.dense, device),
+            [(f"{subject.name}, dense", partial(_row, subject, "dense", 0.0, prompt, dense))],
         )
         for ratio in RATIOS:
             yield Unit(
                 "cache",
-                partial(cut.compressed, FORM, ratio, device),
+                partial(subject.compressed, FORM, ratio, device),
                 [
                     (
                         f"{subject.name}, {ratio:.0%}, {kind}",
-                        partial(_row, cut, kind, ratio, prompt, dense),
+                        partial(_row, subject, kind, ratio, prompt, dense),
                     )
                     for kind in ("expanded", "latent")  # in place: the second stays
                 ],

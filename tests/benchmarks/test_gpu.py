@@ -5,9 +5,13 @@ import math
 import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 STEPS = ["identity", "eager", "compiled", "cache", "compression"]
@@ -77,6 +81,56 @@ def test_what_has_no_time_is_named(tmp_path):
     assert not any(step["rows"] for step in found["steps"].values())
     assert {entry["step"] for entry in found["left_out"]} == set(STEPS)
     assert "opt, tiny, dense" in {entry["what"] for entry in found["left_out"]}
+
+
+@pytest.fixture
+def step(tmp_path, monkeypatch):
+    """A step of a minute, and the report it writes to."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    budget, rows = import_module("gpu_kit.budget"), import_module("gpu_kit.report")
+    written = rows.Report(tmp_path, {}, {"a": "what it is"})
+    yield budget.Step("a", time.monotonic() + 60, written), written
+    for name in [name for name in sys.modules if name.partition(".")[0] == "gpu_kit"]:
+        del sys.modules[name]
+
+
+def fails(error):
+    def measure(_):
+        raise error
+
+    return measure
+
+
+def test_what_fails_is_named_and_the_rest_goes_on(step):
+    running, written = step
+    unit = sys.modules["gpu_kit.budget"].Unit
+    cells = [
+        ("big", fails(torch.OutOfMemoryError("too big"))),
+        ("wrong", fails(ValueError("no such thing"))),
+        ("good", lambda shared: {"value": shared}),
+    ]
+    running.run([unit("k", lambda: 3, cells), unit("l", lambda: 1 / 0, [("built", fails)])])
+    assert written.rows == {"a": [{"value": 3}]}
+    reasons = {entry["what"]: entry["reason"] for entry in written.left_out}
+    assert reasons.keys() == {"big", "wrong", "built"}
+    assert reasons["big"].startswith("memory")
+    assert reasons["wrong"] == "error: ValueError: no such thing"
+    assert [entry["what"] for entry in written.errors] == ["wrong", "built"]
+
+
+def test_what_takes_too_long_is_cut_off_whatever_it_catches(step):
+    running, written = step
+
+    def endless(_):
+        while True:
+            with suppress(Exception):
+                time.sleep(0.01)
+
+    running.end = time.monotonic() + 0.2
+    unit = sys.modules["gpu_kit.budget"].Unit
+    running.run([unit("k", lambda: None, [("endless", endless), ("after", fails)])])
+    assert [entry["what"] for entry in written.left_out] == ["endless", "after"]
+    assert all("cut off" in entry["reason"] for entry in written.left_out)
 
 
 @pytest.mark.parametrize(
