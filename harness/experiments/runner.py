@@ -17,7 +17,8 @@ from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model, reads_data
 from harness.errors import AssetError, HarnessError
 from harness.evaluation.task import Conditions
-from harness.experiments.plan import Cell, Plan, Variant, make_plan
+from harness.experiments.cells import Cell
+from harness.experiments.plan import Plan, Variant, make_plan
 from harness.experiments.request import Request
 from harness.experiments.shared_statistics import SharedStatistics, draw_calibrations
 from harness.experiments.timings import Timings
