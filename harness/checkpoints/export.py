@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from harness.checkpoints.atomic_folder import filled_aside
-from harness.checkpoints.finalize import make_runnable
 from harness.checkpoints.save import plain_configuration, write_companions
 from harness.checkpoints.shards import SHARD_BYTES
 from harness.errors import UsageError
 from harness.layers.factors import CompressedLinear, stored_bytes
 from harness.layers.fused import FusedFactors
+from harness.layers.install import make_runnable
 from harness.layers.shapes import shape_of
 from harness.models.language_model import LanguageModel
 from harness.offload.hooks import value_of
