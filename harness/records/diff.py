@@ -149,6 +149,7 @@ def _made(record: RunRecord) -> dict[str, dict[str, Any]]:
             "skipped": len(result.skipped) if result else None,
             "evaluation seed": spec.seed,
         },
+        "seen while measured": _cautions(record),
         "precision": {"dtype": spec.dtype, "batch size": result.batch_size if result else None},
         "versions": {"python": where.python, **where.packages},
         "device": {
@@ -160,6 +161,15 @@ def _made(record: RunRecord) -> dict[str, dict[str, Any]]:
         },
         "outcome": {"status": record.status, "error": record.error},
     }
+
+
+def _cautions(record: RunRecord) -> dict[str, str]:
+    """What was seen, by kind; a kind may be both advice and a change of the number."""
+    seen: dict[str, str] = {}
+    for caution in record.result.cautions if record.result else ():
+        before = f"{seen[caution.kind]}; " if caution.kind in seen else ""
+        seen[caution.kind] = f"{before}{caution}"
+    return seen
 
 
 def _ranks(record: RunRecord) -> str | None:
