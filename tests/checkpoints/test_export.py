@@ -12,12 +12,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import harness
-from harness.checkpoints import export
+from harness.checkpoints.dense_tensors import DenseTensors
 from harness.checkpoints.export import export_dense
 from harness.errors import UsageError
 from harness.latent.install import with_latent_cache
 from harness.offload.hooks import is_offloaded
-from tests.helpers.saved_models import CASES, Case, compressed, inputs_of, logits, subject_of
+from tests.helpers.saved_models import (
+    CASES,
+    NARROW,
+    Case,
+    compressed,
+    inputs_of,
+    logits,
+    subject_of,
+)
 from tests.helpers.tiny_vision_models import VISION_MODELS
 
 PLAIN = """
@@ -61,6 +69,41 @@ def test_plain_transformers_finds_the_same_logits_but_for_rounding(case, exporte
     expected, found = exported[case]
     deviation = (found.double() - expected.double()).norm() / expected.double().norm()
     assert deviation < TOLERANCE[case.dtype]
+
+
+@pytest.mark.parametrize("case", NARROW, ids=str)
+def test_blocks_of_one_width_make_a_smaller_checkpoint(case, one_thread, tmp_path):
+    small = compressed(case)
+    folder = export_dense(small, tmp_path / "dense")
+    (width,) = {layer.rank for layer in small.compression.layers if layer.form == "kept-columns"}
+    config = json.loads((folder / "config.json").read_text())
+    decoder = config.get("text_config", config)
+    assert decoder["ffn_dim" if case.family == "opt" else "intermediate_size"] == width
+    whole = harness.load_model(str(folder))
+    assert sum(p.numel() for p in whole.model.parameters()) == small.compression.parameters
+    assert type(whole.model) is type(small.model)
+
+
+def test_a_tower_is_narrowed_where_its_configuration_has_a_place(one_thread, tmp_path):
+    for family, place in {"qwen2_5_vl": True, "qwen2_vl": False}.items():
+        case = Case(family, "float32", "twinroot", "block-identity", "vision", neurons="only")
+        small = compressed(case)
+        folder = export_dense(small, tmp_path / family)
+        whole = harness.load_model(str(folder))
+        parameters = sum(p.numel() for p in whole.model.parameters())
+        dense = sum(p.numel() for p in subject_of(family).model.parameters())
+        assert parameters == (small.compression.parameters if place else dense)
+        assert torch.allclose(logits(whole), logits(small), rtol=1e-4, atol=1e-4)
+
+
+def test_blocks_of_unequal_widths_are_exported_with_all_neurons(one_thread, tmp_path):
+    case = Case("llama", "float32", "twinroot", "block-identity", neurons="only", ranks="fisher")
+    small = compressed(case)
+    widths = {layer.rank for layer in small.compression.layers if layer.form == "kept-columns"}
+    assert len(widths) > 1
+    whole = harness.load_model(str(export_dense(small, tmp_path / "dense")))
+    assert whole.model.config.intermediate_size == small.model.config.intermediate_size
+    assert torch.allclose(logits(whole), logits(small), rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture
@@ -113,7 +156,7 @@ def test_a_model_on_disk_exports_the_same_files(family, cache, one_thread, tmp_p
 
 def test_no_more_than_a_shard_is_in_memory(saved, tmp_path, monkeypatch):
     made: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
-    make, peak = export._Tensors.__missing__, 0
+    make, peak = DenseTensors.__missing__, 0
     subject = harness.load(saved, offload=True)
     in_memory = {id(one) for one in (*subject.model.parameters(), *subject.model.buffers())}
 
@@ -125,7 +168,7 @@ def test_no_more_than_a_shard_is_in_memory(saved, tmp_path, monkeypatch):
         peak = max(peak, sum(one.nbytes for one in made))
         return tensor
 
-    monkeypatch.setattr(export._Tensors, "__missing__", counted)
+    monkeypatch.setattr(DenseTensors, "__missing__", counted)
     folder = export_dense(subject, tmp_path / "dense", shard_bytes=20_000)
     shards = [path.stat().st_size for path in folder.glob("*.safetensors")]
     assert len(shards) > 3
