@@ -44,6 +44,7 @@ class Case(NamedTuple):
     bias_update: str = "auto"
     neurons: str = "true"
     ranks: str = "uniform"  # so that the MLP loses neurons
+    multiple: str = "1"
 
     def __str__(self) -> str:
         return "-".join(self)
@@ -106,7 +107,7 @@ def _compressed(case, ratio):
     compressor = compressors.get(case.method)
     options = {"junction": case.junction, "bias_update": case.bias_update}
     if case.method == "twinroot":
-        options |= {"neurons": case.neurons, "ranks": case.ranks}
+        options |= {"neurons": case.neurons, "ranks": case.ranks, "multiple": case.multiple}
     return compress_model(
         subject,
         CompressionJob(
