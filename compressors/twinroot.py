@@ -39,7 +39,7 @@ from harness.algebra.rank_curves import (
 )
 from harness.algebra.two_sided import believed, tails
 from harness.compression.local import dense, updates_bias
-from harness.layers.shapes import dense_shape, joined_shape, kept_shape
+from harness.layers.predicted import dense_shape, joined_shape, kept_shape
 from harness.plugin import (
     SITE_OF_ROLE,
     WRITING_ROLES,

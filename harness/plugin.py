@@ -50,9 +50,10 @@ if TYPE_CHECKING:
     )
     from harness.layers.fused import Part
     from harness.layers.junction import join
+    from harness.layers.predicted import PredictsShapes
     from harness.layers.pruned import KeptColumns, KeptRows
     from harness.layers.roles import SITE_OF_ROLE, WRITING_ROLES, Role, Site
-    from harness.layers.shapes import LayerShape, PredictsShapes
+    from harness.layers.shapes import LayerShape
     from harness.layers.weights import AttentionGeometry, BlockWeights, LinearWeights
     from harness.models.generation import answer
     from harness.models.language_model import LanguageModel
@@ -98,7 +99,8 @@ _EXPORTS = {
     "harness.layers.junction": ("join",),
     "harness.layers.pruned": ("KeptColumns", "KeptRows"),
     "harness.layers.roles": ("Role", "SITE_OF_ROLE", "Site", "WRITING_ROLES"),
-    "harness.layers.shapes": ("LayerShape", "PredictsShapes"),
+    "harness.layers.shapes": ("LayerShape",),
+    "harness.layers.predicted": ("PredictsShapes",),
     "harness.layers.weights": ("AttentionGeometry", "BlockWeights", "LinearWeights"),
     "harness.models.generation": ("answer",),
     "harness.models.language_model": ("LanguageModel",),

@@ -15,6 +15,8 @@ ORDER = (SINGLE, INDEX, PICKLE, PICKLE_INDEX)
 """The first of these that is there is opened; tested against transformers."""
 NAMED = "transformers_weights"
 """Entry of config.json that names another file or index instead."""
+NO_WEIGHTS = "import-harness-or-pass-trust_remote_code=True.safetensors"
+"""What a saved model names there: no file, so that transformers opens none without our layers."""
 
 
 @dataclass(frozen=True)
@@ -74,4 +76,4 @@ def _named_in_config(folder: Path) -> str | None:
     except (OSError, ValueError, RecursionError):
         return None
     named = config.get(NAMED) if isinstance(config, dict) else None
-    return named if isinstance(named, str) else None
+    return named if isinstance(named, str) and named != NO_WEIGHTS else None

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from harness.checkpoints.finalize import make_runnable
 from harness.layers.factors import CompressedLinear
 from harness.layers.fused import FusedFactors
+from harness.layers.install import make_runnable
 from harness.layers.shapes import shape_of
 from harness.offload.hooks import value_of
 

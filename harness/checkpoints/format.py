@@ -1,15 +1,16 @@
 """What ``config.json`` of a saved model says about its layers.
 
-The architecture's own configuration stays as it is, but for two keys: ``model_type`` is
-``harness``, so that software that does not know the format refuses it instead of filling layers
-with random numbers, and ``quantization_config``, where transformers and other engines look for
-how linear layers are stored, holds a ``Layout``.
+The architecture's own configuration stays as it is, ``model_type`` and sizes included, so that
+every reader of configurations finds what it looks for. Two keys are added: ``quantization_config``,
+where transformers and other engines look for how linear layers are stored, holds a ``Layout``, and
+``NAMED`` names a file that is not there: transformers skips a quantisation method that it does not
+know and would fill the layers with random numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from pydantic import Field, ValidationError
 
@@ -18,7 +19,7 @@ from harness.records.document import Document
 from harness.records.spec import CacheForm
 
 NAME: Literal["harness"] = "harness"
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 
 
 class SavedLayer(Document):
@@ -38,13 +39,28 @@ class SavedLayer(Document):
 
 
 class Layout(Document):
-    """How to build a model of type ``model_type`` that the saved tensors fit."""
+    """How to make layers that the saved tensors fit."""
 
     quant_method: Literal["harness"] = NAME
-    format: Literal[1] = FORMAT
-    model_type: str
+    format: Literal[2] = FORMAT
     cache: CacheForm = "expanded"
     layers: tuple[SavedLayer, ...] = Field(min_length=1)
+
+
+def is_layout(content: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether the ``quantization_config`` ``content`` is one of ours, of whatever format."""
+    return isinstance(content, Mapping) and content.get("quant_method") == NAME
+
+
+def original_type(config: Mapping[str, Any]) -> Any:
+    """The ``model_type`` of the architecture in the ``config.json`` of a saved model.
+
+    In format 1 it stood in the layout, and ``harness`` in its place.
+    """
+    if config.get("model_type") != NAME:
+        return config.get("model_type")
+    layout = config.get("quantization_config")
+    return layout.get("model_type") if is_layout(layout) else None
 
 
 def read_layout(content: Any) -> Layout:
@@ -54,7 +70,10 @@ def read_layout(content: Any) -> Layout:
         UsageError: a newer harness wrote it.
         AssetError: it is damaged.
     """
-    require_known(content)
+    require_known(content, FORMAT)
+    if is_layout(content) and content.get("format") == 1:
+        content = {key: value for key, value in content.items() if key != "model_type"}
+        content["format"] = FORMAT
     try:
         return Layout.model_validate(content)
     except ValidationError as error:
@@ -66,10 +85,10 @@ def read_layout(content: Any) -> Layout:
         ) from error
 
 
-def require_known(content: Any) -> None:
-    """Raise ``UsageError`` if ``content`` is of a format that came after this one."""
+def require_known(content: Any, newest: int) -> None:
+    """Raise ``UsageError`` if ``content`` is of a format that came after ``newest``."""
     version = content.get("format") if isinstance(content, Mapping) else None
-    if isinstance(version, int) and version > FORMAT:
+    if isinstance(version, int) and version > newest:
         raise UsageError(
-            f"the model was saved in format {version}, this harness reads {FORMAT}; upgrade harness"
+            f"the model was saved in format {version}, this harness reads {newest}; upgrade harness"
         )

@@ -10,15 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from harness.checkpoints.finalize import make_runnable
+from harness.assets.weight_files import NAMED
 from harness.checkpoints.format import NAME, read_layout
-from harness.checkpoints.layer_formats import install_layers
+from harness.checkpoints.layer_formats import shapes_in
 from harness.errors import AssetError, UsageError
+from harness.layers.install import inner_prefix, install_layers, make_runnable
 
 
 class LayoutConfig(QuantizationConfigMixin):
@@ -43,6 +44,11 @@ class LayoutQuantizer(HfQuantizer):
     is_trainable = False
     is_compileable = True
 
+    def update_attn_implementation(self, config: PretrainedConfig) -> PretrainedConfig:
+        """The last that transformers asks before it looks for weights: by their own names."""
+        config.__dict__.pop(NAMED, None)
+        return config
+
     def _process_model_before_weight_loading(
         self, model: PreTrainedModel, checkpoint_files: list[str] | None = None, **_: Any
     ) -> None:
@@ -50,13 +56,17 @@ class LayoutQuantizer(HfQuantizer):
             if Path(file).suffix != ".safetensors":
                 raise AssetError(f"{file} is no safetensors file; copy the saved model again")
         layout = self.quantization_config.layout
-        install_layers(model, layout.layers)
+        install_layers(model, shapes_in(layout.layers), inner_prefix(model))
         if layout.cache == "latent":
             # Only now: this module is imported while transformers still is.
             from harness.families.family import family_of  # noqa: PLC0415
             from harness.latent.install import install as cache_latents  # noqa: PLC0415
 
             cache_latents(model, family_of(model.config))
+
+    def update_weight_conversions(self, weight_conversions: Any, model: Any) -> list[Any]:  # noqa: ARG002
+        """None: tensors lie under the names that modules have, not under older ones."""
+        return []
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **_: Any) -> None:
         make_runnable(model)

@@ -1,4 +1,4 @@
-"""Factors described by their sizes, and made again from them without values."""
+"""Factors described by their sizes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from dataclasses import asdict
 from torch import nn
 
 from harness.checkpoints.format import SavedLayer
-from harness.errors import UsageError
 from harness.layers.factors import CompressedLinear
-from harness.layers.fused import FusedFactors
 from harness.layers.shapes import LayerShape, shape_of
 
 
@@ -27,28 +25,6 @@ def saved_layers(model: nn.Module) -> tuple[SavedLayer, ...]:
     )
 
 
-def install_layers(model: nn.Module, layers: Iterable[SavedLayer]) -> None:
-    """Put factors whose values are yet to come in the place of dense layers.
-
-    They are made on the default device and of the default dtype.
-
-    Raises:
-        UsageError: a layer is of an unknown form, or has no place in ``model``.
-    """
-    paths = {path for path, _ in model.named_modules()}
-    fused: dict[str, FusedFactors] = {}
-    for layer in layers:
-        projection, _, part = layer.path.rpartition(".")
-        if layer.path in paths:
-            model.set_submodule(layer.path, shape_in(layer).random())
-        elif projection in paths:
-            fused.setdefault(projection, FusedFactors())[part] = shape_in(layer).random()
-        else:
-            raise UsageError(f"{type(model).__name__} has no layer '{layer.path}'")
-    for path, parts in fused.items():
-        model.set_submodule(path, parts)
-
-
-def shape_in(layer: SavedLayer) -> LayerShape:
-    """The form and the sizes that ``layer`` tells."""
-    return LayerShape(**layer.model_dump(exclude={"path"}))
+def shapes_in(layers: Iterable[SavedLayer]) -> dict[str, LayerShape]:
+    """The forms and the sizes that ``layers`` tell, by path."""
+    return {layer.path: LayerShape(**layer.model_dump(exclude={"path"})) for layer in layers}

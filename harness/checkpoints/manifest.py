@@ -11,13 +11,14 @@ from pydantic import ValidationError
 
 from harness.assets.folders import ADAPTER, model_files
 from harness.assets.hashing import file_sha256
-from harness.checkpoints.format import FORMAT, NAME, require_known
+from harness.checkpoints.format import is_layout, require_known
 from harness.errors import AssetError
 from harness.records.document import Document
 from harness.support.hashing import FileFacts, difference, facts_of
 
 MANIFEST = "harness.json"
 CARD = "README.md"
+FORMAT: Literal[1] = 1
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 
 
@@ -41,7 +42,7 @@ def is_saved(folder: Path) -> bool:
         config = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(config, dict) and config.get("model_type") == NAME
+    return isinstance(config, dict) and is_layout(config.get("quantization_config"))
 
 
 def write_manifest(folder: Path) -> None:
@@ -110,7 +111,7 @@ def _read(folder: Path) -> SavedManifest:
     path = folder / MANIFEST
     try:
         content = json.loads(path.read_text("utf-8"))
-        require_known(content)
+        require_known(content, FORMAT)
         return SavedManifest.model_validate(content)
     except FileNotFoundError as error:
         raise AssetError(f"{folder} lacks {MANIFEST}; copy the saved model again") from error

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from harness.assets.folders import WEIGHTS
-from harness.checkpoints.format import NAME
+from harness.checkpoints.format import is_layout
+from harness.checkpoints.standalone import AUTO_MAP
 from harness.errors import AssetError
 
 BYTES = 1 << 26
@@ -24,6 +25,8 @@ ATTENTION = frozenset({"eager", "sdpa", "flex_attention", "flash_attention_2", "
 MOST_LAYERS = 4096
 LARGEST = 1 << 28
 """Of a width or a vocabulary, where there are no weights to tell."""
+OUR_CODE = ("auto_map", AUTO_MAP)
+"""What a saved model says of code that is for others and never run here."""
 _COUNT = re.compile(
     r"(^|_)(size|dim|rank|heads?|layers?|channels|depth|experts|embeddings|groups)$|^(num|n)_"
 )
@@ -105,15 +108,11 @@ def _content(path: Path) -> Mapping[str, Any]:
 def _entries(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     """Dotted names and values, those of nested configurations too."""
     for key, value in content.items():
-        if key == "quantization_config" and _is_ours(value):
+        if (key == "quantization_config" and is_layout(value)) or (key, value) == OUR_CODE:
             continue
         yield f"{prefix}{key}", value
         if isinstance(value, dict):
             yield from _entries(value, f"{prefix}{key}.")
-
-
-def _is_ours(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("quant_method") == NAME
 
 
 def _trouble(key: str, value: Any, held: Held | None) -> str | None:

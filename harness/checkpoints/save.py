@@ -13,13 +13,15 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from harness.assets.weight_files import NAMED, NO_WEIGHTS
 from harness.checkpoints.atomic_folder import filled_aside
-from harness.checkpoints.format import NAME, Layout
+from harness.checkpoints.format import Layout
 from harness.checkpoints.layer_formats import saved_layers
 from harness.checkpoints.manifest import CARD, write_manifest
 from harness.checkpoints.model_card import model_card
 from harness.checkpoints.saved_record import RECORD, SavedRecord
 from harness.checkpoints.shards import SHARD_BYTES, write_shards
+from harness.checkpoints.standalone import AUTO_MAP, FILE, standalone_source
 from harness.errors import UsageError
 from harness.layers.factors import stored_bytes
 from harness.models.language_model import LanguageModel
@@ -41,8 +43,8 @@ def save(
     """Write ``subject`` so that ``harness.load`` and transformers open it anywhere.
 
     The folder holds safetensors, the original architecture's configuration with a layout of the
-    factors, tokenizer or processor, generation settings, ``record.json``, a model card, and a
-    manifest of SHA-256. It appears whole or not at all.
+    factors, code to open it without harness, tokenizer or processor, generation settings,
+    ``record.json``, a model card, and a manifest of SHA-256. It appears whole or not at all.
 
     Args:
         subject: a compressed model.
@@ -65,6 +67,7 @@ def save(
         write_shards(stored_tensors(subject.model), aside, shard_bytes or _shard_bytes(subject))
         _write_json(aside / "config.json", configuration(subject))
         write_companions(subject, aside)
+        (aside / FILE).write_text(standalone_source(), encoding="utf-8")
         (aside / RECORD).write_text(saved.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (aside / CARD).write_text(model_card(saved), encoding="utf-8")
         write_manifest(aside)
@@ -103,8 +106,8 @@ def write_companions(subject: LanguageModel, folder: Path) -> None:
 def plain_configuration(model: PreTrainedModel) -> dict[str, Any]:
     """The configuration of the original architecture, as transformers writes it."""
     config = copy.deepcopy(model.config)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
+    for key in ("quantization_config", "auto_map"):
+        config.__dict__.pop(key, None)
     config.architectures = [type(model).__name__]
     config.dtype = str(model.dtype).removeprefix("torch.")
     content: dict[str, Any] = json.loads(config.to_json_string())
@@ -112,16 +115,16 @@ def plain_configuration(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def configuration(subject: LanguageModel) -> dict[str, Any]:
-    """The same with the layout of the factors, under our model type."""
+    """The same with the layout of the factors."""
     latent = subject.compression is not None and subject.compression.cache is not None
     layout = Layout(
-        model_type=subject.model.config.model_type,
         cache="latent" if latent else "expanded",
         layers=saved_layers(subject.model),
     )
     return plain_configuration(subject.model) | {
-        "model_type": NAME,
         "quantization_config": layout.model_dump(mode="json"),
+        NAMED: NO_WEIGHTS,
+        "auto_map": AUTO_MAP,
     }
 
 

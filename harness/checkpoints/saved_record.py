@@ -7,7 +7,6 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from harness.checkpoints.format import FORMAT
 from harness.errors import AssetError
 from harness.records.document import Document
 from harness.records.provenance import Origin
@@ -23,7 +22,7 @@ class SavedRecord(Document):
     UTC in ISO 8601.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     origin: Origin
     compression: CompressionFacts
     records: tuple[RunRecord, ...]

@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from harness.checkpoints.atomic_folder import held
-from harness.checkpoints.finalize import make_runnable
 from harness.checkpoints.format import SavedLayer
-from harness.checkpoints.layer_formats import install_layers, saved_layers
+from harness.checkpoints.layer_formats import saved_layers, shapes_in
 from harness.errors import InfrastructureError, UsageError
 from harness.families.stack import Block
+from harness.layers.install import install_layers, make_runnable
 from harness.offload.hooks import bring_in, send_out
 from harness.records.document import Document
 from harness.records.record import LayerFacts
@@ -82,7 +82,7 @@ class FinishedBlock:
         """Put it in the place of the dense ``block``."""
         known = BlockCheckpoint.model_validate_json(self.facts.read_bytes())
         with torch.device("meta"):
-            install_layers(block.module, known.layers)
+            install_layers(block.module, shapes_in(known.layers))
         tensors = load_file(self.tensors, device=str(self.device))
         block.module.load_state_dict(tensors, assign=True)
         make_runnable(block.module)

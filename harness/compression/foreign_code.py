@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from harness.checkpoints.format import original_type
 from harness.compression.compressor import compressors
 from harness.families.family import families
 
@@ -25,7 +26,6 @@ def model_type_of(folder: Path) -> str:
     """What the ``config.json`` of a model says; of a saved one, that of the original."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        layout = config.get("quantization_config") or {}
-        return str(layout.get("model_type") or config.get("model_type"))
+        return str(original_type(config))
     except (OSError, ValueError, AttributeError, RecursionError):
         return ""

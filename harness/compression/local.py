@@ -17,8 +17,9 @@ from harness.algebra.ranks import has_identity, rank_for
 from harness.compression.compressor import BiasUpdate, CompressorConfig, RankedConfig
 from harness.layers.factors import CompressedLinear, DenseLinear
 from harness.layers.junction import join
+from harness.layers.predicted import dense_shape, joined_shape
 from harness.layers.roles import SITE_OF_ROLE, Role, Site
-from harness.layers.shapes import LayerShape, dense_shape, joined_shape
+from harness.layers.shapes import LayerShape
 from harness.layers.weights import BlockWeights, LinearWeights
 from harness.statistics.block_statistics import BlockStatistics
 from harness.statistics.moments import Moments

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from harness.algebra.ranks import Junction, has_identity, rank_for
 from harness.errors import UsageError
 from harness.layers.factors import (
     CompressedLinear,
@@ -20,10 +18,6 @@ from harness.layers.factors import (
     OutputIdentity,
 )
 from harness.layers.pruned import KeptColumns, KeptRows
-from harness.layers.roles import Role
-from harness.layers.weights import BlockWeights, LinearWeights
-
-C_contra = TypeVar("C_contra", contravariant=True)
 
 SPREAD = 0.02
 """Standard deviation of random weights, that of transformers' own initialisation."""
@@ -63,25 +57,6 @@ class LayerShape:
         return _MAKERS[self.form](self, bias)
 
 
-@runtime_checkable
-class PredictsShapes(Protocol[C_contra]):
-    """A compressor whose factors' shapes depend on those of the layers alone."""
-
-    def shapes(
-        self, block: BlockWeights, keep: float, config: C_contra
-    ) -> Mapping[Role, LayerShape]:
-        """The shapes of the factors that ``compress`` will return.
-
-        Args:
-            block: weights of which only shapes are read; they may be on the meta device.
-            keep: share of each layer's parameters that may remain, ``0 < keep <= 1``.
-            config: an instance of the compressor's ``config``.
-
-        Raises:
-            UsageError: a rank rounds to zero.
-        """
-
-
 def shape_of(factor: CompressedLinear) -> LayerShape:
     """The form and the sizes of a factor.
 
@@ -108,31 +83,6 @@ def shape_of(factor: CompressedLinear) -> LayerShape:
         case _:
             raise UsageError(f"a {type(factor).__name__} is a form that cannot be described")
     return LayerShape(factor.form, d_out, d_in, factor.rank, factor.bias is not None, heads)
-
-
-def dense_shape(layer: LinearWeights) -> LayerShape:
-    """The form of a layer that stays as it is."""
-    d_out, d_in = layer.weight.shape
-    return LayerShape(DenseLinear.form, d_out, d_in, min(d_out, d_in), layer.bias is not None)
-
-
-def joined_shape(
-    layer: LinearWeights, keep: float, junction: Junction, *, bias: bool
-) -> LayerShape:
-    """The form of a layer that is compressed within its own budget.
-
-    Raises:
-        UsageError: not even rank 1 fits.
-    """
-    d_out, d_in = layer.weight.shape
-    form = junction if has_identity(junction) else LowRank.form
-    return LayerShape(form, d_out, d_in, rank_for((d_out, d_in), keep, junction), bias)
-
-
-def kept_shape(form: str, layer: LinearWeights, count: int, *, bias: bool) -> LayerShape:
-    """The form of a layer of an MLP of which ``count`` neurons are kept."""
-    d_out, d_in = layer.weight.shape
-    return LayerShape(form, d_out, d_in, count, bias)
 
 
 def _dense(shape: LayerShape, bias: Tensor | None) -> CompressedLinear:

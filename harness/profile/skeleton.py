@@ -18,14 +18,15 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from harness.checkpoints.format import NAME, read_layout
-from harness.checkpoints.layer_formats import shape_in
+from harness.checkpoints.format import is_layout, read_layout
+from harness.checkpoints.layer_formats import shapes_in
 from harness.compression.compressor import Compressor, RankedConfig
 from harness.errors import UsageError
 from harness.families.family import Family
 from harness.families.stack import Block
+from harness.layers.predicted import PredictsShapes, dense_shape
 from harness.layers.roles import Role
-from harness.layers.shapes import LayerShape, PredictsShapes, dense_shape
+from harness.layers.shapes import LayerShape
 from harness.layers.weights import BlockWeights
 from harness.profile.unlisted import ENCODERS, profiled_family
 from harness.records.spec import Dtype, Scope
@@ -98,7 +99,7 @@ def shapes_of(
     if not isinstance(compressor, PredictsShapes):
         raise UsageError(
             f"method '{method}' does not tell its ranks from shapes alone; "
-            "give it a 'shapes' method (see harness.layers.shapes.PredictsShapes)"
+            "give it a 'shapes' method (see harness.layers.predicted.PredictsShapes)"
         )
     if isinstance(config, RankedConfig) and config.ranks == "fisher":
         raise UsageError(
@@ -121,9 +122,9 @@ def saved_forms(subject: Skeleton) -> LayerShapes:
         AssetError: its configuration is damaged.
     """
     content = getattr(subject.model.config, "quantization_config", None)
-    if not isinstance(content, Mapping) or content.get("quant_method") != NAME:
+    if not is_layout(content):
         return {}
-    forms = {layer.path: shape_in(layer) for layer in read_layout(content).layers}
+    forms = shapes_in(read_layout(content).layers)
     return {
         block.name: {
             role: forms[path]

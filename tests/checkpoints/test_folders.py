@@ -345,8 +345,8 @@ def test_a_folder_that_is_not_as_it_was_saved_is_refused(fault, error, message, 
 
 def test_a_newer_layout_is_refused_by_transformers_too(saved):
     layout = json.loads((saved / "config.json").read_text())["quantization_config"]
-    change(saved / "config.json", quantization_config=layout | {"format": 2, "new": 1})
-    with pytest.raises(UsageError, match=r"format 2.*upgrade harness"):
+    change(saved / "config.json", quantization_config=layout | {"format": 3, "new": 1})
+    with pytest.raises(UsageError, match=r"format 3.*upgrade harness"):
         AutoModelForCausalLM.from_pretrained(saved)
 
 

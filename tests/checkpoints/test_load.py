@@ -138,19 +138,6 @@ def text_calibration(texts):
     return harness.CalibrationSpec(text=str(texts / "calibration.txt"), samples=4, length=16)
 
 
-def test_without_harness_transformers_refuses_it(small, tmp_path):
-    folder = harness.save(small, tmp_path / "saved")
-    code = (
-        "import sys; from transformers import AutoModelForCausalLM as A;"
-        "A.from_pretrained(sys.argv[1])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert "model type `harness`" in done.stderr
-
-
 @pytest.mark.slow  # interpreters that import torch
 @pytest.mark.parametrize("first", ["transformers", "transformers.modeling_utils"])
 def test_it_does_not_matter_which_is_imported_first(first, small, tmp_path):

@@ -16,6 +16,7 @@ from harness.checkpoints.load import load_model
 from harness.checkpoints.manifest import MANIFEST
 from harness.checkpoints.resolve import resolve_model
 from harness.checkpoints.saved_record import RECORD
+from harness.checkpoints.standalone import FILE
 from harness.experiments.resolve import prepared_task
 from harness.records.spec import TaskSpec
 from tasks.eval_libraries.local_files import is_local
@@ -26,7 +27,7 @@ from tests.helpers.question_files import save_lines, save_picture, science
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what is opened")
 
-DESCRIBE_ONLY = {MANIFEST, RECORD, "LICENSE"}
+DESCRIBE_ONLY = {MANIFEST, RECORD, "LICENSE", FILE}
 """They say how the weights came about, and are checked against one another."""
 
 

@@ -15,7 +15,8 @@ from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
 from harness.errors import UsageError
 from harness.layers.factors import CompressedLinear, stored_bytes
-from harness.layers.shapes import LayerShape, joined_shape
+from harness.layers.predicted import joined_shape
+from harness.layers.shapes import LayerShape
 from harness.layers.weights import LinearWeights
 from harness.plugins.options import configure
 from harness.profile.count import Workload, count
