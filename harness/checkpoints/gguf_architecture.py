@@ -25,8 +25,8 @@ def architecture_of(family: Family, ordinary: OrdinaryModel) -> str:
     kind, config = family.model_type, ordinary.model.config
     if kind not in _ARCHITECTURES:
         raise UsageError(
-            f"a {kind} model cannot be written as GGUF, only {', '.join(_ARCHITECTURES)} can; "
-            "pass --dense"
+            f"models of type '{kind}' cannot be written as GGUF, only "
+            f"{', '.join(_ARCHITECTURES)} can; pass --dense"
         )
     rotary = config.rope_parameters
     unlike = {
@@ -35,8 +35,8 @@ def architecture_of(family: Family, ordinary: OrdinaryModel) -> str:
         - {"full_attention"},
         f"the activation '{config.hidden_act}'": config.hidden_act != "silu",
     }
-    if found := [what for what, there in unlike.items() if there]:
-        raise UsageError(f"a model with {found[0]} cannot be written as GGUF; pass --dense")
+    if reasons := [what for what, there in unlike.items() if there]:
+        raise UsageError(f"a model with {reasons[0]} cannot be written as GGUF; pass --dense")
     if len(widths := {*ordinary.widths}) == 1:
         return kind
     if family.language.query_norm:

@@ -60,7 +60,7 @@ def export_gguf(subject: LanguageModel, file: str | Path, file_type: FileType = 
         raise UsageError(f"{target} does not end in .gguf; pass a name that does")
     if target.exists():
         raise UsageError(f"{target} exists; pass another file")
-    ordinary = ordinary_model(subject, unequal=True)
+    ordinary = ordinary_model(subject, "any")
     architecture = architecture_of(subject.family, ordinary)
     tensors = _shapes(ordinary, architecture)
     _require_blocks(tensors, file_type)

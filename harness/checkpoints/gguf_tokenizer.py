@@ -102,8 +102,8 @@ def _tokens(
     texts = {number: text for text, number in tokenizer.get_vocab().items()}
     kind = gguf.TokenType
     kinds = {
-        one["id"]: kind.CONTROL if one["special"] else kind.USER_DEFINED
-        for one in content["added_tokens"]
+        token["id"]: kind.CONTROL if token["special"] else kind.USER_DEFINED
+        for token in content["added_tokens"]
     }
     return (
         [texts.get(number, f"<unused {number}>") for number in range(rows)],

@@ -28,8 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dense",
         type=Path,
         metavar="OUT",
-        help="folder for a checkpoint of the original architecture: of the dense size, but as "
-        "narrow as it is where all blocks have lost equally many neurons",
+        help="folder for a checkpoint of the original architecture, of the dense size",
+    )
+    to.add_argument(
+        "--narrow",
+        type=Path,
+        metavar="OUT",
+        help="folder for a smaller checkpoint of the original architecture, where every block has "
+        "lost equally many neurons (twinroot --neurons only --ranks uniform)",
     )
     to.add_argument(
         "--gguf",
@@ -58,7 +64,9 @@ def execute(arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"{arguments.gguf}: {arguments.gguf.stat().st_size / 1e6:.1f} MB\n")
         return 0
     if arguments.type:
-        raise UsageError("--type says how --gguf stores matrices; leave it out with --dense")
-    export_dense(load(arguments.model, offload=True), arguments.dense)
-    sys.stdout.write(f"{arguments.dense}: an ordinary checkpoint\n")
+        raise UsageError("--type says how --gguf stores matrices; leave it out without --gguf")
+    folder = arguments.narrow or arguments.dense
+    subject = load(arguments.model, offload=True)
+    export_dense(subject, folder, narrow=arguments.narrow is not None)
+    sys.stdout.write(f"{folder}: an ordinary checkpoint\n")
     return 0

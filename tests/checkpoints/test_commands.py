@@ -220,7 +220,8 @@ def test_export_writes_an_ordinary_checkpoint(cli, tasks, measured, tmp_path):
     )
     assert one_line(cli("export", dense, "--dense", tmp_path / "x"), "no model saved by") == USAGE
     assert (
-        one_line(cli("export", folder), "one of the arguments --dense --gguf is required") == USAGE
+        one_line(cli("export", folder), "one of the arguments --dense --narrow --gguf is required")
+        == USAGE
     )
 
 

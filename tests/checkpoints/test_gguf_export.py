@@ -97,7 +97,11 @@ def test_a_model_on_disk_is_written_the_same(one_thread, tmp_path):
 @pytest.mark.parametrize(
     ("case", "file_type", "said"),
     [
-        (Case("opt", "float32", "svd", "left"), "f16", "a opt model cannot be written as GGUF"),
+        (
+            Case("opt", "float32", "svd", "left"),
+            "f16",
+            "models of type 'opt' cannot be written as GGUF",
+        ),
         (Case("llava", "float32", "svd", "left"), "f16", "only llama, qwen2, qwen3 can"),
         (Case("qwen2-sliding", "float32", "svd", "left"), "f16", "attention to a window"),
         (
@@ -228,13 +232,19 @@ def test_the_command_writes_what_it_says(cli, model_folder, one_thread, tmp_path
     for more, said in {
         ("--gguf", file): f"{file} exists; pass another file",
         ("--gguf", tmp_path / "x.bin"): "does not end in .gguf",
-        ("--dense", tmp_path / "x", "--type", "f16"): "leave it out with --dense",
+        ("--dense", tmp_path / "x", "--type", "f16"): "leave it out without --gguf",
         ("--gguf", tmp_path / "x.gguf", "--type", "q8_0"): "compress with --multiple 32",
-        (): "one of the arguments --dense --gguf is required",
+        (): "one of the arguments --dense --narrow --gguf is required",
     }.items():
         code, _, errors = cli("export", saved, *more)
         assert (code, errors.count("\n")) == (USAGE, 1), errors
         assert said in errors
+    code, out, _ = cli("export", saved, "--narrow", tmp_path / "narrow")
+    assert (code, out) == (0, f"{tmp_path / 'narrow'}: an ordinary checkpoint\n")
+    plain = harness.load_model(str(tmp_path / "narrow")).model
+    assert {plain.config.intermediate_size} == {*widths_of(small)}
     dense = tmp_path / "dense.gguf"
     assert cli("export", model_folder("qwen2"), "--gguf", dense, "--type", "f32")[0] == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"saved", "small.gguf", "dense.gguf"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("saved", "narrow", "small.gguf", "dense.gguf")
+    }
