@@ -19,7 +19,7 @@ from harness.assets.weight_files import NAMED
 from harness.checkpoints.format import NAME, read_layout
 from harness.checkpoints.layer_formats import shapes_in
 from harness.errors import AssetError, UsageError
-from harness.layers.install import inner_prefix, install_layers, make_runnable
+from harness.layers.install import inner_prefix, install_layers, make_runnable, set_trainable
 
 
 class LayoutConfig(QuantizationConfigMixin):
@@ -41,7 +41,8 @@ class LayoutQuantizer(HfQuantizer):
     """Swaps layers on the meta device; derives what is not stored once tensors are there."""
 
     quantization_config: LayoutConfig
-    is_trainable = False
+    is_trainable = True
+    is_qat_trainable = True
     is_compileable = True
 
     def update_attn_implementation(self, config: PretrainedConfig) -> PretrainedConfig:
@@ -70,6 +71,7 @@ class LayoutQuantizer(HfQuantizer):
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **_: Any) -> None:
         make_runnable(model)
+        set_trainable(model, trainable=True)  # like every other weight that transformers opens
 
     def is_serializable(self) -> bool:
         """Never by transformers, which would leave out what makes the folder loadable.
