@@ -120,7 +120,9 @@ def load_model(
     if not is_saved(asset.folder):
         return subject
     known = read_saved_record(asset.folder)
-    return replace(subject, compression=known.compression, origin=known.origin)
+    return replace(
+        subject, compression=known.compression, origin=known.origin, training=known.training
+    )
 
 
 def _placement(

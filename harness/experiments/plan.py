@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from harness.adapters.adapter_folder import AdapterAsset, resolve_adapter
 from harness.assets.kinds import ModelAsset
 from harness.checkpoints.destinations import save_targets
 from harness.checkpoints.saved_record import read_saved_record
@@ -74,7 +75,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plan:
-    """All variants, the model as it is first, and the model they share.
+    """All variants, the model as it is first, and the model they share, with its adapter.
 
     Those of one calibration stand together.
     """
@@ -82,6 +83,7 @@ class Plan:
     request: Request
     asset: ModelAsset
     variants: tuple[Variant, ...]
+    adapter: AdapterAsset | None = None
 
 
 def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
@@ -98,7 +100,8 @@ def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
     methods = [resolver.method(named) for named in request.methods.items()]
     named = [resolver.task(task) for task in request.tasks]
     asset = resolver.model(request.model)
-    cells = partial(_cell, request, asset, model_type_of(asset.folder))
+    adapter = _adapter(request)
+    cells = partial(_cell, request, asset, adapter, model_type_of(asset.folder))
     unchanged = _unchanged_model(request, asset, named, saved=resolver.saved(asset.folder))
     references = [cells(unchanged, task, None) for task in named]
     variants: list[Variant] = []
@@ -113,7 +116,20 @@ def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
                 )
                 variants.append(Variant(method, ratio, source, cells_of))
     first = Variant(Method(unchanged.method), unchanged.ratio, None, tuple(references))
-    return Plan(request, asset, (first, *_with_targets(request, asset, variants)))
+    return Plan(request, asset, (first, *_with_targets(request, asset, variants)), adapter)
+
+
+def _adapter(request: Request) -> AdapterAsset | None:
+    if request.adapter is None:
+        return None
+    if request.methods:
+        raise UsageError(
+            "an adapter is measured with the model that it was trained for; compress and save that "
+            "first, and leave out methods"
+        )
+    if request.offload:
+        raise UsageError("an adapter needs the whole model in memory; leave out --offload")
+    return resolve_adapter(request.adapter)
 
 
 def _unchanged_model(
@@ -182,6 +198,7 @@ def compression_digest_of(
 def _cell(
     request: Request,
     asset: ModelAsset,
+    adapter: AdapterAsset | None,
     model_type: str,
     compression: CompressionSpec,
     named: NamedTask,
@@ -194,11 +211,16 @@ def _cell(
     plugins = foreign_code(method, model_type) | task_code(spec)
     read = (asset.fingerprint, compression.data)
     ours = [json.dumps(plugins, sort_keys=True)] if plugins else []
+    ours += [adapter.fingerprint] if adapter else []
     run_id = spec.run_id(*read, prepared.data.fingerprint, *ours)
     done = None if request.force else _complete(request.output, run_id)
     former = prepared.former if isinstance(prepared, Renamed) else prepared.data.fingerprint
     once = spec.run_id(*read, former)
-    if not (done or request.force) and once != run_id and _complete(request.output, once):
+    if (
+        not (done or request.force or adapter)
+        and once != run_id
+        and _complete(request.output, once)
+    ):
         _log.warning(
             "%s on %s is measured again: record %s does not cover its code (%s)",
             spec.method.name,
