@@ -25,6 +25,7 @@ from harness.checkpoints.untrusted import damage_explained, read_configuration
 from harness.errors import UsageError
 from harness.families.family import Family, family_of
 from harness.latent.install import read_together_in
+from harness.layers.install import set_trainable
 from harness.models.language_model import LanguageModel
 from harness.models.processors import load_processor
 from harness.models.tokenizers import load_tokenizer
@@ -101,6 +102,7 @@ def load_model(
         )
         mismatched = [name for name, *_ in report["mismatched_keys"]]
         _require_whole(report["missing_keys"], mismatched + misshapen(model))
+        set_trainable(model, trainable=False)
         if offload:
             read_together_in(model)
         tokenizer = load_tokenizer(asset.folder)
@@ -118,7 +120,9 @@ def load_model(
     if not is_saved(asset.folder):
         return subject
     known = read_saved_record(asset.folder)
-    return replace(subject, compression=known.compression, origin=known.origin)
+    return replace(
+        subject, compression=known.compression, origin=known.origin, training=known.training
+    )
 
 
 def _placement(

@@ -15,7 +15,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from harness.layers.install import inner_prefix, install_layers, make_runnable
+from harness.layers.install import inner_prefix, install_layers, make_runnable, set_trainable
 from harness.layers.shapes import LayerShape
 
 
@@ -40,7 +40,8 @@ class StoredLayersQuantizer(HfQuantizer):
     """Swaps layers on the meta device; derives what is not stored once tensors are there."""
 
     quantization_config: StoredLayers
-    is_trainable = False
+    is_trainable = True
+    is_qat_trainable = True
     is_compileable = True
 
     def update_attn_implementation(self, config: Any) -> Any:
@@ -57,6 +58,7 @@ class StoredLayersQuantizer(HfQuantizer):
 
     def _process_model_after_weight_loading(self, model: nn.Module, **_: Any) -> None:
         make_runnable(model)
+        set_trainable(model, trainable=True)  # like every other weight that transformers opens
 
     def is_serializable(self) -> bool:
         """Not without what makes the folder loadable."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.adapters.adapter_folder import AdapterAsset
 from harness.assets.kinds import ModelAsset
 from harness.compression.foreign_code import foreign_code
 from harness.evaluation.task import PreparedTask, Renamed, task_code
@@ -39,6 +40,7 @@ class Cell:
 def unchanged_cell(
     request: Request,
     asset: ModelAsset,
+    adapter: AdapterAsset | None,
     resolver: Resolver,
     compression: CompressionSpec,
     named: NamedTask,
@@ -51,9 +53,10 @@ def unchanged_cell(
         UsageError: see ``named_cell``.
     """
     key = repr((request.model, request.dtype, request.seed, request.output, request.force,
-                compression, named[0]))  # fmt: skip
+                adapter, compression, named[0]))  # fmt: skip
     if key not in resolver.unchanged:
-        resolver.unchanged[key] = named_cell(request, asset, resolver, compression, named, None)
+        cell = named_cell(request, asset, resolver, compression, named, None, adapter)
+        resolver.unchanged[key] = cell
     return resolver.unchanged[key]
 
 
@@ -64,6 +67,7 @@ def named_cell(
     compression: CompressionSpec,
     named: NamedTask,
     reference: str | None,
+    adapter: AdapterAsset | None = None,
 ) -> Cell:
     """The cell of one task, with its record if that is complete.
 
@@ -74,6 +78,7 @@ def named_cell(
         compression: how the model is compressed.
         named: the task.
         reference: the run id of the model as it is; None for that cell itself.
+        adapter: what the model is measured with.
 
     Raises:
         UsageError: a value is not allowed, or the record is damaged.
@@ -85,11 +90,12 @@ def named_cell(
     plugins = foreign_code(method, resolver.model_type(asset.folder)) | task_code(spec)
     read = (asset.fingerprint, compression.data)
     ours = [json.dumps(plugins, sort_keys=True)] if plugins else []
+    ours += [adapter.fingerprint] if adapter else []
     run_id = spec.run_id(*read, prepared.data.fingerprint, *ours)
     done = None if request.force else _complete(request.output, run_id)
     former = prepared.former if isinstance(prepared, Renamed) else prepared.data.fingerprint
     renamed = bool(ours) or former != prepared.data.fingerprint
-    if renamed and not (done or request.force):
+    if renamed and not (done or request.force or adapter):
         once = spec.run_id(*read, former)
         if _complete(request.output, once):
             _log.warning(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from harness.adapters.adapter_folder import AdapterAsset, resolve_adapter
 from harness.assets.kinds import ModelAsset
 from harness.checkpoints.destinations import save_targets
 from harness.checkpoints.saved_record import read_saved_record
@@ -53,7 +54,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plan:
-    """All variants, the model as it is first, and the model they share.
+    """All variants, the model as it is first, and the model they share, with its adapter.
 
     Those of one calibration stand together.
     """
@@ -61,6 +62,7 @@ class Plan:
     request: Request
     asset: ModelAsset
     variants: tuple[Variant, ...]
+    adapter: AdapterAsset | None = None
 
 
 def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
@@ -77,9 +79,12 @@ def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
     methods = [resolver.method(named) for named in request.methods.items()]
     named = [resolver.task(task) for task in request.tasks]
     asset = resolver.model(request.model)
+    adapter = _adapter(request)
     cells = partial(named_cell, request, asset, resolver)
     unchanged = _unchanged_model(request, asset, named, saved=resolver.saved(asset.folder))
-    references = [unchanged_cell(request, asset, resolver, unchanged, task) for task in named]
+    references = [
+        unchanged_cell(request, asset, adapter, resolver, unchanged, task) for task in named
+    ]
     variants: list[Variant] = []
     for source, members in calibration_sources(request, named, resolver) if methods else ():
         for method in methods:
@@ -92,7 +97,20 @@ def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
                 )
                 variants.append(Variant(method, ratio, source, cells_of))
     first = Variant(Method(unchanged.method), unchanged.ratio, None, tuple(references))
-    return Plan(request, asset, (first, *_with_targets(request, asset, variants)))
+    return Plan(request, asset, (first, *_with_targets(request, asset, variants)), adapter)
+
+
+def _adapter(request: Request) -> AdapterAsset | None:
+    if request.adapter is None:
+        return None
+    if request.methods:
+        raise UsageError(
+            "an adapter is measured with the model that it was trained for; compress and save that "
+            "first, and leave out methods"
+        )
+    if request.offload:
+        raise UsageError("an adapter needs the whole model in memory; leave out --offload")
+    return resolve_adapter(request.adapter)
 
 
 def _unchanged_model(

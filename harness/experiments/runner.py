@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.adapters.apply import with_adapter
 from harness.calibration.undrawn import Undrawn
 from harness.checkpoints.load import load_model
 from harness.checkpoints.save import save
@@ -148,7 +149,8 @@ class _PlanRun:
 
     def _load(self) -> LanguageModel:
         request = self.plan.request
-        return load_model(request.model, request.dtype, request.device, offload=request.offload)
+        subject = load_model(request.model, request.dtype, request.device, offload=request.offload)
+        return with_adapter(subject, self.plan.adapter) if self.plan.adapter else subject
 
     def _compress(self, variant: Variant, stack: ExitStack) -> LanguageModel:
         """What it needs for as long as it is used is entered on ``stack``."""
@@ -245,6 +247,7 @@ class _PlanRun:
             data=cell.task.data,
             result=result,
             reference=cell.reference,
+            training=self.dense.training,
             environment=describe(request.device, offloaded=request.offload, plugins=cell.plugins),
             timings={name: round(seconds, 3) for name, seconds in self.timings.items()},
             peak_memory=peak_memory(request.device),

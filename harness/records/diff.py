@@ -126,6 +126,8 @@ def _made(record: RunRecord) -> dict[str, dict[str, Any]]:
             "notes": record.model.notes,
             "precision": record.model.precision,
             "image processor": record.model.image_processor,
+            "training": record.training.sentence if record.training else None,
+            "adapter": record.training.fingerprint if record.training else None,
         },
         "method": {
             "name": spec.method.name,
@@ -198,7 +200,8 @@ def _newest_by_cell(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
 
 
 def _cell(record: RunRecord) -> str:
-    return json.dumps(record.spec.model_dump(mode="json"), sort_keys=True)
+    adapter = record.training.reference if record.training else None
+    return json.dumps([record.spec.model_dump(mode="json"), adapter], sort_keys=True)
 
 
 def _text(value: Any) -> str:
