@@ -65,12 +65,12 @@ class StoredLayersQuantizer(HfQuantizer):
         return False
 
 
-class AutoModel:
+class Opened:
     """Opens a saved model as the auto class of transformers that has its name."""
 
     @classmethod
     def from_pretrained(cls, folder: str, *arguments: Any, **options: Any) -> Any:
-        """The model, of one of transformers' own classes."""
+        """The configuration or model, of one of transformers' own classes."""
         opener = getattr(transformers, cls.__name__)
         return opener.from_pretrained(folder, *arguments, **options | {"trust_remote_code": False})
 
@@ -79,15 +79,23 @@ class AutoModel:
         """Nothing to remember: what ``from_pretrained`` returns is of another class."""
 
 
-class AutoModelForCausalLM(AutoModel):
+class AutoConfig(Opened):
+    """Sizes alone; lm-eval, for one, asks how layers are stored before it opens a model."""
+
+
+class AutoModel(Opened):
+    """Without a head."""
+
+
+class AutoModelForCausalLM(Opened):
     """With a head for the next token."""
 
 
-class AutoModelForImageTextToText(AutoModel):
+class AutoModelForImageTextToText(Opened):
     """The same for models that see."""
 
 
-class AutoModelForSequenceClassification(AutoModel):
+class AutoModelForSequenceClassification(Opened):
     """With a head to be trained."""
 
 

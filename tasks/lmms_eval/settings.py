@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,17 +40,28 @@ def settings_of(task: Any, max_new_tokens: int) -> Settings:
     Raises:
         UsageError: it asks for something else than these.
     """
-    given = dict(task.get_config("generation_kwargs") or {})
+    given = task.get_config("generation_kwargs") or {}
+    return settings_in(given, task.task_name, task.get_config("fewshot_delimiter"), max_new_tokens)
+
+
+def settings_in(
+    generation_kwargs: Mapping[str, Any], name: str, delimiter: str, max_new_tokens: int
+) -> Settings:
+    """What ``generation_kwargs`` of the task ``name`` say; see ``settings_of``.
+
+    ``delimiter`` stands between its few-shot examples.
+    """
+    given = dict(generation_kwargs)
     until, own_limit = given.pop("until", None), given.pop("max_new_tokens", None)
     unknown = given.keys() - {*SAMPLING, *GREEDY, *NO_MATTER, "do_sample"}
     if unknown:
         raise UsageError(
-            f"lmms-eval task '{task.task_name}' asks for generation with {', '.join(unknown)}, "
+            f"lmms-eval task '{name}' asks for generation with {', '.join(unknown)}, "
             "which is not supported"
         )
     stop = [until] if isinstance(until, str) else list(until or ())
     # lmms-eval fills an absent "until" with what stands between few-shot examples.
-    if stop == [task.get_config("fewshot_delimiter")]:
+    if stop == [delimiter]:
         stop = []
     return Settings(
         max_new_tokens=int(own_limit or max_new_tokens),
