@@ -116,10 +116,14 @@ def load_model(
         raise UsageError(
             f"{reference} does not fit the accelerators; pass --offload and one --device"
         )
-    subject = LanguageModel(model.eval(), tokenizer, family, asset, processor)
-    if not is_saved(asset.folder):
+    return _with_history(LanguageModel(model.eval(), tokenizer, family, asset, processor))
+
+
+def _with_history(subject: LanguageModel) -> LanguageModel:
+    """``subject`` with what a saved model's record says of how it came about."""
+    if not is_saved(subject.asset.folder):
         return subject
-    known = read_saved_record(asset.folder)
+    known = read_saved_record(subject.asset.folder)
     return replace(
         subject, compression=known.compression, origin=known.origin, training=known.training
     )
