@@ -37,10 +37,10 @@ from transformers import PreTrainedModel
 import harness
 from harness.calibration.sources import draw, resolve_calibration
 from harness.calibration.text import Calibration
+from harness.compression import pipeline as compression
 from harness.compression.compressor import Compressor, Propagation, compressors
 from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model
-from harness.compression.pipeline import pipeline as compression
 from harness.models.language_model import LanguageModel
 from harness.plugins.options import configure
 from harness.records.spec import CalibrationSpec

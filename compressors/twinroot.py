@@ -11,7 +11,6 @@ are fitted to what really enters them, to bring the stream back to the dense one
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -26,17 +25,18 @@ from compressors.two_sided.layer import (
     two_sided_layers,
     unconfirmed_share,
 )
+from compressors.two_sided.uniform import uniform_ranks
 from harness.algebra.drift import confirmed_change
 from harness.algebra.neurons import Neurons
 from harness.algebra.preconditioners import root_covariance
 from harness.algebra.rank_curves import (
+    dense_curve,
     pointwise_best,
     rank_curve,
     shared_by,
     sum_curves,
     unit_curve,
 )
-from harness.algebra.ranks import rank_for
 from harness.algebra.two_sided import believed, tails
 from harness.compression.local import dense, updates_bias
 from harness.layers.predicted import dense_shape, joined_shape, kept_shape
@@ -52,7 +52,6 @@ from harness.plugin import (
     LayerShape,
     RankCurve,
     Role,
-    UsageError,
 )
 
 
@@ -74,8 +73,11 @@ class Twinroot:
         curves: dict[Role, RankCurve[Mapping[Role, int]]] = {}
         for role, layer, metric in two_sided_layers(block, statistics, config):
             tokens = counted_tokens(gradients[role])
-            losses = tokens * tails(layer.W, layer.output, metric)
-            ranks = rank_curve(losses, layer.W.shape, config.junction, config.multiple)
+            if config.neurons == "only":
+                ranks = dense_curve(layer.W.shape)
+            else:
+                losses = tokens * tails(layer.W, layer.output, metric)
+                ranks = rank_curve(losses, layer.W.shape, config.junction, config.multiple)
             curves[role] = shared_by(ranks, role)
             if role == "down" and config.neurons:
                 lost = tokens * layer.removal(metric, statistics).losses
@@ -97,17 +99,7 @@ class Twinroot:
 
     def uniform_ranks(self, block: BlockWeights, keep: float, config: Config) -> dict[Role, int]:
         """The largest within ``keep`` of each layer (see ``Compensating.uniform_ranks``)."""
-        ranks = {
-            role: rank_for(layer.weight.shape, keep, config.junction)
-            for role, layer in block.layers.items()
-        }
-        inner = block.layers["down"].weight.shape[1]
-        count = math.floor(keep * inner + 1e-6)
-        if not config.neurons or count == inner:
-            return ranks
-        if count < 1:
-            raise UsageError(f"{keep:g} of an MLP are not even one neuron; use a smaller --ratio")
-        return ranks | dict.fromkeys(mlp_roles(block), Neurons(count))
+        return uniform_ranks(block, keep, config)
 
     def shapes(self, block: BlockWeights, keep: float, config: Config) -> Mapping[Role, LayerShape]:
         """What ``compress`` will return (see ``PredictsShapes``)."""

@@ -36,6 +36,11 @@ def _obstacle(record: RunRecord, metric: Metric | None) -> tuple[str, str] | Non
     unexplained = record.compression is None and spec.method.name != DENSE
     obstacles = (
         (record.status == "failed", "failed", f"failed: {record.error or 'no reason given'}"),
+        (
+            record.training is not None,
+            "trained after compression",
+            f"not training-free: {record.training.sentence}" if record.training else "",
+        ),
         (spec.task.limit is not None, "limited", f"limited to {spec.task.limit}"),
         (incomplete, "incomplete", _incomplete(result, metric)),
         (metric is None, "without result", "no result"),

@@ -16,6 +16,7 @@ from harness.plugin import (
 )
 
 Shrinkage = Annotated[float, Field(ge=0, le=1)] | Literal["held-out"]
+Pruning = bool | Literal["only"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Config(LocalConfig):
         gradient_shrinkage: share of the gradients' correlations that is not believed; held-out as
             for shrinkage.
         neurons: whether the MLP loses whole neurons; otherwise each of its layers is of low rank.
+            only: nothing else is removed, so that with uniform ranks all blocks are of one width.
         compensation: whether output and down projections make up for what earlier compression
             has done to their inputs and to the residual stream.
     """
@@ -40,8 +42,17 @@ class Config(LocalConfig):
     gradient_damping: Damping = 0.1
     shrinkage: Shrinkage = "held-out"
     gradient_shrinkage: Shrinkage = "held-out"
-    neurons: bool = True
+    neurons: Pruning = True
     compensation: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done; whole neurons alone are multiples at uniform ranks too.
+
+        Raises:
+            UsageError: a multiple of other uniform ranks.
+        """
+        if self.neurons != "only":
+            super().__post_init__()
 
     @property
     def reads_gradients(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -58,6 +59,11 @@ def rank_curve(
         parameters=(*(parameters[r] for r in ranks), dense),
         losses=(*(known[r] for r in ranks), 0.0),
     )
+
+
+def dense_curve(shape: Sequence[int]) -> RankCurve[int]:
+    """No choice: a layer of shape ``(d_out, d_in)`` that stays as it is."""
+    return RankCurve(ranks=(min(shape),), parameters=(math.prod(shape),), losses=(0.0,))
 
 
 def unit_curve(losses: Tensor, parameters: int, multiple: int = 1) -> RankCurve[int]:

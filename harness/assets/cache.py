@@ -12,7 +12,6 @@ from harness.errors import InfrastructureError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT}
-_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def cache_root() -> Path:
@@ -33,11 +32,6 @@ def disk_errors_explained() -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise disk_full() from error
-        if error.errno in _NO_LOCKS:
-            raise InfrastructureError(
-                f"the file system of the cache {root} has no file locks; "
-                "set HARNESS_CACHE to a folder on a local disk"
-            ) from error
         if error.errno in _UNWRITABLE and _concerns(error, root):
             raise InfrastructureError(
                 f"the cache {root} cannot be written ({os.strerror(error.errno or 0)}); "

@@ -47,8 +47,16 @@ WITHOUT_WEIGHTS = (
     "audio_tokenizer_config.json",
     "processor_config.json",
 )
-OURS = ("harness.json", "record.json", "LICENSE*", "LICENCE*", "NOTICE*")
-"""What else a compressed model needs that the harness saved."""
+OURS = (
+    "harness.json",
+    "record.json",
+    "modeling_harness.py",
+    "README.md",
+    "LICENSE*",
+    "LICENCE*",
+    "NOTICE*",
+)
+"""What else belongs to a compressed model that the harness saved; the code in it is never run."""
 WEIGHTS = ("model*.safetensors",)
 PICKLES = ("pytorch_model*.bin",)
 PICKLE_NOTE = "weights read from a pickle (*.bin), which runs no code but has no safetensors"

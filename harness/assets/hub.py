@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import datasets
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 
 from harness.assets.aliases import HubText
@@ -128,6 +127,8 @@ def load_split(source: HubText, purpose: Purpose, what: str, instead: str) -> tu
         AssetError: it cannot be had.
         InfrastructureError: the disk is full.
     """
+    import datasets  # noqa: PLC0415 - takes a second, which plans and cached models can spare
+
     split = source.splits[purpose]
     files = {split: source.files[purpose]} if source.files else None
     with _hub_errors_explained(what, instead):

@@ -9,7 +9,9 @@ know and would fill the layers with random numbers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 from pydantic import Field, ValidationError
@@ -39,17 +41,36 @@ class SavedLayer(Document):
 
 
 class Layout(Document):
-    """How to make layers that the saved tensors fit."""
+    """How to make layers that the saved tensors fit.
+
+    ``retrained`` is there where ``save_pretrained`` of transformers wrote the folder, after which
+    nothing measured or sealed before holds: the saved record without what no longer does.
+    """
 
     quant_method: Literal["harness"] = NAME
     format: Literal[2] = FORMAT
     cache: CacheForm = "expanded"
     layers: tuple[SavedLayer, ...] = Field(min_length=1)
+    retrained: dict[str, Any] | None = None
 
 
 def is_layout(content: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether the ``quantization_config`` ``content`` is one of ours, of whatever format."""
     return isinstance(content, Mapping) and content.get("quant_method") == NAME
+
+
+def is_retrained(folder: Path) -> bool:
+    """Whether ``save_pretrained`` of transformers wrote the saved model in ``folder``."""
+    return retrained_record(folder) is not None
+
+
+def retrained_record(folder: Path) -> Any:
+    """The record that ``save_pretrained`` of transformers kept, None where it did not write."""
+    try:
+        content = json.loads((folder / "config.json").read_text("utf-8"))
+        return content["quantization_config"].get("retrained")
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def original_type(config: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ keeps its class, and device maps, dtypes and sharded files work as they do for e
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from harness.assets.weight_files import NAMED
-from harness.checkpoints.format import NAME, read_layout
-from harness.checkpoints.layer_formats import shapes_in
+from harness.assets.weight_files import NAMED, NO_WEIGHTS
+from harness.checkpoints.format import NAME, Layout, read_layout
+from harness.checkpoints.layer_formats import saved_layers, shapes_in
+from harness.checkpoints.saved_record import SavedRecord, read_saved_record
 from harness.errors import AssetError, UsageError
-from harness.layers.install import inner_prefix, install_layers, make_runnable
+from harness.layers.install import inner_prefix, install_layers, make_runnable, set_trainable
 
 
 class LayoutConfig(QuantizationConfigMixin):
@@ -41,7 +43,9 @@ class LayoutQuantizer(HfQuantizer):
     """Swaps layers on the meta device; derives what is not stored once tensors are there."""
 
     quantization_config: LayoutConfig
-    is_trainable = False
+    record: SavedRecord | None = None
+    is_trainable = True
+    is_qat_trainable = True
     is_compileable = True
 
     def update_attn_implementation(self, config: PretrainedConfig) -> PretrainedConfig:
@@ -56,6 +60,9 @@ class LayoutQuantizer(HfQuantizer):
             if Path(file).suffix != ".safetensors":
                 raise AssetError(f"{file} is no safetensors file; copy the saved model again")
         layout = self.quantization_config.layout
+        if checkpoint_files:
+            with suppress(AssetError):  # others need no record
+                self.record = read_saved_record(Path(checkpoint_files[0]).parent)
         install_layers(model, shapes_in(layout.layers), inner_prefix(model))
         if layout.cache == "latent":
             # Only now: this module is imported while transformers still is.
@@ -70,17 +77,36 @@ class LayoutQuantizer(HfQuantizer):
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **_: Any) -> None:
         make_runnable(model)
+        set_trainable(model, trainable=True)  # like every other weight that transformers opens
 
     def is_serializable(self) -> bool:
-        """Never by transformers, which would leave out what makes the folder loadable.
+        """Whether ``save_pretrained`` can write the model; needs the record that it came with."""
+        return True
+
+    def get_state_dict_and_metadata(self, model: PreTrainedModel) -> tuple[None, dict[str, str]]:
+        """What ``save_pretrained`` asks first: has the configuration say what is written now.
+
+        The weights may have been trained, so of the record only what is known of their origin goes
+        along. The code for transformers alone does not.
 
         Raises:
-            UsageError: always.
+            UsageError: the model came without a record.
         """
-        raise UsageError(
-            "save_pretrained cannot write a compressed model; use harness.save, or "
-            "'harness export' for an ordinary checkpoint"
+        if self.record is None:
+            raise UsageError(
+                "save_pretrained needs the record.json of the folder that the model came from, "
+                "which it lacked; use harness.save of what harness.load opened"
+            )
+        latent = self.quantization_config.layout.cache
+        self.quantization_config.layout = Layout(
+            cache=latent,
+            layers=saved_layers(model),
+            retrained=self.record.retrained().model_dump(mode="json"),
         )
+        model.config.quantization_config = self.quantization_config
+        model.config.__dict__.pop("auto_map", None)
+        setattr(model.config, NAMED, NO_WEIGHTS)
+        return None, {}
 
 
 def register() -> None:

@@ -25,6 +25,7 @@ from harness.checkpoints.untrusted import damage_explained, read_configuration
 from harness.errors import UsageError
 from harness.families.family import Family, family_of
 from harness.latent.install import read_together_in
+from harness.layers.install import set_trainable
 from harness.models.language_model import LanguageModel
 from harness.models.processors import load_processor
 from harness.models.tokenizers import load_tokenizer
@@ -101,6 +102,7 @@ def load_model(
         )
         mismatched = [name for name, *_ in report["mismatched_keys"]]
         _require_whole(report["missing_keys"], mismatched + misshapen(model))
+        set_trainable(model, trainable=False)
         if offload:
             read_together_in(model)
         tokenizer = load_tokenizer(asset.folder)
@@ -114,11 +116,17 @@ def load_model(
         raise UsageError(
             f"{reference} does not fit the accelerators; pass --offload and one --device"
         )
-    subject = LanguageModel(model.eval(), tokenizer, family, asset, processor)
-    if not is_saved(asset.folder):
+    return _with_history(LanguageModel(model.eval(), tokenizer, family, asset, processor))
+
+
+def _with_history(subject: LanguageModel) -> LanguageModel:
+    """``subject`` with what a saved model's record says of how it came about."""
+    if not is_saved(subject.asset.folder):
         return subject
-    known = read_saved_record(asset.folder)
-    return replace(subject, compression=known.compression, origin=known.origin)
+    known = read_saved_record(subject.asset.folder)
+    return replace(
+        subject, compression=known.compression, origin=known.origin, training=known.training
+    )
 
 
 def _placement(

@@ -57,6 +57,15 @@ def write_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
+def saved_files(folder: Path) -> list[str]:
+    """What a whole saved model is by its manifest, that among them; paths in ``folder``.
+
+    Raises:
+        AssetError: the manifest is missing or damaged.
+    """
+    return [*_read(folder).files, MANIFEST]
+
+
 def check_saved(folder: Path) -> None:
     """Check every file of a saved model against the manifest.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from harness.checkpoints.card_metadata import front_matter
 from harness.checkpoints.saved_record import SavedRecord
 from harness.records.record import RunRecord
 from harness.records.spec import CalibrationSpec
 from harness.support.markdown import markdown_table
 
 _TEXT = """---
-library_name: transformers
-base_model: {model}
-tags: [low-rank, compressed, harness]
+{metadata}
 ---
 
 # {model}, {label} at {ratio:.0%}
@@ -35,9 +34,10 @@ from transformers import {auto}
 model = {auto}.from_pretrained("PATH")
 ```
 
-or `harness.load("PATH")`, which also checks every file's SHA-256; `harness run --model PATH`
-measures it, `harness chat PATH` talks to it, and `harness export PATH --dense OUT` writes an
-ordinary `{family}` checkpoint of the dense size for software that does not know this format.
+or `harness.load("PATH")`, which also checks every file's SHA-256. `harness verify PATH` measures
+again what is claimed above, `harness run --model PATH` anything else, `harness chat PATH` talks to
+it, and `harness export PATH --dense OUT` writes an ordinary `{family}` checkpoint of the dense size
+for software that does not know this format.
 `record.json` says how every layer was compressed and holds the results in full.
 
 ## Licence
@@ -51,6 +51,7 @@ def model_card(saved: SavedRecord) -> str:
     origin, done = saved.origin, saved.compression
     samples = "" if origin.calibration is None else f"{_samples(origin.calibration)} of "
     return _TEXT.format(
+        metadata=front_matter(saved),
         model=origin.model.reference,
         fingerprint=origin.model.fingerprint[:12],
         family=origin.model.family,

@@ -1,8 +1,8 @@
-"""Make transformers read saved models, without importing it.
+"""Make transformers read saved models and peft adapt them, without importing either.
 
 transformers has no entry points for model types, and importing it takes seconds that
 ``import harness`` must not cost. So registration waits until transformers imports the two modules
-that hold its tables; if they are there already, it happens at once.
+that hold its tables, or peft the one of LoRA; if they are there already, it happens at once.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from types import ModuleType
 _TABLES = {
     "transformers.models.auto.configuration_auto": "harness.checkpoints.hf_config",
     "transformers.modeling_utils": "harness.checkpoints.hf_quantizer",
+    "peft.tuners.lora": "harness.adapters.lora_on_factors",
 }
-"""A module of transformers, and ours whose ``register()`` adds to its tables."""
+"""A module of transformers or peft, and ours whose ``register()`` adds to its tables."""
 
 
 class _Finder(MetaPathFinder):
@@ -51,7 +52,7 @@ class _Finder(MetaPathFinder):
 
 
 def register() -> None:
-    """Have both tables filled, now or as soon as transformers is imported."""
+    """Have the tables filled, now or as soon as their library is imported."""
     for theirs, ours in _TABLES.items():
         if theirs in sys.modules:
             import_module(ours).register()

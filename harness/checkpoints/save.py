@@ -23,11 +23,11 @@ from harness.checkpoints.saved_record import RECORD, SavedRecord
 from harness.checkpoints.shards import SHARD_BYTES, write_shards
 from harness.checkpoints.standalone import AUTO_MAP, FILE, standalone_source
 from harness.errors import UsageError
-from harness.layers.factors import stored_bytes
+from harness.layers.factors import CompressedLinear, stored_bytes
 from harness.models.language_model import LanguageModel
 from harness.offload.hooks import is_offloaded, value_of
 from harness.records.environment import describe
-from harness.records.record import RunRecord
+from harness.records.record import RunRecord, TrainingFacts
 
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
 
@@ -106,7 +106,7 @@ def write_companions(subject: LanguageModel, folder: Path) -> None:
 def plain_configuration(model: PreTrainedModel) -> dict[str, Any]:
     """The configuration of the original architecture, as transformers writes it."""
     config = copy.deepcopy(model.config)
-    for key in ("quantization_config", "auto_map"):
+    for key in ("quantization_config", "auto_map", NAMED):
         config.__dict__.pop(key, None)
     config.architectures = [type(model).__name__]
     config.dtype = str(model.dtype).removeprefix("torch.")
@@ -140,7 +140,25 @@ def _saved_record(subject: LanguageModel, records: Sequence[RunRecord]) -> Saved
         records=tuple(records),
         environment=describe(str(subject.model.device), offloaded=is_offloaded(subject.model)),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        training=_training(subject),
     )
+
+
+def _training(subject: LanguageModel) -> TrainingFacts | None:
+    """What happened since the compression; factors that take gradients were made to for a reason.
+
+    Raises:
+        UsageError: an adapter is beside the weights.
+    """
+    if any("lora_" in name for name, _ in subject.model.named_parameters()):
+        raise UsageError(
+            "the model has an adapter, which is no part of it; save that by save_pretrained of "
+            "peft, and the model without it"
+        )
+    factors = (module for module in subject.model.modules() if isinstance(module, CompressedLinear))
+    if any(weight.requires_grad for factor in factors for weight in factor.parameters()):
+        return subject.training or TrainingFacts(what="weights")
+    return subject.training
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -7,10 +7,11 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from harness.checkpoints.format import retrained_record
 from harness.errors import AssetError
 from harness.records.document import Document
 from harness.records.provenance import Origin
-from harness.records.record import CompressionFacts, Environment, RunRecord
+from harness.records.record import CompressionFacts, Environment, RunRecord, TrainingFacts
 
 RECORD = "record.json"
 
@@ -19,7 +20,7 @@ class SavedRecord(Document):
     """All that is known about a saved model.
 
     ``records`` are its evaluations at the time it was saved, with every sample; ``created`` is
-    UTC in ISO 8601.
+    UTC in ISO 8601; ``training`` is what happened after the compression.
     """
 
     format: Literal[1] = 1
@@ -28,6 +29,21 @@ class SavedRecord(Document):
     records: tuple[RunRecord, ...]
     environment: Environment
     created: str
+    training: TrainingFacts | None = None
+
+    def retrained(self) -> SavedRecord:
+        """Without what may no longer hold of weights that ``save_pretrained`` wrote."""
+        layers = tuple(
+            layer.model_copy(update={"relative_loss": None, "interpolation_bound": None})
+            for layer in self.compression.layers
+        )
+        return self.model_copy(
+            update={
+                "compression": self.compression.model_copy(update={"layers": layers}),
+                "records": (),
+                "training": self.training or TrainingFacts(what="weights"),
+            }
+        )
 
 
 def read_saved_record(folder: Path) -> SavedRecord:
@@ -36,13 +52,17 @@ def read_saved_record(folder: Path) -> SavedRecord:
     Raises:
         AssetError: it is missing or damaged.
     """
+    kept = retrained_record(folder)
+    where = folder / (RECORD if kept is None else "config.json")
     try:
-        return SavedRecord.model_validate_json((folder / RECORD).read_bytes())
+        if kept is not None:
+            return SavedRecord.model_validate(kept)
+        return SavedRecord.model_validate_json(where.read_bytes())
     except FileNotFoundError as error:
         raise AssetError(f"{folder} lacks {RECORD}; copy the saved model again") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise AssetError(
-            f"{folder / RECORD} is damaged ({'.'.join(map(str, first['loc']))}: {first['msg']}); "
+            f"{where} is damaged ({'.'.join(map(str, first['loc']))}: {first['msg']}); "
             "copy the saved model again"
         ) from error

@@ -18,6 +18,7 @@ FILE = f"{MODULE}.py"
 AUTO_MAP = {
     name: f"{MODULE}.{name}"
     for name in (
+        "AutoConfig",
         "AutoModel",
         "AutoModelForCausalLM",
         "AutoModelForImageTextToText",

@@ -15,7 +15,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from harness.layers.install import inner_prefix, install_layers, make_runnable
+from harness.layers.install import inner_prefix, install_layers, make_runnable, set_trainable
 from harness.layers.shapes import LayerShape
 
 
@@ -40,7 +40,8 @@ class StoredLayersQuantizer(HfQuantizer):
     """Swaps layers on the meta device; derives what is not stored once tensors are there."""
 
     quantization_config: StoredLayers
-    is_trainable = False
+    is_trainable = True
+    is_qat_trainable = True
     is_compileable = True
 
     def update_attn_implementation(self, config: Any) -> Any:
@@ -57,18 +58,19 @@ class StoredLayersQuantizer(HfQuantizer):
 
     def _process_model_after_weight_loading(self, model: nn.Module, **_: Any) -> None:
         make_runnable(model)
+        set_trainable(model, trainable=True)  # like every other weight that transformers opens
 
     def is_serializable(self) -> bool:
         """Not without what makes the folder loadable."""
         return False
 
 
-class AutoModel:
+class Opened:
     """Opens a saved model as the auto class of transformers that has its name."""
 
     @classmethod
     def from_pretrained(cls, folder: str, *arguments: Any, **options: Any) -> Any:
-        """The model, of one of transformers' own classes."""
+        """The configuration or model, of one of transformers' own classes."""
         opener = getattr(transformers, cls.__name__)
         return opener.from_pretrained(folder, *arguments, **options | {"trust_remote_code": False})
 
@@ -77,15 +79,23 @@ class AutoModel:
         """Nothing to remember: what ``from_pretrained`` returns is of another class."""
 
 
-class AutoModelForCausalLM(AutoModel):
+class AutoConfig(Opened):
+    """Sizes alone; lm-eval, for one, asks how layers are stored before it opens a model."""
+
+
+class AutoModel(Opened):
+    """Without a head."""
+
+
+class AutoModelForCausalLM(Opened):
     """With a head for the next token."""
 
 
-class AutoModelForImageTextToText(AutoModel):
+class AutoModelForImageTextToText(Opened):
     """The same for models that see."""
 
 
-class AutoModelForSequenceClassification(AutoModel):
+class AutoModelForSequenceClassification(Opened):
     """With a head to be trained."""
 
 

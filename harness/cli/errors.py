@@ -11,7 +11,7 @@ INTERRUPTED = 130
 
 
 def ending(error: BaseException) -> tuple[Sequence[str], int]:
-    """What to say of ``error``, and the exit code: never 1, which is a gate's verdict."""
+    """What to say of ``error``, and the exit code: never 1, which is a verdict on numbers."""
     if isinstance(error, HarnessError):
         return error.lines if isinstance(error, InputError) else (str(error),), error.exit_code
     if isinstance(error, KeyboardInterrupt):

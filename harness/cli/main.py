@@ -26,6 +26,8 @@ COMMANDS = {
     "run": "compress a model, measure it, record the result",
     "compress": "compress a model and save it",
     "export": "write a saved model as an ordinary dense checkpoint",
+    "push": "send a saved model to a model hub",
+    "verify": "measure again what a saved model claims",
     "chat": "talk to a model",
     "plan": "show the cells of a recipe and which of them are done",
     "profile": "what a model costs, dense and compressed, from its shapes alone",

@@ -78,6 +78,7 @@ def request(arguments: argparse.Namespace) -> Request:
         force=arguments.force,
         save=arguments.save,
         offload=arguments.offload,
+        adapter=given.get("adapter"),
     )
 
 
@@ -142,7 +143,9 @@ def _methods(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
         _require_nothing_to_compress(vars(arguments))
         return {}
     names = [name for name in names if name != DENSE]  # which is measured anyway
-    if not _asks_to_compress(vars(arguments)) and is_saved(resolve_model(arguments.model).folder):
+    if not _asks_to_compress(vars(arguments)) and (
+        vars(arguments).get("adapter") or is_saved(resolve_model(arguments.model).folder)
+    ):
         return {}
     for name in names:
         compressors.get(name)

@@ -68,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         hint=Limit,
         help="evaluate only the first LIMIT units; such runs never rank",
     )
+    add(
+        "--adapter",
+        type=Path,
+        metavar="DIR",
+        help="measure the model as it is with this LoRA adapter of peft; such runs never rank",
+    )
     add("--output", type=Path, default=RESULTS, help="folder of records")
     add("--save", type=Path, metavar="DIR", help="folder for the compressed model, or for several")
     add(

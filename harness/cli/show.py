@@ -72,6 +72,8 @@ def _summary(record: RunRecord) -> dict[str, str]:
         "versions": ", ".join(f"{name} {number}" for name, number in environment.packages.items()),
         "created": record.created,
     }
+    if record.training:
+        rows["trained"] = record.training.sentence
     if environment.plugins:
         rows["plugins"] = "; ".join(f"{what}: {of}" for what, of in environment.plugins.items())
     if record.data.code:

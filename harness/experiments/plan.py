@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from harness.adapters.adapter_folder import AdapterAsset, resolve_adapter
 from harness.assets.kinds import ModelAsset
 from harness.checkpoints.destinations import save_targets
 from harness.checkpoints.saved_record import read_saved_record
 from harness.compression.foreign_code import foreign_code, model_type_of
 from harness.errors import UsageError
-from harness.evaluation.task import PreparedTask, Renamed, task_code
 from harness.experiments.calibration_source import (
     CalibrationSource,
     calibration_sources,
     require_other_data,
 )
-from harness.experiments.cell_spec import CompressionSpec, cell_spec
+from harness.experiments.cell_spec import CompressionSpec
+from harness.experiments.cells import Cell, named_cell, unchanged_cell
 from harness.experiments.request import Request
 from harness.experiments.resolve import Method, NamedTask, Resolver
 from harness.plugins.options import label
-from harness.records import store
 from harness.records.provenance import compression_digest
-from harness.records.record import RunRecord
-from harness.records.spec import DENSE, Dtype, MethodSpec, RunSpec, Scope
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One record to be: its spec, its name, and the record that is already there.
-
-    ``plugins`` is the code of others that takes part, by what it is.
-    """
-
-    spec: RunSpec
-    run_id: str
-    task: PreparedTask
-    reference: str | None
-    done: RunRecord | None
-    plugins: Mapping[str, str]
+from harness.records.spec import DENSE, Dtype, MethodSpec, Scope
 
 
 @dataclass(frozen=True)
@@ -74,7 +54,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plan:
-    """All variants, the model as it is first, and the model they share.
+    """All variants, the model as it is first, and the model they share, with its adapter.
 
     Those of one calibration stand together.
     """
@@ -82,6 +62,7 @@ class Plan:
     request: Request
     asset: ModelAsset
     variants: tuple[Variant, ...]
+    adapter: AdapterAsset | None = None
 
 
 def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
@@ -98,9 +79,12 @@ def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
     methods = [resolver.method(named) for named in request.methods.items()]
     named = [resolver.task(task) for task in request.tasks]
     asset = resolver.model(request.model)
-    cells = partial(_cell, request, asset, model_type_of(asset.folder))
+    adapter = _adapter(request)
+    cells = partial(named_cell, request, asset, resolver)
     unchanged = _unchanged_model(request, asset, named, saved=resolver.saved(asset.folder))
-    references = [cells(unchanged, task, None) for task in named]
+    references = [
+        unchanged_cell(request, asset, adapter, resolver, unchanged, task) for task in named
+    ]
     variants: list[Variant] = []
     for source, members in calibration_sources(request, named, resolver) if methods else ():
         for method in methods:
@@ -113,7 +97,20 @@ def make_plan(request: Request, resolver: Resolver | None = None) -> Plan:
                 )
                 variants.append(Variant(method, ratio, source, cells_of))
     first = Variant(Method(unchanged.method), unchanged.ratio, None, tuple(references))
-    return Plan(request, asset, (first, *_with_targets(request, asset, variants)))
+    return Plan(request, asset, (first, *_with_targets(request, asset, variants)), adapter)
+
+
+def _adapter(request: Request) -> AdapterAsset | None:
+    if request.adapter is None:
+        return None
+    if request.methods:
+        raise UsageError(
+            "an adapter is measured with the model that it was trained for; compress and save that "
+            "first, and leave out methods"
+        )
+    if request.offload:
+        raise UsageError("an adapter needs the whole model in memory; leave out --offload")
+    return resolve_adapter(request.adapter)
 
 
 def _unchanged_model(
@@ -177,38 +174,3 @@ def compression_digest_of(
         source.data.fingerprint,
         foreign_code(method.spec.name, model_type_of(asset.folder)),
     )
-
-
-def _cell(
-    request: Request,
-    asset: ModelAsset,
-    model_type: str,
-    compression: CompressionSpec,
-    named: NamedTask,
-    reference: str | None,
-) -> Cell:
-    task, prepared = named
-    spec = cell_spec(request, compression, task)
-    # What a saved model was made by is in its files.
-    method = spec.method.name if reference else None
-    plugins = foreign_code(method, model_type) | task_code(spec)
-    read = (asset.fingerprint, compression.data)
-    ours = [json.dumps(plugins, sort_keys=True)] if plugins else []
-    run_id = spec.run_id(*read, prepared.data.fingerprint, *ours)
-    done = None if request.force else _complete(request.output, run_id)
-    former = prepared.former if isinstance(prepared, Renamed) else prepared.data.fingerprint
-    once = spec.run_id(*read, former)
-    if not (done or request.force) and once != run_id and _complete(request.output, once):
-        _log.warning(
-            "%s on %s is measured again: record %s does not cover its code (%s)",
-            spec.method.name,
-            task.name,
-            once,
-            ", ".join((*prepared.data.code, *plugins.values())),
-        )
-    return Cell(spec, run_id, prepared, reference, done, plugins)
-
-
-def _complete(folder: Path, run_id: str) -> RunRecord | None:
-    record = store.find(folder, run_id)
-    return record if record and record.status == "complete" else None

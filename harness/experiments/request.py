@@ -31,6 +31,7 @@ class Request:
         force: run cells again that have a complete record, replace models that are saved.
         save: where compressed models go, several of them in folders below; None saves none.
         offload: keep models on disk and one block in memory at a time; changes no result.
+        adapter: folder of an adapter that peft saved, for a model measured as it is.
         place: where in a recipe it is asked for, ``FILE:LINE:COLUMN``; empty for none.
     """
 
@@ -48,6 +49,7 @@ class Request:
     force: bool = False
     save: Path | None = None
     offload: bool = False
+    adapter: Path | None = None
     place: str = ""
 
     def calibration_for(self, task: str) -> CalibrationSpec:

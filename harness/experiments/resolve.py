@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.assets.kinds import ModelAsset, TextAsset
 from harness.calibration.sources import resolve_calibration
 from harness.checkpoints.manifest import is_saved
 from harness.checkpoints.resolve import resolve_model
 from harness.compression.compressor import Compressor, CompressorConfig, compressors
+from harness.compression.foreign_code import model_type_of
 from harness.errors import AssetError
 from harness.evaluation.task import PreparedTask, Task, find_task
 from harness.models.prompt import PromptSource
 from harness.plugins.options import configure, spelled_out
 from harness.records.spec import CalibrationSpec, MethodSpec, TaskSpec
 
+if TYPE_CHECKING:
+    from harness.experiments.cells import Cell
+
 K = TypeVar("K")
 V = TypeVar("V")
-
 
 NamedTask = tuple[TaskSpec, PreparedTask]
 
@@ -70,17 +73,22 @@ def spelled_out_task(task: TaskSpec) -> tuple[TaskSpec, Task[Any], Any]:
 
 @dataclass(frozen=True)
 class Resolver:
-    """How the names of a request become plugins and assets: each name is looked up once."""
+    """How the names of a request become plugins and assets: each name is looked up once.
+
+    ``unchanged`` are the cells of models as they are (see ``harness.experiments.cells``).
+    """
 
     method: Callable[[tuple[str, Mapping[str, Any]]], Method] = field(
         default_factory=lambda: once(_method_named)
     )
     model: Callable[[str], ModelAsset] = field(default_factory=lambda: once(resolve_model))
     task: Callable[[TaskSpec], NamedTask] = field(default_factory=lambda: once(prepared_task))
+    model_type: Callable[[Path], str] = field(default_factory=lambda: once(model_type_of))
     saved: Callable[[Path], bool] = field(default_factory=lambda: once(is_saved))
     calibration: Callable[[CalibrationSpec], TextAsset | PromptSource] = field(
         default_factory=lambda: once(resolve_calibration, _data_of)
     )
+    unchanged: dict[str, Cell] = field(default_factory=dict)
 
 
 def _method_named(named: tuple[str, Mapping[str, Any]]) -> Method:

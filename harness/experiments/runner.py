@@ -9,15 +9,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.adapters.apply import with_adapter
 from harness.calibration.undrawn import Undrawn
 from harness.checkpoints.load import load_model
 from harness.checkpoints.save import save
 from harness.compression.block_checkpoints import block_checkpoints_beside
 from harness.compression.job import CompressionJob
 from harness.compression.pipeline import compress_model, reads_data
-from harness.errors import AssetError, HarnessError
+from harness.errors import AssetError, HarnessError, InputError
 from harness.evaluation.task import Conditions
-from harness.experiments.plan import Cell, Plan, Variant, make_plan
+from harness.experiments.cells import Cell
+from harness.experiments.plan import Plan, Variant, make_plan
 from harness.experiments.request import Request
 from harness.experiments.shared_statistics import SharedStatistics, draw_calibrations
 from harness.experiments.timings import Timings
@@ -60,6 +62,7 @@ def run_plan(
     Raises:
         AssetError: files of the model or of a task turned out to be damaged; the cells that do not
             read them are recorded.
+        InputError: code of a task fails; the cells of other tasks are recorded.
     """
     records = [cell.done for variant in plan.variants for cell in variant.cells if cell.done]
     pending = [variant for variant in plan.variants if variant.to_do]
@@ -69,8 +72,8 @@ def run_plan(
     job = _PlanRun(plan, track, shared, announce)
     for variant in pending:
         records += job.run(variant)
-    if job.damaged:
-        raise job.damaged[0]
+    if job.faults:
+        raise job.faults[0]
     order = [cell.run_id for variant in plan.variants for cell in variant.cells]
     return sorted(records, key=lambda record: order.index(record.run_id))
 
@@ -84,7 +87,7 @@ class _PlanRun:
     shared: Path | None
     announce: Announce
     timings: Timings = field(default_factory=Timings)
-    damaged: list[AssetError] = field(default_factory=list)
+    faults: list[AssetError | InputError] = field(default_factory=list)
     begun: int = 0
 
     def __post_init__(self) -> None:
@@ -125,8 +128,8 @@ class _PlanRun:
                 self._begin(variant, cell)
             try:
                 result = self._evaluate(subject, cell)
-            except AssetError as error:  # no result of this cell; the others go on
-                self.damaged.append(error)
+            except (AssetError, InputError) as error:  # no result of this cell; the others go on
+                self.faults.append(error)
                 continue
             except HarnessError as error:
                 record = self._save(cell, subject, None, error)
@@ -146,7 +149,8 @@ class _PlanRun:
 
     def _load(self) -> LanguageModel:
         request = self.plan.request
-        return load_model(request.model, request.dtype, request.device, offload=request.offload)
+        subject = load_model(request.model, request.dtype, request.device, offload=request.offload)
+        return with_adapter(subject, self.plan.adapter) if self.plan.adapter else subject
 
     def _compress(self, variant: Variant, stack: ExitStack) -> LanguageModel:
         """What it needs for as long as it is used is entered on ``stack``."""
@@ -243,6 +247,7 @@ class _PlanRun:
             data=cell.task.data,
             result=result,
             reference=cell.reference,
+            training=self.dense.training,
             environment=describe(request.device, offloaded=request.offload, plugins=cell.plugins),
             timings={name: round(seconds, 3) for name, seconds in self.timings.items()},
             peak_memory=peak_memory(request.device),

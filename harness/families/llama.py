@@ -17,6 +17,7 @@ language = Stack(
         "down": "mlp.down_proj",
     },
     activation="hidden_act",
+    width="intermediate_size",
     rotary="model.rotary_emb",
     latent="rotated",
 )

@@ -26,6 +26,7 @@ clip = Stack(
         "down": "mlp.fc2",
     },
     activation="hidden_act",
+    width="intermediate_size",
     config="vision_config",
     padded=False,
 )

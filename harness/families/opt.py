@@ -18,6 +18,7 @@ family = Family(
             "down": "fc2",
         },
         activation="activation_function",
+        width="ffn_dim",
         latent="plain",
     ),
 )

@@ -17,5 +17,6 @@ family = replace(
             "up": "mlp.up_proj",
             "down": "mlp.down_proj",
         },
+        width="intermediate_size",
     ),
 )

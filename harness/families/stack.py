@@ -25,6 +25,7 @@ class Stack:
         blocks: path of the list of blocks in the model.
         layers: path of each linear layer inside a block, or its part of a fused one.
         activation: configuration key of the MLP's activation.
+        width: configuration key of the MLP's neurons, None where it has none.
         config: key of the part of the configuration that describes these blocks, None for the
             whole of it.
         rotary: path of the module that holds the rotary frequencies, None without rotary
@@ -41,6 +42,7 @@ class Stack:
     blocks: str
     layers: Mapping[Role, str | Part]
     activation: str
+    width: str | None = None
     config: str | None = None
     rotary: str | None = None
     planar: bool = False

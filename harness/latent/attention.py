@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import Cache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from harness.errors import UsageError
 from harness.latent.attention_spec import AttentionSpec, uses_sdpa
 from harness.latent.heads import HeadMap
 from harness.latent.online_softmax import KeyValuePart, attend
@@ -202,8 +203,11 @@ class LatentAttention(nn.Module):
 
     def _factors(self) -> tuple[Bottleneck, Bottleneck]:
         key, value = (self.get_submodule(name) for name in (self.wiring.key, self.wiring.value))
-        assert isinstance(key, Bottleneck)
-        assert isinstance(value, Bottleneck)
+        if not (isinstance(key, Bottleneck) and isinstance(value, Bottleneck)):
+            raise UsageError(
+                "an adapter on keys or values adds what a cache of latents cannot hold; train it "
+                "on the model saved with --cache expanded, or on other layers"
+            )
         return key, value
 
 

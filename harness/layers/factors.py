@@ -17,8 +17,9 @@ from harness.layers.weights import LinearWeights
 
 
 class CompressedLinear(nn.Module, ABC):
-    """A linear layer in factor form; weights are frozen.
+    """A linear layer in factor form; weights are frozen until somebody trains them.
 
+    ``in_features`` and ``out_features`` are the sizes of what it reads and writes.
     ``equivalent`` is the map in the dense layer's own basis where the factor computes in
     another one (see ``HeadIdentity``); it serves reports and is not stored.
     """
@@ -27,8 +28,10 @@ class CompressedLinear(nn.Module, ABC):
     bias: nn.Parameter | None
     equivalent: LinearWeights | None = None
 
-    def __init__(self, bias: Tensor | None) -> None:
+    def __init__(self, in_features: int, out_features: int, bias: Tensor | None) -> None:
         super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
         self.bias = None if bias is None else frozen(bias)
 
     @property
@@ -59,7 +62,7 @@ class DenseLinear(CompressedLinear):
     form = "dense"
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__(bias)
+        super().__init__(weight.shape[1], weight.shape[0], bias)
         self.weight = frozen(weight)
 
     @property
@@ -120,7 +123,7 @@ class LowRank(Bottleneck):
     form = "plain"
 
     def __init__(self, B: Tensor, A: Tensor, bias: Tensor | None) -> None:
-        super().__init__(bias)
+        super().__init__(A.shape[1], len(B), bias)
         self.B = frozen(B)
         self.A = frozen(A)
 
@@ -156,8 +159,16 @@ class _BlockIdentity(Bottleneck):
     kept: Tensor
     rest: Tensor
 
-    def __init__(self, F: Tensor, T: Tensor, kept: Tensor, rest: Tensor, bias: Tensor | None):
-        super().__init__(bias)
+    def __init__(
+        self,
+        sizes: tuple[int, int],
+        F: Tensor,
+        T: Tensor,
+        kept: Tensor,
+        rest: Tensor,
+        bias: Tensor | None,
+    ) -> None:
+        super().__init__(*sizes, bias)
         self.F = frozen(F)
         self.T = frozen(T)
         self.register_buffer("kept", kept.to(torch.int32))
@@ -177,6 +188,11 @@ class InputIdentity(_BlockIdentity):
     """``y = F (x[kept] + T x[rest]) + bias``; ``F: [d_out, r]``, ``T: [r, d_in - r]``."""
 
     form = "block-identity"
+
+    def __init__(
+        self, F: Tensor, T: Tensor, kept: Tensor, rest: Tensor, bias: Tensor | None
+    ) -> None:
+        super().__init__((kept.numel() + rest.numel(), len(F)), F, T, kept, rest, bias)
 
     def latent(self, x: Tensor) -> Tensor:
         """``x[kept] + T x[rest]``."""
@@ -220,7 +236,8 @@ class HeadIdentity(Bottleneck):
         head_columns: tuple[Tensor, Tensor],
         bias: Tensor | None,
     ) -> None:
-        super().__init__(bias)
+        kept, rest = columns
+        super().__init__(kept.numel() + rest.numel(), head_columns[0].numel(), bias)
         self.T = frozen(T)
         self.U = frozen(U)
         for name, index in zip(
@@ -284,8 +301,10 @@ class OutputIdentity(_BlockIdentity):
     form = "block-identity-output"
     inverse: Tensor
 
-    def __init__(self, F: Tensor, T: Tensor, kept: Tensor, rest: Tensor, bias: Tensor | None):
-        super().__init__(F, T, kept, rest, bias)
+    def __init__(
+        self, F: Tensor, T: Tensor, kept: Tensor, rest: Tensor, bias: Tensor | None
+    ) -> None:
+        super().__init__((F.shape[1], kept.numel() + rest.numel()), F, T, kept, rest, bias)
         self.register_buffer("inverse", None, persistent=False)
         self.restore()
 

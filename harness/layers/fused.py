@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from harness.layers.factors import CompressedLinear
 from harness.layers.weights import LinearWeights
 
 
@@ -27,6 +29,19 @@ class Part:
 
 class FusedFactors(nn.ModuleDict):
     """Compressed parts that read one input; their outputs are joined in order."""
+
+    @property
+    def in_features(self) -> int:
+        """Size of what the parts read."""
+        return next(self._layers()).in_features
+
+    @property
+    def out_features(self) -> int:
+        """Size of what they write together."""
+        return sum(part.out_features for part in self._layers())
+
+    def _layers(self) -> Iterator[CompressedLinear]:
+        return (part for part in self.values() if isinstance(part, CompressedLinear))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., d_in]`` to ``[..., sum of d_out]``."""

@@ -50,10 +50,16 @@ def inner_prefix(model: Any) -> str:
     return "" if hasattr(model, name) else f"{name}."
 
 
-def make_runnable(model: nn.Module) -> None:
-    """Freeze factors and derive what is not stored, once all tensors of ``model`` are loaded."""
+def set_trainable(model: nn.Module, *, trainable: bool) -> None:
+    """Whether the factors of ``model`` take gradients; permutations never do."""
     for module in model.modules():
         if isinstance(module, CompressedLinear):
-            module.requires_grad_(requires_grad=False)
+            module.requires_grad_(trainable)
+
+
+def make_runnable(model: nn.Module) -> None:
+    """Freeze factors and derive what is not stored, once all tensors of ``model`` are loaded."""
+    set_trainable(model, trainable=False)
+    for module in model.modules():
         if isinstance(module, OutputIdentity):
             module.restore()

@@ -15,7 +15,7 @@ class _Pruned(CompressedLinear):
     kept: Tensor
 
     def __init__(self, weight: Tensor, kept: Tensor, size: int, bias: Tensor | None) -> None:
-        super().__init__(bias)
+        super().__init__(weight.shape[1], weight.shape[0], bias)
         self.weight = frozen(weight)
         self.size = size
         self.register_buffer("kept", kept.to(torch.int32))

@@ -13,7 +13,7 @@ from harness.layers.factors import stored_bytes
 from harness.layers.macs import macs_per_token
 from harness.models.processors import image_processor_name
 from harness.records.provenance import Origin
-from harness.records.record import CompressionFacts, ModelFacts
+from harness.records.record import CompressionFacts, ModelFacts, TrainingFacts
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class LanguageModel:
     """A causal language model in evaluation mode, its tokenizer, family and origin.
 
     ``processor`` turns images and text into inputs, None for a model that reads only text;
-    ``compression`` and ``origin`` are None for the dense model.
+    ``compression`` and ``origin`` are None for the dense model;
+    ``training`` is what happened since the compression, None for nothing.
     """
 
     model: PreTrainedModel
@@ -31,6 +32,7 @@ class LanguageModel:
     processor: ProcessorMixin | None = None
     compression: CompressionFacts | None = None
     origin: Origin | None = None
+    training: TrainingFacts | None = None
 
     def facts(self) -> ModelFacts:
         """The model as records keep it."""

@@ -126,6 +126,8 @@ def _made(record: RunRecord) -> dict[str, dict[str, Any]]:
             "notes": record.model.notes,
             "precision": record.model.precision,
             "image processor": record.model.image_processor,
+            "training": record.training.sentence if record.training else None,
+            "adapter": record.training.fingerprint if record.training else None,
         },
         "method": {
             "name": spec.method.name,
@@ -149,6 +151,7 @@ def _made(record: RunRecord) -> dict[str, dict[str, Any]]:
             "skipped": len(result.skipped) if result else None,
             "evaluation seed": spec.seed,
         },
+        "seen while measured": _cautions(record),
         "precision": {"dtype": spec.dtype, "batch size": result.batch_size if result else None},
         "versions": {"python": where.python, **where.packages},
         "device": {
@@ -160,6 +163,15 @@ def _made(record: RunRecord) -> dict[str, dict[str, Any]]:
         },
         "outcome": {"status": record.status, "error": record.error},
     }
+
+
+def _cautions(record: RunRecord) -> dict[str, str]:
+    """What was seen, by kind; a kind may be both advice and a change of the number."""
+    seen: dict[str, str] = {}
+    for caution in record.result.cautions if record.result else ():
+        before = f"{seen[caution.kind]}; " if caution.kind in seen else ""
+        seen[caution.kind] = f"{before}{caution}"
+    return seen
 
 
 def _ranks(record: RunRecord) -> str | None:
@@ -188,7 +200,8 @@ def _newest_by_cell(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
 
 
 def _cell(record: RunRecord) -> str:
-    return json.dumps(record.spec.model_dump(mode="json"), sort_keys=True)
+    adapter = record.training.reference if record.training else None
+    return json.dumps([record.spec.model_dump(mode="json"), adapter], sort_keys=True)
 
 
 def _text(value: Any) -> str:

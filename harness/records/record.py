@@ -114,6 +114,30 @@ class CompressionFacts(Document):
     calibrated: bool = True
 
 
+class TrainingFacts(Document):
+    """Training that a model went through after its compression, or may have.
+
+    ``what`` is an ``adapter`` beside the weights, or the ``weights`` themselves, which
+    ``save_pretrained`` wrote: whether they were changed is not known. ``trained_on`` names the data
+    sets, None where nothing says. ``reference``, ``fingerprint`` and ``parameters`` are those of
+    an adapter.
+    """
+
+    what: Literal["adapter", "weights"]
+    trained_on: tuple[str, ...] | None = None
+    reference: str | None = None
+    fingerprint: str | None = None
+    parameters: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """In one line, for people."""
+        on = ", ".join(self.trained_on) if self.trained_on else "unknown data"
+        if self.what == "adapter":
+            return f"with the adapter {self.reference}, trained on {on}"
+        return f"its weights may have been trained after the compression, on {on}"
+
+
 class Environment(Document):
     """Where it ran. ``commit`` and ``dirty`` describe a source checkout, None when installed.
 
@@ -138,7 +162,8 @@ class Environment(Document):
 class RunRecord(Document):
     """The whole story of one cell.
 
-    ``reference`` is the run id of the dense record measured under the same conditions.
+    ``reference`` is the run id of the dense record measured under the same conditions;
+    ``training`` is None where nothing was trained after the compression, as far as is known.
     ``timings`` are seconds by stage, ``peak_memory`` bytes by place (host, device).
     ``created`` is UTC in ISO 8601. ``digest`` is the SHA-256 of everything else.
     """
@@ -155,6 +180,7 @@ class RunRecord(Document):
     result: TaskResult | None
     reference: str | None
     environment: Environment
+    training: TrainingFacts | None = None
     timings: dict[str, float]
     peak_memory: dict[str, int]
     created: str
@@ -166,7 +192,8 @@ class RunRecord(Document):
         spec = self.spec
         method = self.compression.label if self.compression else spec.method.name
         share = f" {spec.ratio:g}" if spec.calibration else ""
-        return f"{spec.model} {method}{share} on {spec.task.name}"
+        healed = " trained" if self.training else ""
+        return f"{spec.model} {method}{share}{healed} on {spec.task.name}"
 
     def content_digest(self) -> str:
         """SHA-256 of the record without its ``digest`` field."""

@@ -2,11 +2,13 @@
 
 A lock is ``flock`` on an open file or folder: the kernel releases it when its owner ends, however
 that happens, so a dead owner's lock needs no clean-up and no time limit. The files stay: removing
-one would let two processes lock two files of the same name.
+one would let two processes lock two files of the same name. On a file system without ``flock`` a
+folder beside takes its place (see ``harness.support.lock_files``).
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -14,6 +16,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.errors import InfrastructureError
+from harness.support.lock_files import lock_file
+
+ABSENT = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system without ``flock`` says."""
 
 
 @contextmanager
@@ -28,20 +34,27 @@ def flocked(path: Path, *, wait: bool = True) -> Iterator[bool]:
         Whether it is held.
 
     Raises:
-        OSError: it cannot be opened or its file system has no locks.
+        OSError: it cannot be opened or locked.
     """
     how = os.O_RDONLY if path.is_dir() else os.O_WRONLY | os.O_CREAT
-    handle = os.open(path, how, 0o666)
-    try:
+    with ExitStack() as stack:
+        handle = os.open(path, how, 0o666)
+        stack.callback(os.close, handle)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             held = False
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            held = stack.enter_context(lock_file(_beside(path), wait=wait))
         else:
             held = True
         yield held
-    finally:
-        os.close(handle)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name.lstrip('.')}.held")
 
 
 @contextmanager
@@ -56,7 +69,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
         Whether it is held.
 
     Raises:
-        InfrastructureError: the folder cannot be written or its file system has no locks.
+        InfrastructureError: the folder cannot be written.
     """
     with ExitStack() as stack:
         try:

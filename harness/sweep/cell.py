@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from harness.errors import HarnessError, UsageError
-from harness.experiments.plan import Cell, Plan, make_plan
+from harness.experiments.cells import Cell
+from harness.experiments.plan import Plan, make_plan
 from harness.experiments.request import Request
 from harness.experiments.resolve import Resolver
 from harness.experiments.runner import run_plan

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import AssetError
 from harness.experiments.cell_spec import spec_of
-from harness.experiments.plan import Cell
+from harness.experiments.cells import Cell
 from harness.experiments.request import Request
 from harness.experiments.resolve import Resolver
 from harness.records import store

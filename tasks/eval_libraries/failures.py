@@ -13,7 +13,7 @@ from typing import Any
 
 from datasets.exceptions import DatasetsError
 
-from harness.plugin import AssetError, HarnessError, UsageError
+from harness.plugin import AssetError, HarnessError, InputError, UsageError
 from harness.support.offline import FIX
 from tasks.eval_libraries.library import Library
 from tasks.eval_libraries.local_files import is_local
@@ -73,20 +73,20 @@ def named_reading(library: Library, name: str) -> Iterator[None]:
 
 @contextmanager
 def named_running(library: Library, name: str) -> Iterator[None]:
-    """While a model is asked: ``UsageError``; what torch raises passes."""
+    """While a model is asked: ``InputError``; what torch raises passes."""
     try:
         yield
     except (HarnessError, RuntimeError, MemoryError):
         raise
     except Exception as error:
-        raise UsageError(
-            f"{library.label(name)} does not run: {_described(error)}; correct its file"
+        raise InputError(
+            [f"{library.label(name)} does not run: {_described(error)}; correct its file"]
         ) from error
 
 
 @contextmanager
 def named_scoring(library: Library, task: Any) -> Iterator[None]:
-    """While ``task`` scores answers: ``UsageError`` names the answer, after a single attempt."""
+    """While ``task`` scores answers: ``InputError`` names the answer, after a single attempt."""
     scoring = task.process_results
     # lmms-eval makes five attempts, two seconds apart, whatever the error.
     single = getattr(scoring, "__wrapped__", None)
@@ -98,10 +98,8 @@ def named_scoring(library: Library, task: Any) -> Iterator[None]:
         except (HarnessError, MemoryError):
             raise
         except Exception as error:
-            raise UsageError(
-                f"{library.label(task.task_name)} cannot score the answer {answers}: "
-                f"{_described(error)}; correct its file"
-            ) from error
+            said = f"{library.label(task.task_name)} cannot score the answer {answers}"
+            raise InputError([f"{said}: {_described(error)}; correct its file"]) from error
 
     with replaced(task, "process_results", score):
         yield

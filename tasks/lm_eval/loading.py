@@ -16,6 +16,7 @@ from tasks.eval_libraries.failures import named_downloading, named_loading
 from tasks.eval_libraries.library import LM_EVAL
 from tasks.eval_libraries.names import declares_group, task_file, unknown_task
 from tasks.eval_libraries.replacing import replaced
+from tasks.eval_libraries.task_files import require_columns, require_files
 
 
 def load(name: str, num_fewshot: int | None) -> Any:
@@ -37,6 +38,7 @@ def load(name: str, num_fewshot: int | None) -> Any:
         loaded = manager.load([spec])
     for task in loaded["tasks"].values():
         _require_runnable(task)
+        require_columns(LM_EVAL, task, ConfigurableTask)
         _set_shots(task, num_fewshot)
         _require_examples(task)
     return loaded
@@ -66,9 +68,10 @@ def _whole_index() -> TaskManager:
     return TaskManager()
 
 
-def _download(task: Any, *arguments: Any, **options: Any) -> None:
+def _download(task: Any, dataset_kwargs: dict[str, Any] | None = None, **options: Any) -> None:
+    require_files(LM_EVAL, task, dataset_kwargs)
     with named_downloading(LM_EVAL, task):
-        _DOWNLOAD(task, *arguments, **options)
+        _DOWNLOAD(task, dataset_kwargs, **options)
 
 
 _DOWNLOAD = ConfigurableTask.download

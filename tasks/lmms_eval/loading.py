@@ -17,6 +17,7 @@ from tasks.eval_libraries.failures import named_downloading, named_loading
 from tasks.eval_libraries.library import LMMS_EVAL
 from tasks.eval_libraries.names import task_file, unknown_task
 from tasks.eval_libraries.replacing import replaced
+from tasks.eval_libraries.task_files import require_columns, require_files
 
 VIDEO = ("video", "From_YouTube")
 
@@ -41,6 +42,7 @@ def load(name: str) -> dict[Any, Any]:
         loaded = _load(name)
     for task in leaves(loaded):
         _require_runnable(task)
+        require_columns(LMMS_EVAL, task, ConfigurableTask)
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
     return loaded
@@ -90,6 +92,7 @@ def _whole_index() -> TaskManager:
 def _download_once(task: Any, dataset_kwargs: dict[str, Any] | None = None) -> None:
     """``ConfigurableTask.download`` without its five attempts, eight seconds apart."""
     _require_runnable(task)
+    require_files(LMMS_EVAL, task, dataset_kwargs)
     wanted = dict(dataset_kwargs or {})
     # Most tasks ask for an account though their data is open to all.
     if wanted.get("token") is True and get_token() is None:

@@ -219,7 +219,10 @@ def test_export_writes_an_ordinary_checkpoint(cli, tasks, measured, tmp_path):
         one_line(cli("export", folder, "--dense", dense), "exists and is no saved model") == USAGE
     )
     assert one_line(cli("export", dense, "--dense", tmp_path / "x"), "no model saved by") == USAGE
-    assert one_line(cli("export", folder), "required: --dense") == USAGE
+    assert (
+        one_line(cli("export", folder), "one of the arguments --dense --narrow --gguf is required")
+        == USAGE
+    )
 
 
 def test_a_seed_a_scope_and_a_limit_are_on_the_card(measured):
@@ -239,7 +242,11 @@ def test_a_seed_a_scope_and_a_limit_are_on_the_card(measured):
     origin = saved.origin.model_copy(update={"calibration": more})
     card = model_card(saved.model_copy(update={"origin": origin}))
     assert "calibrated on 3 samples of the model's own and 4 samples of" in card
-    assert f"base_model: {saved.origin.model.reference}" in card
+    assert "base_model" not in card  # hubs take no folder for one
+    hub = {"reference": "org/name@main", "fingerprint": "0" * 40}
+    origin = saved.origin.model_copy(update={"model": saved.origin.model.model_copy(update=hub)})
+    card = model_card(saved.model_copy(update={"origin": origin}))
+    assert "base_model: org/name\n" in card
 
 
 def test_a_card_says_that_the_weights_had_been_rounded_before(measured):

@@ -121,13 +121,6 @@ def test_it_generates_by_its_own_settings(small, tmp_path):
     assert len(AutoTokenizer.from_pretrained(folder)) == len(small.tokenizer)
 
 
-def test_save_pretrained_says_what_to_use_instead(small, tmp_path):
-    again = harness.load(harness.save(small, tmp_path / "saved"))
-    with pytest.raises(UsageError, match=r"use harness\.save, or 'harness export'"):
-        again.model.save_pretrained(tmp_path / "other")
-    assert not (tmp_path / "other").exists()
-
-
 def test_a_loaded_model_is_not_compressed_again(small, texts, tmp_path):
     again = harness.load(harness.save(small, tmp_path / "saved"))
     with pytest.raises(UsageError, match="compressed already; compress the original model"):

@@ -13,6 +13,8 @@ import huggingface_hub.constants
 import pytest
 import torch
 
+from harness.records import store
+from tests.helpers.local_task import OWN, write_task
 from tests.helpers.plugin_packages import install
 
 USAGE, INFRASTRUCTURE, INCOMPLETE = 2, 3, 4
@@ -241,6 +243,29 @@ def test_a_board_that_cannot_be_written(cli, command, tmp_path):
 def test_no_records_to_rank(cli, tmp_path):
     outcome = cli("leaderboard", "--results", tmp_path)
     assert_one_line(outcome, USAGE, f"{tmp_path} holds no records", "harness run")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ('float(right(guess, doc["answer"]))', 'doc["grade"]'),
+        ("guess = max(", "guess = min((), key=max) or max("),
+    ],
+)
+def test_a_function_of_the_user_that_fails_ends_with_2_and_the_other_tasks_are_recorded(
+    cli, command, tmp_path, texts, monkeypatch, right, wrong
+):
+    task = write_task(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own.py").write_text(OWN.replace(right, wrong))
+    line = 1 + OWN[: OWN.index(right)].count("\n")
+    told = cli(*command("--tasks", task, f"wikitext2={texts / 'evaluation.txt'}"))
+    assert told.code == 2
+    last = told.err.splitlines()[-1]
+    assert "cannot score the answer" in last
+    assert f"({tmp_path / 'own.py'}:{line}); correct its file" in last
+    records, _ = store.load_all(tmp_path / "results")
+    assert [record.spec.task.name for record in records] == ["wikitext2"] * 2
 
 
 def test_a_damaged_record(cli, command, tmp_path):

@@ -410,3 +410,77 @@ def test_too_few_neurons_are_none():
     inner = subject.block.layers["down"].weight.shape[1]
     with pytest.raises(UsageError):
         twinroot.plugin.uniform_ranks(subject.block, 0.5 / inner, config_of("twinroot"))
+
+
+@pytest.mark.parametrize("name", ["opt", "llama", "qwen3"])
+@pytest.mark.parametrize("ranks", ["fisher", "uniform"])
+def test_neurons_only_leaves_attention_as_it_is(name, ranks, tiny):
+    subject = tiny(name)
+    compressed = small(subject, "twinroot", 0.2, neurons="only", ranks=ranks, multiple=4)
+    facts = compressed.compression
+    assert 0.2 - 1e-9 <= facts.ratio_layers < 0.32
+    widths = []
+    for layer in facts.layers:
+        if "attn" in layer.name:
+            assert layer.form == "dense"
+            after, before = (
+                one.model.get_submodule(layer.name).weight for one in (compressed, subject)
+            )
+            assert torch.equal(after, before)
+        elif layer.form != "dense":
+            assert layer.form in {"kept-rows", "kept-columns"}
+            widths.append(layer.rank)
+    assert all(width % 4 == 0 for width in widths)
+    assert ranks == "fisher" or (len(set(widths)) == 1 and len(widths) == (len(facts.layers) - 8))
+
+
+def test_neurons_only_spends_one_budget_where_it_saves_most(tiny):
+    subject = tiny("llama")
+    statistics = [with_gradients(sample("llama"), seed=seed) for seed in (0, 1)]
+    block = sample("llama").block
+    *others, mlp = twinroot.plugin.rank_curves(block, statistics[0], config_of("twinroot"))
+    *fixed, only = twinroot.plugin.rank_curves(
+        block, statistics[0], config_of("twinroot", neurons="only")
+    )
+    assert all(len(curve.ranks) == 1 for curve in fixed)
+    assert [curve.parameters for curve in fixed] == [curve.parameters[-1:] for curve in others]
+    assert all(isinstance(ranks["down"], Neurons) for ranks in only.ranks[:-1])
+    assert (only.parameters[-1], only.losses[-1]) == (mlp.parameters[-1], mlp.losses[-1])
+    facts = small(subject, "twinroot", 0.2, neurons="only").compression
+    assert 0.2 - 1e-9 <= facts.ratio_layers < 0.21
+
+
+def test_one_width_is_what_the_block_can_pay(tiny):
+    subject = sample("llama")
+    sizes = {role: layer.weight.numel() for role, layer in subject.block.layers.items()}
+    inner = subject.block.layers["down"].weight.shape[1]
+    config = config_of("twinroot", neurons="only", ranks="uniform")
+    for keep in (0.95, 0.8, 0.6):
+        ranks = twinroot.plugin.uniform_ranks(subject.block, keep, config)
+        count = ranks["down"]
+
+        def share(kept, ranks=ranks):
+            stored = sum(
+                size * kept / inner if isinstance(ranks[role], Neurons) else size
+                for role, size in sizes.items()
+            )
+            return stored / sum(sizes.values())
+
+        assert share(count) <= keep < share(count + 1)
+        forms = twinroot.plugin.shapes(subject.block, keep, config)
+        found = twinroot.plugin.compress(subject.block, with_gradients(subject), keep, config)
+        assert {role: shape_of(factor) for role, factor in found.items()} == forms
+
+
+@pytest.mark.parametrize(
+    ("ranks", "ratio", "multiple", "said"),
+    [
+        ("uniform", 0.9, 1, "not even one neuron would be left; use a smaller --ratio"),
+        ("uniform", 0.2, 64, "not even 64 neurons would be left; use a smaller --ratio or --mult"),
+        ("fisher", 0.9, 1, "do not buy the lowest rank of every layer"),
+        ("fisher", 0.2, 64, "do not buy the lowest rank of every layer"),
+    ],
+)
+def test_more_than_the_mlps_can_give_is_refused(ranks, ratio, multiple, said, tiny):
+    with pytest.raises(UsageError, match=said):
+        small(tiny("llama"), "twinroot", ratio, neurons="only", ranks=ranks, multiple=multiple)

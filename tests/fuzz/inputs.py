@@ -7,14 +7,17 @@ import json
 import os
 import random
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from harness.assets.documents import read_documents
+from harness.assets.weight_files import INDEX, SINGLE
 from harness.checkpoints.load import load, load_model
 from harness.checkpoints.manifest import MANIFEST, write_manifest
 from harness.models.chat_template import render
@@ -27,7 +30,14 @@ from harness.support.offline import offline
 from harness.sweep.recipe_file import read_recipe, requests
 from leaderboards.board import board
 from leaderboards.formats import rendered
-from tests.fuzz.mutations import bytes_changed, header_changed, json_changed, text_changed
+from tests.assets.tiny_gguf import random_model, write_gguf
+from tests.fuzz.mutations import (
+    bytes_changed,
+    header_changed,
+    json_changed,
+    start_changed,
+    text_changed,
+)
 from tests.helpers.board_records import make_record
 from tests.helpers.tiny_models import train_tokenizer
 
@@ -98,6 +108,8 @@ def kinds(model: Path, saved: Path) -> dict[str, Kind]:
     return {
         "config": Kind(model_file("config.json"), json_changed, _load_and_run),
         "safetensors": Kind(model_file("model.safetensors"), header_changed, _load_and_run),
+        "index": Kind(_sharded(model), json_changed, _load_and_run),
+        "gguf": Kind(_gguf, start_changed, _load_gguf),
         "tokenizer": Kind(model_file("tokenizer.json"), json_changed, _load_and_run),
         "tokenizer-config": Kind(model_file("tokenizer_config.json"), json_changed, _load_and_run),
         "manifest": Kind(saved_file("harness.json"), json_changed, _load_saved),
@@ -119,6 +131,43 @@ def _written(name: str, content: bytes) -> Callable[[Path], Path]:
         return folder / name
 
     return seed
+
+
+def _sharded(model: Path) -> Callable[[Path], Path]:
+    """Its weights in two files and an index."""
+
+    def seed(folder: Path) -> Path:
+        linked(model, folder / "model")
+        weights = folder / "model" / SINGLE
+        tensors = load_file(weights)
+        weights.unlink()
+        names = sorted(tensors)
+        listed = {}
+        for number, part in enumerate((names[::2], names[1::2])):
+            shard = f"model-0000{number + 1}-of-00002.safetensors"
+            save_file({name: tensors[name] for name in part}, folder / "model" / shard)
+            listed |= dict.fromkeys(part, shard)
+        path = folder / "model" / INDEX
+        path.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": listed}))
+        return path
+
+    return seed
+
+
+def _gguf(folder: Path) -> Path:
+    path = folder / "model.gguf"
+    path.write_bytes(GGUF)
+    return path
+
+
+def _gguf_bytes() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.gguf"
+        return write_gguf(path, random_model("qwen3", tied=True)).read_bytes()
+
+
+def _load_gguf(path: Path) -> None:
+    _run(load_model(str(path)))
 
 
 def _load_and_run(path: Path) -> None:
@@ -206,6 +255,7 @@ def _read_rows(path: Path) -> None:
 
 
 TOKENIZER = train_tokenizer()
+GGUF = _gguf_bytes()
 
 
 def _render(path: Path) -> None:

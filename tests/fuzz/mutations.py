@@ -93,3 +93,9 @@ def header_changed(chance: random.Random, content: bytes) -> bytes:
     header = json_changed(chance, content[8 : 8 + size])
     told = chance.choice((len(header),) * 5 + (size, 0, 2**40, 2**63))
     return told.to_bytes(8, "little") + header + content[8 + size :]
+
+
+def start_changed(chance: random.Random, content: bytes) -> bytes:
+    """As ``bytes_changed``, mostly where a file that begins with its header has that."""
+    size = chance.choice((64, 1024, 8192, len(content)))
+    return bytes_changed(chance, content[:size]) + content[size:]

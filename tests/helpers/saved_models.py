@@ -42,9 +42,19 @@ class Case(NamedTuple):
     junction: Junction
     scope: str = "language"
     bias_update: str = "auto"
+    neurons: str = "true"
+    ranks: str = "uniform"  # so that the MLP loses neurons
+    multiple: str = "1"
 
     def __str__(self) -> str:
         return "-".join(self)
+
+
+NARROW = [
+    Case(family, "float32", "twinroot", "block-identity", neurons="only")
+    for family in ("opt", "llama", "qwen2", "qwen3", "llava", "qwen2_5_vl")
+]
+"""Blocks of one width."""
 
 
 def _cases() -> list[Case]:
@@ -60,7 +70,7 @@ def _cases() -> list[Case]:
     cases += [Case("opt", "float16", "twinroot", "block-identity")]
     cases += [Case("qwen2_5_vl", "float32", "twinroot", "block-identity", "all")]
     cases += [Case("qwen3", "bfloat16", "asvd-l2", "block-identity", bias_update="never")]
-    return cases
+    return cases + NARROW
 
 
 CASES = list(dict.fromkeys(_cases()))
@@ -97,7 +107,7 @@ def _compressed(case, ratio):
     compressor = compressors.get(case.method)
     options = {"junction": case.junction, "bias_update": case.bias_update}
     if case.method == "twinroot":
-        options["ranks"] = "uniform"  # so that the MLP loses neurons
+        options |= {"neurons": case.neurons, "ranks": case.ranks, "multiple": case.multiple}
     return compress_model(
         subject,
         CompressionJob(

@@ -12,7 +12,7 @@ from harness.records import store
 from harness.records.diff import causes, difference, folder_difference
 from harness.records.observations import Unpaired
 from harness.records.paired_tests import Paired
-from harness.records.results import Sample
+from harness.records.results import Caution, Sample
 from harness.records.spec import CalibrationSpec
 from tests.helpers.board_records import answers, dense, make_record
 
@@ -168,3 +168,32 @@ def test_the_command_as_markdown(saved, capsys):
 def test_a_folder_and_a_record_are_refused(saved, capsys):
     assert main(["diff", str(saved / "a"), str(saved / "b" / "cell.json")]) == 2
     assert "pass two of a kind" in capsys.readouterr().err
+
+
+def seen(record, *cautions):
+    return record.model_copy(
+        update={"result": record.result.model_copy(update={"cautions": cautions})}
+    )
+
+
+def test_cautions_are_listed_where_they_differ(tmp_path, capsys):
+    cut = {"kind": "prompts cut", "effect": "changes the number"}
+    few, many = (Caution(count=n, text=f"{n} of 9 prompts were cut", **cut) for n in (2, 7))
+    same = Caution(kind="padding", effect="advice", count=1, text="no padding token")
+    long = Caution(kind="long answers", effect="advice", count=1, text="1 of 9 answers ended")
+    record = measured([3.0, 3.1])
+    a, b = seen(record, few, same), seen(record, many, same, long)
+    assert list(causes(a, b)) == [
+        ("seen while measured", "prompts cut", f"changes the number: {few.text}",
+         f"changes the number: {many.text}"),
+        ("seen while measured", "long answers", "", "advice: 1 of 9 answers ended"),
+    ]  # fmt: skip
+    assert list(causes(a, a)) == []
+    both = few.model_copy(update={"effect": "advice"})
+    ((*_, after),) = causes(record, seen(record, few, both))
+    assert after == f"{few}; {both}"
+    for name, one in (("a", a), ("b", b)):
+        store.save(one.model_copy(update={"run_id": name * 16}), tmp_path)
+    paths = [str(tmp_path / f"{name * 16}.json") for name in "ab"]
+    assert main(["diff", *paths, "--markdown"]) == 0
+    assert "changes the number: 7 of 9 prompts were cut" in capsys.readouterr().out

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
+from contextlib import nullcontext
 
 import pytest
 
 from harness.support.locks import flocked
+from tests.helpers.faults import without_locks
+
+
+@pytest.fixture(params=[0, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], autouse=True)
+def file_system(request):
+    """One with ``flock``, and those without."""
+    with without_locks(request.param) if request.param else nullcontext():
+        yield
 
 
 @pytest.mark.parametrize("kind", ["file", "absent", "folder"])
@@ -43,3 +54,9 @@ def test_a_failure_inside_is_not_one_of_the_lock(tmp_path):
         raise BlockingIOError
     with flocked(tmp_path / "lock", wait=False) as held:
         assert held
+
+
+def test_other_troubles_are_no_want_of_locks(tmp_path):
+    error = pytest.raises(OSError, match=os.strerror(errno.EIO))
+    with without_locks(errno.EIO), error, flocked(tmp_path / "lock"):
+        pytest.fail("not held")

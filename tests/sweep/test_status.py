@@ -9,7 +9,7 @@ import pytest
 
 from harness.cli.main import main
 from harness.errors import AssetError
-from harness.experiments import resolve
+from harness.experiments import cells, resolve
 from harness.experiments.resolve import Resolver, once
 from harness.sweep.cell import plan_of
 from harness.sweep.recipe_file import read_recipe, requests
@@ -38,19 +38,33 @@ def counted(monkeypatch) -> Counter[str]:
 
 
 def test_each_model_text_and_task_is_looked_up_once_for_all_cells(small_recipe, tmp_path, counted):
-    cells = requests(read_recipe(small_recipe("[0.1, 0.3, 0.5]", MORE)), tmp_path / "results")
-    entries = cell_statuses(cells)
+    asked = requests(read_recipe(small_recipe("[0.1, 0.3, 0.5]", MORE)), tmp_path / "results")
+    entries = cell_statuses(asked)
     assert len(entries) == 7
     assert counted == {"resolve_model": 1, "resolve_calibration": 1, "prepared_task": 1}
-    for entry, request in zip(entries, cells, strict=True):
+    for entry, request in zip(entries, asked, strict=True):
         assert entry.cell.run_id == plan_of(request)[1].run_id
         assert entry.spec == entry.cell.spec
 
 
+def test_each_model_as_it_is_is_named_once_for_all_cells(small_recipe, tmp_path, monkeypatch):
+    named, real = Counter(), cells.cell_spec
+
+    def counting(request, compression, task):
+        named[compression.method.name] += 1
+        return real(request, compression, task)
+
+    monkeypatch.setattr(cells, "cell_spec", counting)
+    asked = requests(read_recipe(small_recipe("[0.1, 0.3, 0.5]", MORE)), tmp_path / "results")
+    entries = cell_statuses(asked)
+    assert named == {"dense": 1, "svd": 6}
+    assert {entry.cell.reference for entry in entries[1:]} == {entries[0].cell.run_id}
+
+
 def test_nothing_is_remembered_between_calls(small_recipe, tmp_path, counted):
-    cells = requests(read_recipe(small_recipe()), tmp_path / "results")
-    cell_statuses(cells)
-    cell_statuses(cells)
+    asked = requests(read_recipe(small_recipe()), tmp_path / "results")
+    cell_statuses(asked)
+    cell_statuses(asked)
     assert counted["resolve_model"] == 2
 
 

@@ -55,11 +55,21 @@ def prepare(tmp_path):
         ({"text": "!function makers.prompt"}, r"document 3 \(.*/makers\.py:4\): KeyError"),
         ({"more": "process_docs: !function makers.documents"}, r"KeyError.*/makers\.py:9\)"),
         ({"text": "!function makers.nothing"}, r"mine\.yaml.*no function 'nothing'"),
+        ({"text": "aq"}, r"'mine' names the column 'aq' as doc_to_text, .* \(they have a, q\)"),
+        ({"more": "doc_to_target: target"}, r"column 'target' as doc_to_target, .*have a, q"),
+        ({"more": "dataset_kwargs: {}"}, r"'mine' reads json files and names none; name them"),
+        ({"more": "dataset_kwargs: {data_files: ''}"}, r"'mine' reads json files and names none"),
     ],
 )
 def test_a_file_and_its_functions_are_named_with_line_and_document(prepare, given, message):
     with pytest.raises(UsageError, match=message):
         prepare(**given)
+
+
+def test_a_column_and_words_in_a_template_are_prompts(prepare):
+    prepare(text="q")
+    prepare(text="\"{{ 'Question' }}\"")
+    prepare(text='""')
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Adapters beside a model: low-rank additions that somebody trained."""
