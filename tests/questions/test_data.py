@@ -252,7 +252,7 @@ def test_an_unreachable_hub_names_what_to_pass(monkeypatch):
     def fail(*args, **options):
         raise ConnectionError("ConnectError: no network")
 
-    monkeypatch.setattr(hub.datasets, "load_dataset_builder", fail)
+    monkeypatch.setattr(datasets, "load_dataset_builder", fail)
     with pytest.raises(AssetError, match=r"scienceqa=PATH\) or mini-scienceqa"):
         hub_questions("lmms-lab/ScienceQA")("scienceqa", None, "evaluation")
 
