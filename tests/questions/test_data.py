@@ -8,7 +8,6 @@ import datasets
 import pytest
 from PIL import Image
 
-from harness.assets import hub
 from harness.assets.aliases import HubText
 from harness.errors import AssetError, UsageError
 from harness.questions.local import read_local
