@@ -52,7 +52,7 @@ class NonFiniteError(HarnessError):
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Error for a name that does not exist, with the nearest names that do."""
-    names = sorted(known)
+    names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
     return UsageError(f"unknown {kind} '{name}'; {hint}")

@@ -20,6 +20,11 @@ SUFFIXES = (*PLAIN, *ROWS, ".parquet")
 _FIELDS = ("text", "sentence", "page")
 
 
+def is_plain(path: Path) -> bool:
+    """Whether ``path`` names a plain text, in capitals too."""
+    return path.name.lower().endswith(PLAIN)
+
+
 def read_documents(path: Path) -> list[str]:
     """The documents of a file, in order and unchanged.
 
@@ -33,7 +38,7 @@ def read_documents(path: Path) -> list[str]:
     require_regular(path)
     name = path.name.lower()
     try:
-        if name.endswith(PLAIN):
+        if is_plain(path):
             return [path.read_bytes().decode("utf-8-sig")]
         if name.endswith(ROWS):
             return list(_json_rows(path))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.assets.aliases import TEXTS, Excerpt, HubText
-from harness.assets.documents import PLAIN, SUFFIXES, read_documents
+from harness.assets.documents import SUFFIXES, is_plain, read_documents
 from harness.assets.excerpts import documents_of, part
 from harness.assets.hashing import texts_sha256
 from harness.assets.hub import load_rows
@@ -87,7 +87,7 @@ def _instead(reference: str, purpose: Purpose) -> str:
 
 def _of_file(reference: str, path: Path, revision: str | None, cut: Cut | None) -> TextAsset:
     asset = _asset(reference, read_documents(path), revision)
-    if cut is None or not path.name.endswith(PLAIN):
+    if cut is None or not is_plain(path):
         return asset
     (whole,) = asset.documents
     return replace(_asset(reference, cut(whole), revision), uncut=asset.fingerprint)

@@ -77,7 +77,7 @@ def _local(path: Path, reference: str) -> ModelAsset:
         require_regular_files(path)
     else:
         require_regular(path)
-    if path.suffix == ".gguf":
+    if path.suffix.lower() == ".gguf":
         return convert_gguf(path, reference)
     if not (path / "config.json").is_file():
         raise UsageError(

@@ -116,6 +116,12 @@ def test_a_truncated_file_is_an_asset_error_and_leaves_no_entry(
     assert not [p for p in (cache / "models").iterdir() if p.is_dir()]
 
 
+def test_a_file_is_known_by_its_ending_in_capitals_too(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf", random_model("llama", tied=True))
+    small = resolve_model(str(file)).fingerprint
+    assert resolve_model(str(file.rename(tmp_path / "TINY.GGUF"))).fingerprint == small
+
+
 def test_something_else_is_not_taken_for_a_gguf_file(tmp_path: Path) -> None:
     file = tmp_path / "tiny.gguf"
     file.write_text("<html>Not found</html>" * 100)

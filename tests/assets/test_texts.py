@@ -116,9 +116,10 @@ def test_bad_files_are_explained(
         resolve_text(str(file), "evaluation")
 
 
-def test_a_path_that_does_not_exist_is_a_usage_error() -> None:
+@pytest.mark.parametrize("name", ["data/missing.txt", "data/missing.TXT"])
+def test_a_path_that_does_not_exist_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match="no such file"):
-        resolve_text("data/missing.txt", "evaluation")
+        resolve_text(name, "evaluation")
 
 
 def test_a_misspelt_alias_gets_a_suggestion() -> None:

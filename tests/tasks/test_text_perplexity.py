@@ -153,6 +153,13 @@ def test_rows_of_wikitext_that_are_joined_already_are_left_as_they_are(tmp_path)
     assert prepared.data.fingerprint == prepared.data.uncut
 
 
+@pytest.mark.parametrize("name", ["rows.txt", "ROWS.TXT", "rows.Raw"])
+def test_a_plain_text_has_lines_however_its_name_is_written(tmp_path, name) -> None:
+    path = tmp_path / name
+    path.write_text("a\nb\n")
+    assert c4.plugin.prepare("c4", str(path), CONFIG).text == "a b"
+
+
 def test_only_plain_text_has_lines(tmp_path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("a\nb", "c\nd")))
