@@ -65,9 +65,14 @@ def push(folder: Path, repository: str, *, private: bool = False, replace: bool 
             hub.create_repo(repository, private=private)
             others: list[str] = []
         else:
-            others = _others(there, files, repository, private=private, replace=replace)
-            if not others and _same(there, files):
+            if private and not there.private:
+                raise UsageError(
+                    f"{repository} exists and is public; make it private on the hub, or leave out "
+                    "--private"
+                )
+            if _same(there, files):
                 return Pushed(f"{hub.endpoint}/{repository}", there.sha or "", changed=False)
+            others = _others(there, files, repository, replace=replace)
         done = hub.create_commit(
             repository,
             [
@@ -106,16 +111,11 @@ def _others(
     files: Mapping[str, Path | bytes],
     repository: str,
     *,
-    private: bool,
     replace: bool,
 ) -> list[str]:
-    """What is in the repository and not among ``files``."""
-    if private and not there.private:
-        raise UsageError(
-            f"{repository} exists and is public; make it private on the hub, or leave out --private"
-        )
+    """What is in the repository, which holds another model, and not among ``files``."""
     names = {sibling.rfilename for sibling in there.siblings or ()} - KEPT
-    if names and not replace and not _same(there, files):
+    if names and not replace:
         raise UsageError(
             f"{repository} exists and holds {min(names)}"
             + f" and {len(names) - 1} more" * (len(names) > 1)
