@@ -11,17 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING
-from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from harness.assets.weight_files import NAMED, NO_WEIGHTS
 from harness.checkpoints.format import NAME, Layout, read_layout
 from harness.checkpoints.layer_formats import saved_layers, shapes_in
 from harness.checkpoints.saved_record import SavedRecord, read_saved_record
+from harness.checkpoints.standalone_reader import StoredLayersQuantizer
 from harness.errors import AssetError, UsageError
-from harness.layers.install import inner_prefix, install_layers, make_runnable, set_trainable
+from harness.layers.shapes import LayerShape
 
 
 class LayoutConfig(QuantizationConfigMixin):
@@ -35,23 +35,19 @@ class LayoutConfig(QuantizationConfigMixin):
         """What ``config.json`` holds."""
         return self.layout.model_dump(mode="json")
 
+    def shapes(self) -> dict[str, LayerShape]:
+        """The forms and the sizes of the layers, by path."""
+        return shapes_in(self.layout.layers)
+
     def __iter__(self) -> Any:
         yield from self.to_dict().items()
 
 
-class LayoutQuantizer(HfQuantizer):
-    """Swaps layers on the meta device; derives what is not stored once tensors are there."""
+class LayoutQuantizer(StoredLayersQuantizer):
+    """The same with latent caches, checks of the files, and ``save_pretrained``."""
 
     quantization_config: LayoutConfig
     record: SavedRecord | None = None
-    is_trainable = True
-    is_qat_trainable = True
-    is_compileable = True
-
-    def update_attn_implementation(self, config: PretrainedConfig) -> PretrainedConfig:
-        """The last that transformers asks before it looks for weights: by their own names."""
-        config.__dict__.pop(NAMED, None)
-        return config
 
     def _process_model_before_weight_loading(
         self, model: PreTrainedModel, checkpoint_files: list[str] | None = None, **_: Any
@@ -63,21 +59,13 @@ class LayoutQuantizer(HfQuantizer):
         if checkpoint_files:
             with suppress(AssetError):  # others need no record
                 self.record = read_saved_record(Path(checkpoint_files[0]).parent)
-        install_layers(model, shapes_in(layout.layers), inner_prefix(model))
+        super()._process_model_before_weight_loading(model)
         if layout.cache == "latent":
             # Only now: this module is imported while transformers still is.
             from harness.families.family import family_of  # noqa: PLC0415
             from harness.latent.install import install as cache_latents  # noqa: PLC0415
 
             cache_latents(model, family_of(model.config))
-
-    def update_weight_conversions(self, weight_conversions: Any, model: Any) -> list[Any]:  # noqa: ARG002
-        """None: tensors lie under the names that modules have, not under older ones."""
-        return []
-
-    def _process_model_after_weight_loading(self, model: PreTrainedModel, **_: Any) -> None:
-        make_runnable(model)
-        set_trainable(model, trainable=True)  # like every other weight that transformers opens
 
     def is_serializable(self) -> bool:
         """Whether ``save_pretrained`` can write the model; needs the record that it came with."""

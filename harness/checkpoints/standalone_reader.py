@@ -39,7 +39,7 @@ class StoredLayers(QuantizationConfigMixin):
 class StoredLayersQuantizer(HfQuantizer):
     """Swaps layers on the meta device; derives what is not stored once tensors are there."""
 
-    quantization_config: StoredLayers
+    quantization_config: Any  # has ``shapes``, as StoredLayers does
     is_trainable = True
     is_qat_trainable = True
     is_compileable = True
