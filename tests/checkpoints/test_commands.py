@@ -14,6 +14,7 @@ from harness.checkpoints.saved_record import read_saved_record
 from harness.errors import NonFiniteError
 from harness.experiments import runner
 from harness.records import store
+from tests.helpers.outcomes import one_line
 from tests.helpers.saved_models import inputs_of, logits
 
 USAGE = 2
@@ -40,14 +41,6 @@ def records(folder):
     found, problems = store.load_all(folder)
     assert problems == []
     return {record.spec.method.name: record for record in found}
-
-
-def one_line(outcome, *parts):
-    code, _, errors = outcome
-    assert errors.count("\n") == 1, errors
-    for part in parts:
-        assert part in errors
-    return code
 
 
 def test_compress_saves_what_run_saves(cli, options, tasks, tmp_path):

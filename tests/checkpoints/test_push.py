@@ -12,6 +12,8 @@ from huggingface_hub import ModelCard, constants
 
 from harness.checkpoints.saved_record import read_saved_record
 from tests.helpers.hub_server import READER, TOKEN, Repository, serving
+from tests.helpers.measured_model import measured_model
+from tests.helpers.outcomes import one_line
 
 USAGE, INFRASTRUCTURE = 2, 3
 
@@ -27,30 +29,15 @@ def hub(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def measured_once(one_thread, model_folder, texts, tmp_path_factory):
-    from harness.cli.main import main
-
     folder = tmp_path_factory.mktemp("measured")
-    arguments = [
-        *("run", "--model", model_folder("llama"), "--calibration", texts / "calibration.txt"),
-        *("--samples", "4", "--length", "16", "--method", "svd", "--ratio", "0.4"),
-        *("--tasks", f"wikitext2={texts / 'evaluation.txt'}", "--window", "32"),
-        *("--output", folder / "results", "--save", folder / "small"),
-    ]
-    assert main([str(argument) for argument in arguments]) == 0
-    return folder / "small"
+    return measured_model(
+        folder, model_folder("llama"), texts, f"wikitext2={texts / 'evaluation.txt'}"
+    )
 
 
 @pytest.fixture
 def small(measured_once, tmp_path):
     return shutil.copytree(measured_once, tmp_path / "small")
-
-
-def one_line(outcome, *parts):
-    code, _, errors = outcome
-    assert errors.count("\n") == 1, errors
-    for part in parts:
-        assert part in errors
-    return code
 
 
 def test_a_push_sends_the_files_of_the_manifest_and_the_card_in_one_commit(cli, hub, small):

@@ -12,23 +12,16 @@ from harness.checkpoints.manifest import write_manifest
 from harness.checkpoints.saved_record import RECORD, read_saved_record
 from harness.experiments.verify import same_platform, within
 from harness.records.results import Metric
+from tests.helpers.measured_model import measured_model
 
 VERDICT, USAGE, DAMAGE, INCOMPLETE = 1, 2, 3, 4
 
 
 @pytest.fixture(scope="module")
 def claiming_once(one_thread, model_folder, texts, tmp_path_factory):
-    from harness.cli.main import main
-
+    tasks = (f"wikitext2={texts / 'evaluation.txt'}", f"ptb={texts / 'other.txt'}")
     folder = tmp_path_factory.mktemp("claiming")
-    arguments = [
-        *("run", "--model", model_folder("opt"), "--calibration", texts / "calibration.txt"),
-        *("--samples", "4", "--length", "16", "--method", "svd", "--ratio", "0.4", "--window"),
-        *("32", "--tasks", f"wikitext2={texts / 'evaluation.txt'}", f"ptb={texts / 'other.txt'}"),
-        *("--output", folder / "results", "--save", folder / "small"),
-    ]
-    assert main([str(argument) for argument in arguments]) == 0
-    return folder / "small"
+    return measured_model(folder, model_folder("opt"), texts, *tasks)
 
 
 @pytest.fixture
