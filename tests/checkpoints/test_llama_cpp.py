@@ -18,7 +18,6 @@ from harness.models.language_model import share_copy
 from tasks.perplexity import cut, window_losses
 from tests.helpers.saved_models import inputs_of, logits, subject_of
 
-llama_cpp = pytest.importorskip("llama_cpp", reason="needs harness[llama]")
 pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 WINDOW, WINDOWS = 512, 16
@@ -28,6 +27,8 @@ TEXT = "It's 1234 rivers;  naïve\n\n\tbirds don't FLY… \u00e9\u4e2d\u6587 x=y
 @pytest.fixture
 def opened():
     """``opened(file)``: the model as llama.cpp has it, all of its logits kept."""
+    # Here and not for the whole file, which would count as skipped where it is not even asked for.
+    llama_cpp = pytest.importorskip("llama_cpp", reason="needs harness[llama]")
     models = []
 
     def open_file(file):
