@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -123,7 +124,12 @@ def spelled_out(config: Any, owner: str) -> dict[str, Option]:
     Raises:
         UsageError: a value that no record can hold, NaN and infinity among them.
     """
-    options = {key: value for key, value in asdict(config).items() if not _implied(config, key)}
+    added = _added_later(type(config))
+    options = {
+        key: value
+        for key, value in asdict(config).items()
+        if not (key in added and value == added[key])
+    }
     for key, value in options.items():
         try:
             _RECORDED.validate_python(value)
@@ -135,10 +141,15 @@ def spelled_out(config: Any, owner: str) -> dict[str, Option]:
     return options
 
 
-def _implied(config: Any, name: str) -> bool:
-    hint = get_type_hints(type(config), include_extras=True)[name]
-    later = any(isinstance(mark, AddedLater) for mark in getattr(hint, "__metadata__", ()))
-    return later and bool(getattr(config, name) == getattr(type(config)(), name))
+@cache
+def _added_later(config: type[Any]) -> Mapping[str, Any]:
+    """Options of the dataclass ``config`` that were ``AddedLater``, with their defaults."""
+    standard = asdict(config())
+    return {
+        name: standard[name]
+        for name, hint in get_type_hints(config, include_extras=True).items()
+        if any(isinstance(mark, AddedLater) for mark in getattr(hint, "__metadata__", ()))
+    }
 
 
 def label(name: str, config: Any) -> str:
