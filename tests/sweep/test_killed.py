@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -29,10 +32,22 @@ def start(fork):
 
 @pytest.mark.slow  # eight sweeps and more
 def test_killed_at_any_moment_a_sweep_resumes_to_the_same_board(small_recipe, start, tmp_path):
-    recipe = small_recipe("[0.1, 0.3, 0.5]")
-    undisturbed, output = tmp_path / "undisturbed", tmp_path / "killed"
-    # The first sweep of all takes longer: the server that the others are forked by starts.
-    assert finished(start(recipe, tmp_path / "first", "--workers", "2")) == 0
+    _survives_kills(start, small_recipe("[0.1, 0.3, 0.5]"), tmp_path)
+
+
+@pytest.mark.extras
+@pytest.mark.slow
+@pytest.mark.soak  # each of them starts a cluster
+def test_killed_on_ray_it_resumes_to_the_same_board(small_recipe, tmp_path):
+    pytest.importorskip("ray", reason="needs harness[ray]")
+    start = partial(OwnProcess, "--engine", "ray")
+    _survives_kills(start, small_recipe("[0.1, 0.5]"), tmp_path)
+
+
+def _survives_kills(start, recipe, base) -> None:
+    undisturbed, output = base / "undisturbed", base / "killed"
+    # The first sweep of all takes longer: what the others start from is read for the first time.
+    assert finished(start(recipe, base / "first", "--workers", "2")) == 0
     begin = time.monotonic()
     assert finished(start(recipe, undisturbed, "--workers", "2")) == 0
     length = time.monotonic() - begin
@@ -58,6 +73,35 @@ def test_killed_at_any_moment_a_sweep_resumes_to_the_same_board(small_recipe, st
     assert finished(start(recipe, output, "--workers", "2")) == 0
     assert values(output) == board
     assert leftovers(output) == set()
+
+
+class OwnProcess:
+    """``harness sweep`` as a user starts it, seen as the forked ones are."""
+
+    def __init__(self, *words: str | Path) -> None:
+        *options, recipe, output, flag, workers = words
+        command = [sys.executable, "-m", "harness.cli.main", "sweep", recipe, "--output", output]
+        with Path(f"{output}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, *options, flag, workers],
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self.kill = self._process.kill
+
+    @property
+    def exitcode(self) -> int | None:
+        return self._process.poll()
+
+    def is_alive(self) -> bool:
+        return self.exitcode is None
+
+    def join(self, timeout: float | None = None) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
 
 
 def _kill_one_worker(sweep) -> None:
