@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -26,6 +25,7 @@ REMEMBERED = 1000
 _CONFIGURED: dict[tuple[type[Any], str, str], Any] = {}
 """By what was asked: the many cells of a recipe ask for the same few options."""
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+_ADDED_LATER: dict[type[Any], dict[str, Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -141,15 +141,16 @@ def spelled_out(config: Any, owner: str) -> dict[str, Option]:
     return options
 
 
-@cache
 def _added_later(config: type[Any]) -> Mapping[str, Any]:
     """Options of the dataclass ``config`` that were ``AddedLater``, with their defaults."""
-    standard = asdict(config())
-    return {
-        name: standard[name]
-        for name, hint in get_type_hints(config, include_extras=True).items()
-        if any(isinstance(mark, AddedLater) for mark in getattr(hint, "__metadata__", ()))
-    }
+    if config not in _ADDED_LATER:
+        standard = asdict(config())
+        _ADDED_LATER[config] = {
+            name: standard[name]
+            for name, hint in get_type_hints(config, include_extras=True).items()
+            if any(isinstance(mark, AddedLater) for mark in getattr(hint, "__metadata__", ()))
+        }
+    return _ADDED_LATER[config]
 
 
 def label(name: str, config: Any) -> str:
