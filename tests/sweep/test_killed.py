@@ -33,6 +33,7 @@ def start(fork):
 @pytest.mark.slow  # eight sweeps and more
 def test_killed_at_any_moment_a_sweep_resumes_to_the_same_board(small_recipe, start, tmp_path):
     _survives_kills(start, small_recipe("[0.1, 0.3, 0.5]"), tmp_path)
+    assert leftovers(tmp_path / "killed") == set()
 
 
 @pytest.mark.extras
@@ -40,6 +41,7 @@ def test_killed_at_any_moment_a_sweep_resumes_to_the_same_board(small_recipe, st
 @pytest.mark.soak  # each of them starts a cluster
 def test_killed_on_ray_it_resumes_to_the_same_board(small_recipe, tmp_path):
     pytest.importorskip("ray", reason="needs harness[ray]")
+    # A killed sweep's cluster ends some time after it and may hold its shared folder until then.
     start = partial(OwnProcess, "--engine", "ray")
     _survives_kills(start, small_recipe("[0.1, 0.5]"), tmp_path)
 
@@ -72,7 +74,6 @@ def _survives_kills(start, recipe, base) -> None:
     sys.stderr.write(f"killed {killed} sweeps at work; {partly} times some cells were done\n")
     assert finished(start(recipe, output, "--workers", "2")) == 0
     assert values(output) == board
-    assert leftovers(output) == set()
 
 
 class OwnProcess:
